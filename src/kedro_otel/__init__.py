@@ -1,0 +1,1 @@
+"""OpenTelemetry for Kedro: every command a trace, every byte yours."""
