@@ -1,0 +1,85 @@
+"""How one line of a segment is spelled when it is written: OTLP/JSON, without building a dictionary first.
+
+The format is described in docs/recording-format.md; :mod:`kedro_otel.recording.reader` is its other half.
+"""
+
+from __future__ import annotations
+
+from json.encoder import encode_basestring_ascii as _quote
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAX_TEXT: Final = 8192
+"""Characters kept of one text."""
+
+MAX_ITEMS: Final = 256
+"""Items kept of one list."""
+
+_ERROR: Final = '{"code":2}'
+
+
+def text(value: str) -> str:
+    """Return ``value`` as a JSON string: cut at :data:`MAX_TEXT` characters, lone surrogates replaced."""
+    if len(value) > MAX_TEXT:
+        value = value[: MAX_TEXT - 1] + "…"
+    if not value.isascii():
+        value = value.encode("utf-8", "replace").decode("utf-8")
+    return _quote(value)
+
+
+def any_value(value: Any) -> str:
+    """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name."""
+    if isinstance(value, str):
+        return f'{{"stringValue":{text(value)}}}'
+    if value is True or value is False:
+        return '{"boolValue":true}' if value else '{"boolValue":false}'
+    if isinstance(value, int):
+        return f'{{"intValue":"{int(value)}"}}' if -(2**63) <= value < 2**63 else f'{{"stringValue":"{int(value):e}"}}'
+    if isinstance(value, float):
+        return f'{{"doubleValue":{float(value)!r}}}' if isfinite(value) else f'{{"doubleValue":"{_NOT_FINITE[repr(float(value))]}"}}'
+    if isinstance(value, list | tuple):
+        return '{"arrayValue":{"values":[' + ",".join([any_value(item) for item in value[:MAX_ITEMS]]) + "]}}"
+    return f'{{"stringValue":{text(type(value).__name__)}}}'
+
+
+_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def attributes(values: Mapping[str, Any]) -> str:
+    """Return ``values`` as an OTLP/JSON list of key and value; ``None`` is left out."""
+    return "[" + ",".join([f'{{"key":{_quote(key)},"value":{any_value(value)}}}' for key, value in values.items() if value is not None]) + "]"
+
+
+def start(operation: str, trace_id: str, span_id: str, parent_id: str, name: str, start_ns: int, values: Mapping[str, Any], *, own: bool = False) -> bytes:
+    """Return the line that says that an operation began at ``start_ns`` (nanoseconds since 1970)."""
+    mark = ',"projectCommand":true' if own else ""
+    return (
+        f'{{"start":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":1,'
+        f'"startTimeUnixNano":"{start_ns}","attributes":{attributes(values)}{mark}}}\n'
+    ).encode("ascii")
+
+
+def end(operation: str, trace_id: str, span_id: str, end_ns: int, values: Mapping[str, Any], *, error: bool, events: str = "") -> bytes:
+    """Return the line that says that an operation ended; ``events`` is a JSON list."""
+    more = f',"events":{events}' if events else ""
+    return (
+        f'{{"end":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","endTimeUnixNano":"{end_ns}",'
+        f'"status":{_ERROR if error else "{}"},"attributes":{attributes(values)}{more}}}\n'
+    ).encode("ascii")
+
+
+def span(operation: str, trace_id: str, span_id: str, parent_id: str, name: str, times: tuple[int, int], values: Mapping[str, Any], *, error: bool, kind: int = 1, more: str = "") -> bytes:
+    """Return the line of an operation that is written once, when it ended; ``more`` is further JSON members."""
+    return (
+        f'{{"span":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":{kind},'
+        f'"startTimeUnixNano":"{times[0]}","endTimeUnixNano":"{times[1]}","status":{_ERROR if error else "{}"},'
+        f'"attributes":{attributes(values)}{more}}}\n'
+    ).encode("ascii")
+
+
+def events(rows: Sequence[tuple[str, int, Mapping[str, Any]]]) -> str:
+    """Return events (name, nanoseconds since 1970, attributes) as an OTLP/JSON list."""
+    return "[" + ",".join([f'{{"timeUnixNano":"{when}","name":{text(name)},"attributes":{attributes(values)}}}' for name, when, values in rows]) + "]"
