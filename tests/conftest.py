@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+pytest_plugins = ("servers",)
+
 FULL = bool(os.environ.get("FULL"))
 REQUIRE_SERVERS = bool(os.environ.get("KEDRO_OTEL_REQUIRE_SERVERS"))
 BIN = Path(sys.executable).parent
