@@ -56,6 +56,7 @@ KEDRO_PLATFORM: Final = "kedro.platform"
 CI: Final = "kedro.ci"
 RUNTIME_NAME: Final = "process.runtime.name"
 RUNTIME_VERSION: Final = "process.runtime.version"
+RUNTIME_DESCRIPTION: Final = "process.runtime.description"
 OS_TYPE: Final = "os.type"
 ENVIRONMENT: Final = "deployment.environment.name"
 
@@ -127,7 +128,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(SERVICE_NAME, _RESOURCE, "string", USAGE, "Logical name of the service.", "kedro", "`OTEL_SERVICE_NAME`, else `kedro`"),
     Field(SERVICE_INSTANCE_ID, _RESOURCE, "string", USAGE, "Random id of one sender of metrics; added when sent.", "0b1c…", "random, kept in the journal of a destination"),
     Field(DISTRO_NAME, _RESOURCE, "string", USAGE, "This package.", "kedro-otel", "constant"),
-    Field(DISTRO_VERSION, _RESOURCE, "string", USAGE, "Version of this package.", "0.1.0", "package metadata"),
+    Field(DISTRO_VERSION, _RESOURCE, "string", USAGE, "Version of this package.", "0.1.0", "`kedro_otel.__version__`"),
     Field(SDK_NAME, _RESOURCE, "string", USAGE, "The SDK whose data model is sent.", "opentelemetry", "constant"),
     Field(SDK_LANGUAGE, _RESOURCE, "string", USAGE, "The SDK's language.", "python", "constant"),
     Field(SDK_VERSION, _RESOURCE, "string", USAGE, "The SDK's version; added when sent.", "1.36.0", "package metadata"),
@@ -141,8 +142,10 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field(KEDRO_PLATFORM, _RESOURCE, "string", USAGE, "Platform as Python names it.", "linux", "`sys.platform`"),
     Field(CI, _RESOURCE, "boolean", USAGE, "Whether the command ran in continuous integration.", "false", "`CI` and the variables of eight CI services"),
     Field(RUNTIME_NAME, _RESOURCE, "string", USAGE, "Python implementation.", "cpython", "`sys.implementation.name`"),
-    Field(RUNTIME_VERSION, _RESOURCE, "string", USAGE, "Full Python version.", "3.12.1", "`sys.version`"),
+    Field(RUNTIME_VERSION, _RESOURCE, "string", USAGE, "Python's version.", "3.12.1", "`sys.implementation.version`"),
+    Field(RUNTIME_DESCRIPTION, _RESOURCE, "string", USAGE, "Python's full version, with its build.", "3.12.1 (main, Jan 1 2026) [GCC 12.2.0]", "`sys.version`"),
     Field(OS_TYPE, _RESOURCE, "string", USAGE, "Operating system.", "linux", "`sys.platform`"),
+    Field(ENVIRONMENT, _RESOURCE, "string", USAGE, "Where this runs, in your words.", "production", "`OTEL_RESOURCE_ATTRIBUTES`, like any other attribute you put there"),
     Field(EXECUTABLE_NAME, (COMMAND,), "string", USAGE, "Always `kedro`.", "kedro", "constant"),
     Field(PID, (COMMAND,), "int", USAGE, "Process id.", "4711", "`os.getpid()`"),
     Field(EXIT_CODE, (COMMAND,), "int", USAGE, "Exit code of the command.", "0", "Kedro's `after_command_run`"),

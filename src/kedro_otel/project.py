@@ -1,0 +1,162 @@
+"""What is known of the project: its name, tools, sizes and revision, without loading any of its data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kedro_otel import names, tomlfile
+from kedro_otel.settings import PYPROJECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+CI_VARIABLES: Final = (
+    "GITLAB_CI",
+    "GITHUB_ACTION",
+    "BITBUCKET_BUILD_NUMBER",
+    "JENKINS_URL",
+    "CODEBUILD_BUILD_ID",
+    "CIRCLECI",
+    "TRAVIS",
+    "BUILDKITE",
+)
+"""Set by services that may not set ``CI=true``; the list is kedro-telemetry's."""
+
+PUBLIC_DATASETS: Final = ("kedro_datasets.", "kedro.io.", "kedro_datasets_experimental.")
+PUBLIC_VALIDATORS: Final = frozenset({"pandera", "pydantic", "great_expectations", "kedro", "kedro_datasets"})
+_PARAMETERS: Final = ("parameters", "params:")
+_MAX_LINE: Final = 4096
+
+
+class Project(NamedTuple):
+    """A project's own words about itself in ``[tool.kedro]``."""
+
+    path: Path
+    package: str | None
+    tools: tuple[str, ...] | None
+    example_pipeline: str | None
+
+
+def read(path: Path) -> Project:
+    """Return what pyproject.toml in the folder ``path`` says; fields that it does not name are None."""
+    said = tomlfile.table(tomlfile.read(path / PYPROJECT), "tool", "kedro")
+    package, example = said.get("package_name"), said.get("example_pipeline")
+    return Project(
+        path,
+        package if isinstance(package, str) and package else None,
+        _tools(said.get("tools")),
+        None if example is None else str(example),
+    )
+
+
+def statistics(catalog: Any, default_pipeline: Any, n_pipelines: int) -> dict[str, Any]:
+    """Return the project's sizes, counted as kedro-telemetry counts them, keyed by ``names``.
+
+    Args:
+        catalog: the session's catalog; only names and types are asked for, nothing is loaded or resolved.
+        default_pipeline: the pipeline ``__default__``, None if there is none.
+        n_pipelines: how many pipelines are registered.
+    """
+    datasets = [name for name in catalog.keys() if not name.startswith(_PARAMETERS)]  # noqa: SIM118 (a catalog is no dict)
+    sizes: dict[str, Any] = {names.DATASET_COUNT: len(datasets), names.PIPELINE_COUNT: n_pipelines}
+    if default_pipeline:
+        sizes[names.NODE_COUNT] = len(default_pipeline.nodes)
+    if datasets:
+        sizes[names.DATASET_TYPE_COUNT] = _counted(dataset_type(catalog.get_type(name)) for name in datasets)
+    specs = getattr(catalog, "validator_specs", None)
+    if specs:
+        sizes[names.VALIDATED_COUNT] = len(specs)
+        sizes[names.VALIDATOR_TYPE_COUNT] = _counted(_validator_type(spec) for spec in specs.values())
+    return sizes
+
+
+def dataset_type(name: str | None) -> str:
+    """Return the dotted class ``name`` if it is of Kedro's own packages, else ``custom``."""
+    return name if name and name.startswith(PUBLIC_DATASETS) else names.CUSTOM
+
+
+def revision(path: Path) -> str | None:
+    """Return the commit checked out in the repository around ``path``, read from its files; None if there is none."""
+    for folder in (path, *path.parents):
+        git = folder / ".git"
+        if git.exists():
+            try:
+                return _head(git)
+            except (OSError, UnicodeError):
+                return None
+    return None
+
+
+def relative(file: str, project: Path) -> str:
+    """Return ``file`` relative to the project if it is inside, else its name alone: never a folder of the user's."""
+    try:
+        return Path(os.path.realpath(file)).relative_to(os.path.realpath(project)).as_posix()
+    except ValueError:
+        return file.replace("\\", "/").rpartition("/")[2]
+
+
+def is_ci(environ: Mapping[str, str]) -> bool:
+    """Return whether this is continuous integration, by the variables that kedro-telemetry asks."""
+    return environ.get("CI") == "true" or any(environ.get(name) for name in CI_VARIABLES)
+
+
+def _tools(value: Any) -> tuple[str, ...] | None:
+    """Read ``tools``, which Kedro's template writes as the ``str()`` of a list."""
+    if isinstance(value, str):
+        import ast
+
+        try:
+            parsed = ast.literal_eval(value)
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            parsed = None
+        value = parsed if isinstance(parsed, (list, tuple)) else [value] if value else None
+    return tuple(str(tool) for tool in value) or None if isinstance(value, (list, tuple)) else None
+
+
+def _validator_type(spec: Any) -> str:
+    library = (getattr(spec, "class_path", "") or "").split(".")[0]
+    return library if library in PUBLIC_VALIDATORS else names.CUSTOM
+
+
+def _counted(words: Iterable[str]) -> list[str]:
+    """Return ``word=count`` of every word, sorted."""
+    counts: dict[str, int] = {}
+    for word in words:
+        counts[word] = counts.get(word, 0) + 1
+    return [f"{word}={counts[word]}" for word in sorted(counts)]
+
+
+def _head(git: Path) -> str | None:
+    if git.is_file():  # a worktree or submodule: the folder is elsewhere
+        git = git.parent / _line(git).removeprefix("gitdir:").strip()
+    head = _line(git / "HEAD")
+    if not head.startswith("ref:"):
+        return _commit(head)
+    reference = head.removeprefix("ref:").strip()
+    common = git / _line(git / "commondir") if (git / "commondir").exists() else git
+    for folder in (git, common):
+        if (folder / reference).is_file():
+            return _commit(_line(folder / reference))
+    return _packed(common / "packed-refs", reference)
+
+
+def _packed(path: Path, reference: str) -> str | None:
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in file:
+            commit, _space, name = line.rstrip("\n").partition(" ")
+            if name == reference:
+                return _commit(commit)
+    return None
+
+
+def _line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline(_MAX_LINE).strip()
+
+
+def _commit(word: str) -> str | None:
+    return word if len(word) in (40, 64) and all(letter in "0123456789abcdef" for letter in word) else None

@@ -1,0 +1,58 @@
+"""TOML files, read once: several facts come from the same pyproject.toml and parsing is what they cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_read: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return what ``path`` says, ``{}`` if it is not there or out of this user's reach, None if it cannot be read or is not TOML.
+
+    The answer is remembered for as long as the file stays the same; callers must not change it.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return {}
+    key = str(path)
+    stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+    known = _read.get(key)
+    if known is None or known[0] != stamp:
+        known = _read[key] = (stamp, _parsed(path))
+    return known[1]
+
+
+def loads(text: str) -> dict[str, Any] | None:
+    """Return what ``text`` says, None if it is not TOML."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def table(document: dict[str, Any] | None, *names: str) -> dict[str, Any]:
+    """Return the table ``names`` of ``document``, ``{}`` where there is no such table."""
+    found: Any = document or {}
+    for name in names:
+        found = found.get(name)
+        if not isinstance(found, dict):
+            return {}
+    return found
+
+
+def _parsed(path: Path) -> dict[str, Any] | None:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+    return loads(text)
