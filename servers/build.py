@@ -48,7 +48,7 @@ def cached(name: str) -> Path:
     """Where this checkout's build of one server lives, whether or not it is there yet."""
     server = SERVERS[name]
     digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {BUILDER if server.package is None else ''}".encode())
-    for pin in sorted((HERE / server.folder).iterdir()):
+    for pin in sorted((HERE / server.folder).glob("[bg]*[!~]")):  # builder.yaml, go.mod, go.sum
         digest.update(pin.name.encode() + b"\0" + pin.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     suffix = ".exe" if os.name == "nt" else ""
