@@ -185,7 +185,7 @@ def project(tmp_path: Path) -> Callable[..., Path]:
         files: Mapping[str, str] | None = None,
         parent: Path = tmp_path,
     ) -> Path:
-        import kedro  # noqa: PLC0415 - heavy, and most tests never need it in this process
+        import kedro
 
         path = parent / name
         head = f'[tool.kedro]\npackage_name = "{name}"\nproject_name = "{name}"\nkedro_init_version = "{kedro.__version__}"\nsource_dir = "src"\n'

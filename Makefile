@@ -1,0 +1,72 @@
+# Needs python3 (3.10 or newer) and nothing else; `make servers` also needs Go. Type `make` for the list of targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO ?= kedro-otel-demo
+PYTEST ?= $(BIN)/python -m pytest
+WORKERS ?= 2
+ARGS ?=
+.DEFAULT_GOAL = help
+.PHONY: help install demo lint types test test-oldest test-faults check servers bench docs matrix build clean
+
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+# What a user has: the package and the demo's libraries, and whatever Kedro brings along.
+$(VENV)/demo.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+# What a developer has on top. kedro-telemetry moves aside: no test may reach its vendor by accident or find what it has written.
+$(VENV)/dev.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[demo,dev]'
+	$(BIN)/python -m pip uninstall --quiet --yes kedro-telemetry
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/kedro-telemetry kedro-telemetry
+	touch $@ $(VENV)/demo.stamp
+
+install: $(VENV)/dev.stamp ## make .venv with everything that development needs
+
+demo: $(VENV)/demo.stamp ## a small project on real data: run it, and see the run
+	rm -rf $(DEMO)
+	$(BIN)/kedro otel demo $(DEMO)
+
+lint: $(VENV)/dev.stamp ## ruff and the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: $(VENV)/dev.stamp ## mypy, strict
+	$(BIN)/mypy
+
+test: $(VENV)/dev.stamp ## the tests; ARGS='-k masking' for some of them, FULL=1 for full sizes
+	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-oldest: $(VENV)/dev.stamp ## the tests on the oldest Python, Kedro and OpenTelemetry that are supported
+	$(BIN)/nox -s oldest -- $(ARGS)
+
+test-faults: $(VENV)/dev.stamp ## the faults alone
+	$(PYTEST) -m faults $(ARGS)
+
+matrix: $(VENV)/dev.stamp ## every supported Python × Kedro × OpenTelemetry
+	FULL=1 $(BIN)/nox
+
+check: lint types docs test ## what CI runs, on this Python
+
+servers: ## the real collector, Jaeger and Prometheus for the tests, built once
+	$(PYTHON) servers/build.py
+
+bench: $(VENV)/dev.stamp ## what it costs, beside the others: benchmarks/results and docs/performance.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(VENV)/dev.stamp ## the documentation, strictly, into site/
+	$(BIN)/mkdocs build --quiet --strict
+
+build: $(VENV)/dev.stamp ## the wheel and the sdist, checked
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
+clean: ## remove what the targets made, except the servers' cache
+	rm -rf $(VENV) .nox site dist build $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
