@@ -1,2 +1,30 @@
-"""Kedro's command hooks."""
-entry = object()
+"""Kedro's command hooks: every command begins and ends here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.cli.hooks import cli_hook_impl
+
+from kedro_otel.guard import guarded
+
+
+class KedroOtelCliHooks:
+    """Records commands."""
+
+    @cli_hook_impl(trylast=True)
+    @guarded
+    def before_command_run(self, project_metadata: Any, command_args: list[str]) -> None:
+        from kedro_otel import runtime  # noqa: PLC0415 -- Kedro loads this module at every start
+
+        runtime.command_began(project_metadata, command_args)
+
+    @cli_hook_impl(trylast=True)
+    @guarded
+    def after_command_run(self, exit_code: Any) -> None:
+        from kedro_otel import runtime  # noqa: PLC0415
+
+        runtime.command_ended(exit_code)
+
+
+entry = KedroOtelCliHooks()

@@ -1,2 +1,103 @@
-"""Kedro's run hooks."""
-entry = object()
+"""Kedro's run hooks: each says in one line what happened.
+
+The order in which they run is part of what they promise: ours open last and first, and close last, so that what other
+plugins do in their hooks is seen from the inside of the right operation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+
+from kedro_otel import runtime
+from kedro_otel.guard import guarded
+
+
+class KedroOtelHooks:
+    """Records pipeline runs. Kedro loads an instance by itself; one in ``settings.HOOKS`` as well records nothing twice."""
+
+    @hook_impl(tryfirst=True)
+    @guarded
+    def after_context_created(self, context: Any) -> None:
+        runtime.context_created(self, context)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def after_catalog_created(self, catalog: Any) -> None:
+        if runtime.heard(self):
+            runtime.catalog_created(catalog)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def before_pipeline_run(self, run_params: Any, pipeline: Any, catalog: Any) -> None:
+        if runtime.heard(self):
+            runtime.run_began(run_params, pipeline, catalog)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def after_pipeline_run(self, run_params: Any) -> None:
+        if runtime.heard(self):
+            runtime.run_ended(run_params)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def on_pipeline_error(self, error: Any, run_params: Any) -> None:
+        if runtime.heard(self):
+            runtime.run_ended(run_params, error, failed=True)
+
+    @hook_impl(tryfirst=True)
+    @guarded
+    def before_node_run(self, node: Any, catalog: Any, is_async: bool, run_id: Any) -> None:  # noqa: FBT001 -- Kedro's signature
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.before_node(node, catalog, run_id, is_async=is_async)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def after_node_run(self, node: Any, outputs: Any, run_id: Any) -> None:
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.after_node(node, outputs, run_id)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def on_node_error(self, error: Any, node: Any, run_id: Any) -> None:
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.node_failed(node, error, run_id)
+
+    @hook_impl(tryfirst=True)
+    @guarded
+    def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.before_dataset("load", dataset_name, node)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.after_dataset("load", dataset_name, node)
+
+    @hook_impl(tryfirst=True)
+    @guarded
+    def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.before_dataset("save", dataset_name, node)
+
+    @hook_impl(trylast=True)
+    @guarded
+    def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
+        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        if recorder is not None:
+            recorder.after_dataset("save", dataset_name, node)
+
+
+hooks = KedroOtelHooks()
+"""For ``HOOKS`` in settings.py, where entry points are not loaded."""
+
+entry = KedroOtelHooks()
+"""What the entry point loads: an object of its own, since Kedro refuses to register one object twice."""

@@ -19,6 +19,7 @@ _INT_LIMIT: Final = 1 << 63
 
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
 _ERROR: Final = 2
+_decode: Final = json.JSONDecoder().raw_decode
 _KINDS: Final = 5
 
 
@@ -29,9 +30,12 @@ class BadLineError(ValueError):
 def parse(line: bytes) -> dict[str, Any]:
     """Return the object on a line. Raises :class:`BadLineError`."""
     try:
-        found = json.loads(line.decode("utf-8"))
+        text = line.decode("utf-8")
+        found, end = _decode(text)
     except (ValueError, RecursionError):
         raise BadLineError("not JSON") from None
+    if end != len(text):
+        raise BadLineError("not JSON")
     if type(found) is not dict or not found:
         raise BadLineError("not an object")
     if b"\\ud" in line or b"\\uD" in line:

@@ -27,3 +27,9 @@ def machine_id() -> str:
 
     machine = _text("/etc/machine-id") or _text("/var/lib/dbus/machine-id")
     return hashlib.sha256(f"kedro-otel\0{machine}\0{socket.gethostname()}".encode()).hexdigest()[:16]
+
+
+def process_start(pid: int) -> str:
+    """Return a text that tells the process ``pid`` from an earlier one of that number (Linux), or "" where the system does not say."""
+    words = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return words[19] if len(words) > 19 else ""  # noqa: PLR2004 -- proc(5): field 22, the start time, counted from the third

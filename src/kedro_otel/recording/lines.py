@@ -53,12 +53,11 @@ def attributes(values: Mapping[str, Any]) -> str:
     return "[" + ",".join([f'{{"key":{_quote(key)},"value":{any_value(value)}}}' for key, value in values.items() if value is not None]) + "]"
 
 
-def start(operation: str, trace_id: str, span_id: str, parent_id: str, name: str, start_ns: int, values: Mapping[str, Any], *, own: bool = False) -> bytes:
-    """Return the line that says that an operation began at ``start_ns`` (nanoseconds since 1970)."""
-    mark = ',"projectCommand":true' if own else ""
+def start(operation: str, trace_id: str, span_id: str, parent_id: str, name: str, start_ns: int, values: Mapping[str, Any], *, more: str = "") -> bytes:
+    """Return the line that says that an operation began at ``start_ns`` (nanoseconds since 1970); ``more`` is further JSON members."""
     return (
         f'{{"start":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":1,'
-        f'"startTimeUnixNano":"{start_ns}","attributes":{attributes(values)}{mark}}}\n'
+        f'"startTimeUnixNano":"{start_ns}","attributes":{attributes(values)}{more}}}\n'
     ).encode("ascii")
 
 

@@ -1,0 +1,113 @@
+"""What a process leaves for its workers: which runs are open, and how they are recorded.
+
+A worker of ParallelRunner is told nothing by Kedro. A forked one has its parent's memory; one that was spawned, or that a
+fork server forked, knows only its parent's process id, so the parent writes a file that goes by it. Without one a worker
+records nothing: it cannot know whether its parent may.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kedro_otel.propagation import Remote
+from kedro_otel.recording import host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Inherited(NamedTuple):
+    """What a worker knows from its parent.
+
+    Attributes:
+        runs: Kedro's run id and the run's span, for each run open in the parent.
+        resource: The resource's attributes.
+        facts: Members of the segment's header.
+        root: The project's folder.
+        detail: The detail in force.
+    """
+
+    runs: tuple[tuple[str | None, Remote], ...]
+    resource: dict[str, Any]
+    facts: dict[str, Any]
+    root: str | None
+    detail: str
+
+    def run(self, run_id: str | None) -> Remote | None:
+        """Return the run called ``run_id``; the only one that is open needs no name."""
+        if len(self.runs) == 1:
+            return self.runs[0][1]
+        named = [run for name, run in self.runs if name == run_id]
+        return named[-1] if named else None
+
+
+class Handoff:
+    """This process's side of it.
+
+    Args:
+        folder: Where segments are.
+        resource: The resource's attributes.
+        facts: Members of the segment's header.
+        root: The project's folder.
+        detail: The detail in force.
+        inherited: What this process itself has from its parent, if it is a worker.
+    """
+
+    def __init__(self, folder: Path, resource: Mapping[str, Any], facts: Mapping[str, Any], root: Path | None, detail: str, inherited: Inherited | None = None) -> None:
+        self.inherited = inherited
+        self._folder = folder
+        self._shared = {"resource": dict(resource), "facts": dict(facts), "root": str(root) if root else None, "detail": detail}
+        self._runs: tuple[tuple[str | None, Remote], ...] = ()
+        self._written: Path | None = None
+
+    def write(self, runs: Iterable[Any]) -> None:
+        """Leave word of the runs that are open now."""
+        self._runs = tuple((run.family.run_id, Remote(run.trace_id, run.span_id, run.sampled, run.state)) for run in runs)
+        path = self._folder / _name(os.getpid())
+        fresh = path.with_suffix(".tmp")
+        words = json.dumps({**self._shared, "runs": self._runs, "start": host.process_start(os.getpid())}).encode()
+        with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
+                fresh.unlink()
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o600)
+            try:
+                os.write(descriptor, words)
+            finally:
+                os.close(descriptor)
+            fresh.replace(path)
+            self._written = path
+
+    def remove(self) -> None:
+        """Take the file away at the end of the process."""
+        written, self._written = self._written, None
+        if written is not None:
+            with contextlib.suppress(OSError):
+                written.unlink()
+
+    def forked(self) -> Inherited:
+        """Return what a fork child has from this process by memory."""
+        return Inherited(self._runs or (self.inherited.runs if self.inherited else ()), self._shared["resource"], self._shared["facts"], self._shared["root"], self._shared["detail"])
+
+
+def of_parent(folder: Path, pid: int) -> Inherited | None:
+    """Return what the process ``pid`` left for its workers, or None where it left nothing that can be read or trusted."""
+    try:
+        descriptor = os.open(folder / _name(pid), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            words = json.loads(file.read())
+        if words["start"] != host.process_start(pid):
+            return None
+        runs = tuple((name, Remote(*run)) for name, run in words["runs"])
+        return Inherited(runs, words["resource"], words["facts"], words["root"], words["detail"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _name(pid: int) -> str:
+    return f"handoff-{pid}.json"

@@ -1,0 +1,333 @@
+"""Puts one process's parts together, once, and passes on what Kedro's hooks say.
+
+Nothing here waits on a network, and nothing of OpenTelemetry is imported outside a pipeline run.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kedro_otel.recording.handoff import Inherited
+    from kedro_otel.settings import Settings
+    from kedro_otel.tracing.recorder import Recorder
+
+
+class _State:
+    """What this process has decided so far."""
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+        self.settings: Settings | None = None
+        self.root: Path | None = None
+        self.decided = False
+        self.inherited: Inherited | None = None
+        self.voice: object = None
+        self.context: object = None
+        self.statistics: list[tuple[Any, dict[str, Any]]] = []
+        self.closing = False
+        self.commands = 0
+
+
+_state = _State()
+
+
+# --- commands -------------------------------------------------------------------------------------------------------
+
+
+def command_began(metadata: Any, args: Sequence[str]) -> None:
+    """``before_command_run``: ``metadata`` is Kedro's of the project, or None outside of one."""
+    if list(args[:1]) == ["otel"]:
+        _state.decided = True
+        return
+    recorder = _decide(metadata.project_path if metadata else None, metadata.package_name if metadata else None)
+    if recorder is None:
+        return
+    from kedro_otel import masking, names  # noqa: PLC0415 -- not where telemetry is off
+    from kedro_otel.tracing import clock  # noqa: PLC0415
+
+    cli = running_cli()
+    masked = masking.mask(cli, args, _own_group(metadata)) if cli is not None else masking.Masked((names.MASK,) if args else (), "", own=False)
+    name = f"kedro {masked.name}".rstrip()
+    words = ["kedro", *masked.words]
+    values: dict[str, Any] = {
+        names.COMMAND_NAME: masked.name,
+        names.COMMAND_LINE: " ".join(words),
+        names.COMMAND_ARGS: words,
+        names.EXECUTABLE_NAME: "kedro",
+        names.PID: os.getpid(),
+    }
+    import time  # noqa: PLC0415
+
+    _state.commands += 1
+    start_ns = clock.process_start_ns() if _state.commands == 1 else time.time_ns()
+    recorder.command_began(name, values, start_ns, own=masked.own)
+
+
+def command_ended(exit_code: object) -> None:
+    """``after_command_run``."""
+    recorder = _state.recorder
+    if recorder is None or recorder.command is None:
+        return
+    recorder.command_ended(exit_code)
+    _ship("end")
+    _notice()
+
+
+def running_cli() -> Any:
+    """Return the ``KedroCLI`` that is running now, whose vocabulary is the one to mask by, or None.
+
+    No hook hands it over, and building a second one would import the project's and every plugin's commands again.
+    """
+    frame = sys._getframe(1)  # noqa: SLF001 -- see above
+    while frame is not None:
+        if frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == "kedro.framework.cli.cli":
+            return frame.f_locals.get("self")
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def _own_group(metadata: Any) -> Any:
+    """Return the command group of the project's own cli.py, if it has one: Kedro has imported it already."""
+    module = sys.modules.get(f"{metadata.package_name}.cli") if metadata else None
+    return getattr(module, "cli", None)
+
+
+# --- sessions -------------------------------------------------------------------------------------------------------
+
+
+def heard(voice: object) -> bool:
+    """Return whether ``voice``, one of our hook objects, is the one listened to: a user may have registered a second."""
+    if _state.voice is None:
+        _state.voice = voice
+    return _state.voice is voice
+
+
+def context_created(voice: object, context: Any) -> None:
+    """``after_context_created``: in a session without the command line this is the first that is heard of a project."""
+    if context is _state.context and _state.voice is not voice:
+        return
+    _state.voice, _state.context = voice, context
+    recorder = _state.recorder
+    if recorder is not None and recorder.command is not None:
+        return
+    if not _state.decided or context.project_path != _state.root:
+        _decide(context.project_path, context._package_name)  # noqa: SLF001 -- the same name as the CLI's metadata carries
+
+
+def catalog_created(catalog: Any) -> None:
+    """``after_catalog_created``: count the project's own catalog, before a run adds what its patterns resolve to."""
+    if _state.recorder is not None:
+        from kedro_otel import project  # noqa: PLC0415 -- not where telemetry is off
+
+        del _state.statistics[:-4]
+        _state.statistics.append((catalog, project.statistics(catalog, None, 0)))
+
+
+def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
+    """``before_pipeline_run``."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from kedro_otel import run_facts  # noqa: PLC0415
+
+    if not _state.decided:
+        where = params.get("project_path") if isinstance(params, dict) else None
+        _decide(Path(where) if where else None, _package_name())
+    recorder = _state.recorder
+    if recorder is None:
+        return
+    counted = next((found for known, found in reversed(_state.statistics) if known is catalog), {})
+    _state.statistics = [(known, found) for known, found in _state.statistics if known is not catalog]
+    values = {**run_facts.values(params, pipeline, recorder.root), **counted, **(run_facts.pipeline_statistics() if counted else {})}
+    recorder.run_began(run_facts.span_name(params), values, params, pipeline, catalog)
+    _ship("run")
+
+
+def run_ended(params: Any, error: BaseException | None = None, *, failed: bool = False) -> None:
+    """``after_pipeline_run`` and ``on_pipeline_error``."""
+    recorder = _state.recorder
+    if recorder is not None:
+        recorder.run_ended(params, error, failed=failed)
+        if recorder.command is None:
+            _ship("run ended")
+
+
+def recorder_here() -> Recorder | None:
+    """Return this process's recorder; a worker process makes its own when its first node comes."""
+    if _state.recorder is None and not _state.decided:
+        _join()
+    return _state.recorder
+
+
+# --- making the recorder --------------------------------------------------------------------------------------------
+
+
+def _decide(root: Path | None, package: str | None) -> Recorder | None:
+    """Look for consent for the project at ``root`` and, given it, make the recorder that this process keeps."""
+    from kedro_otel import consent, settings  # noqa: PLC0415
+
+    if _state.recorder is not None and root != _state.root:
+        _close_recorder()
+    _state.decided, _state.root = True, root
+    if not consent.decide(os.environ, root).enabled:
+        _close_recorder()
+        return None
+    if _state.recorder is None:
+        _state.settings = settings.load(os.environ, root)
+        _state.recorder = _make(_state.settings, root, package)
+    return _state.recorder
+
+
+def _make(known: Settings, root: Path | None, package: str | None) -> Recorder | None:
+    from kedro_otel import destination, identity, project, resource  # noqa: PLC0415
+
+    ours = project.read(root) if root is not None else None
+    if ours is not None and package:
+        ours = ours._replace(package=package)
+    installation = identity.installation_id()
+    project_id = identity.project_id(root, package, create=not project.is_ci(os.environ)) if root is not None else None
+    found = resource.attributes(os.environ, known, ours, installation=installation, project_id=project_id)
+    where = destination.current(known)
+    facts = {"detail": known.value("detail"), "destination": where.id if where else None, "ephemeral": _ephemeral(known)}
+    return _recorder(found, facts, root, None)
+
+
+def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None, inherited: Inherited | None) -> Recorder | None:
+    from kedro_otel import paths  # noqa: PLC0415
+    from kedro_otel.recording.handoff import Handoff  # noqa: PLC0415
+    from kedro_otel.recording.writer import RecordingError, Writer  # noqa: PLC0415
+    from kedro_otel.tracing.recorder import Recorder  # noqa: PLC0415
+
+    folder = paths.recordings()
+    try:
+        writer = Writer(folder, resource, facts, _complain)
+    except RecordingError as error:
+        _complain(f"kedro-otel records nothing: {error}. Your run goes on unchanged. Name a folder of yours in KEDRO_OTEL_HOME, or type: kedro otel off")
+        return None
+    detail = str(facts["detail"])
+    recorder = Recorder(writer, root, os.environ, detail, Handoff(folder, resource, facts, root, detail, inherited))
+    if not _state.closing:
+        _state.closing = True
+        if inherited is None:
+            atexit.register(_at_exit)
+        else:
+            from multiprocessing.util import Finalize  # noqa: PLC0415 -- atexit is skipped in multiprocessing's children
+
+            Finalize(None, _at_exit, exitpriority=10)
+    return recorder
+
+
+def _join() -> None:
+    """In a worker process, go on where the parent process said; without its word, record nothing."""
+    _state.decided = True
+    from multiprocessing import parent_process  # noqa: PLC0415 -- only in workers, and before a first run
+
+    inherited = _state.inherited
+    parent = parent_process()
+    if inherited is None and parent is not None and parent.pid is not None:
+        from kedro_otel import paths  # noqa: PLC0415
+        from kedro_otel.recording import handoff  # noqa: PLC0415
+
+        inherited = handoff.of_parent(paths.recordings(), parent.pid)
+    if inherited is not None:
+        from pathlib import Path  # noqa: PLC0415
+
+        _state.recorder = _recorder(inherited.resource, inherited.facts, Path(inherited.root) if inherited.root else None, inherited)
+    elif parent is None:
+        _decide(None, _package_name())
+
+
+def _forked() -> None:
+    """In a fork child: let go of what is the parent's."""
+    recorder, _state.recorder = _state.recorder, None
+    _state.closing = False
+    if recorder is not None:
+        recorder.writer.abandon()
+        _state.decided = False
+        _state.inherited = recorder.forked()
+    from kedro_otel.tracing import ids  # noqa: PLC0415
+
+    ids.reseed()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=guard.guarded(_forked))
+
+
+def _package_name() -> str | None:
+    module = sys.modules.get("kedro.framework.project")
+    name = getattr(module, "PACKAGE_NAME", None)
+    return str(name) if name else None
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+@guard.guarded
+def _at_exit() -> None:
+    recorder = _state.recorder
+    open_runs = recorder is not None and bool(recorder.runs)
+    _close_recorder()
+    if open_runs:
+        _ship("exit")
+
+
+def _close_recorder() -> None:
+    recorder, _state.recorder = _state.recorder, None
+    if recorder is not None:
+        failures = sum(guard.errors.values())
+        if failures:
+            recorder.writer.lost["internal_error"] += failures
+            guard.errors.clear()
+        recorder.close()
+
+
+def _ephemeral(known: Settings) -> bool:
+    from kedro_otel.shipping import launch  # noqa: PLC0415
+
+    return launch.ephemeral(known, os.environ)
+
+
+def _ship(reason: str) -> None:
+    """Let the detached process send what is recorded, if there is where to; at the end wait for it where the machine may vanish."""
+    recorder = _state.recorder
+    known = _state.settings
+    if known is None or recorder is None or recorder.writer.facts.get("destination") is None:
+        return
+    from kedro_otel.shipping import launch  # noqa: PLC0415
+
+    mode = launch.mode(known, os.environ)
+    if mode == "manual":
+        return
+    launch.start(reason)
+    if mode == "wait" and reason != "run":
+        left = launch.wait(float(known.value("ship_timeout")))
+        if left:
+            _complain(left)
+
+
+def _notice() -> None:
+    """Tell a person at a terminal, once per machine, that commands are recorded."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    from kedro_otel import paths  # noqa: PLC0415
+
+    told = paths.home() / "notice"
+    try:
+        os.close(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError:
+        return
+    _complain(f"kedro-otel records your kedro commands in {paths.home()}. See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off")
+
+
+def _complain(sentence: str) -> None:
+    if sys.stderr is not None:
+        print(sentence, file=sys.stderr)  # noqa: T201 -- the documented lines on stderr

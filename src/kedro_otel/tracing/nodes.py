@@ -1,0 +1,320 @@
+"""Nodes and datasets of the runs that are open: which hook call belongs to which operation, and when each closes.
+
+Kedro's hooks do not pair up with what a node is. Loads come before ``before_node_run`` and saves after
+``after_node_run``; a failed load or save fires no hook of its own; a generator node computes during its saves and nothing
+says which chunk is the last; dataset hooks name a node but no run. So operations are kept by key, a node closes when its
+last expected save has ended, and what nothing closes is closed by what comes next: another node of the same thread, the
+end of the run, or of the process.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator
+from functools import lru_cache
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import names, project
+from kedro_otel.tracing.operation import Open
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from kedro_otel.propagation import Remote
+    from kedro_otel.tracing.operation import Scribe
+
+LOAD: Final = "load"
+SAVE: Final = "save"
+
+_PUBLIC: Final = ("kedro_datasets.", "kedro.io.", "kedro_datasets_experimental.")
+_NANO: Final = 1_000_000_000
+_relative = lru_cache(maxsize=1024)(project.relative)
+
+
+class Family:
+    """The nodes of one run: those open, and what they share.
+
+    Args:
+        parent: The run, or the run in another process for which this one works.
+        run_id: Kedro's id of the run.
+        catalog: The run's catalog, where it is known.
+    """
+
+    __slots__ = ("catalog", "error", "failed", "last_ns", "open", "parent", "run_id", "types")
+
+    def __init__(self, parent: Open | Remote | None, run_id: str | None, catalog: Any = None) -> None:
+        self.parent = parent
+        self.run_id = run_id
+        self.catalog = catalog
+        self.failed = False
+        self.error: BaseException | None = None
+        self.last_ns = 0
+        self.open: dict[int, OpenNode] = {}
+        self.types: dict[str, str] = {}
+
+    def type_of(self, dataset: str) -> str | None:
+        """Return the public type of ``dataset``, ``custom``, or None while the catalog is not known."""
+        known = self.types.get(dataset)
+        if known is None and self.catalog is not None:
+            found = self.catalog.get_type(dataset) or ""
+            known = self.types[dataset] = found if found.startswith(_PUBLIC) else names.CUSTOM
+        return known
+
+
+class OpenNode(Open):
+    """A node between its first load and its last save."""
+
+    __slots__ = ("computed_ns", "datasets", "expected", "family", "is_async", "last_ns", "node", "ran_ns", "saved_ns", "stopped_ns", "streaming", "untyped")
+
+    def __init__(self, family: Family, node: Any, start_ns: int) -> None:
+        super().__init__(names.NODE, f"node {node.name}", family.parent, start_ns)
+        self.family = family
+        self.node = node
+        self.ran_ns = 0
+        self.computed_ns = 0
+        self.last_ns = 0
+        self.saved_ns = 0
+        self.stopped_ns = 0
+        self.is_async = False
+        self.expected: int | None = None
+        self.streaming = False
+        self.datasets: dict[tuple[str, str], Open] = {}
+        self.untyped: list[tuple[Open, int]] = []
+
+
+class Nodes:
+    """The open nodes of one process.
+
+    Args:
+        scribe: Writes them down.
+        root: The project's folder, for relative file names.
+        family_of: Returns the run that a node of this thread belongs to (by run id where it is known), or None while
+            that cannot be told.
+        enter: Makes an operation the current context.
+        leave: Puts the context back.
+    """
+
+    def __init__(self, scribe: Scribe, root: Path | None, family_of: Callable[[Any, str | None], Family | None], enter: Callable[[Open], None], leave: Callable[[Open], None]) -> None:
+        self._scribe = scribe
+        self._root = root
+        self._family_of = family_of
+        self._enter = enter
+        self._leave = leave
+        self._lock = Lock()
+        self._unplaced: dict[int, list[tuple[str, int, int]]] = {}
+        self._current: dict[int, OpenNode] = {}
+
+    def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
+        """A load or save begins."""
+        now = time.time_ns()
+        family = self._family_of(node, None)
+        if family is None:
+            self._unplaced.setdefault(id(node), []).append((dataset, now, 0))
+            return
+        found = self._node(family, node, now)
+        again = found.datasets.pop((operation, dataset), None)
+        if again is not None:
+            self._finish_dataset(found, again, now, failed=True)
+        opened = Open(names.DATASET, f"{operation} {dataset}", found, now)
+        values = {names.DATASET_NAME: dataset, names.DATASET_TYPE: family.type_of(dataset), names.DATASET_OPERATION: operation}
+        self._scribe.begin(opened, values, written=False)
+        found.datasets[operation, dataset] = opened
+        # Asynchronous saves run in other threads while several are under way: none of them is current here.
+        if operation == LOAD or not found.is_async:
+            self._enter(opened)
+
+    def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
+        """A load or save ended well."""
+        family = self._family_of(node, None)
+        if family is None:
+            self._placeless_ended(dataset, node)
+            return
+        found = family.open.get(id(node))
+        opened = found.datasets.pop((operation, dataset), None) if found is not None else None
+        if found is None or opened is None:
+            return
+        self._leave(opened)
+        now = time.time_ns()
+        self._finish_dataset(found, opened, now)
+        if operation == SAVE:
+            found.last_ns = now
+            found.saved_ns += now - opened.start_ns
+            if found.expected is not None:
+                found.expected -= 1
+                if found.expected <= 0 and not found.streaming:
+                    self._finish(found, now)
+
+    def before_node(self, node: Any, catalog: Any, run_id: str | None, *, is_async: bool) -> None:
+        """The node's function is about to be called."""
+        now = time.time_ns()
+        family = self._family_of(node, run_id)
+        if family is None:
+            return
+        if family.catalog is None:
+            family.catalog = catalog
+        found = self._node(family, node, self._first_unplaced(node) or now)
+        found.thread = get_ident()
+        found.ran_ns = now
+        found.is_async = is_async
+        self._place_loads(found)
+        self._type_loads(found)
+        self._enter(found)
+        self._current[found.thread] = found
+
+    def after_node(self, node: Any, outputs: Any, run_id: str | None) -> None:
+        """The node's function returned ``outputs``; its saves follow."""
+        found = self._find(node, run_id)
+        if found is None:
+            return
+        now = time.time_ns()
+        found.computed_ns = found.last_ns = now
+        found.expected = len(outputs) if outputs is not None else 0
+        found.streaming = bool(outputs) and (inspect.isgeneratorfunction(node.func) or all(isinstance(item, Iterator) for item in outputs.values()))
+        if not found.expected:
+            self._finish(found, now)
+
+    def node_failed(self, node: Any, error: BaseException, run_id: str | None) -> None:
+        """The node's function raised ``error``."""
+        found = self._find(node, run_id)
+        if found is not None:
+            found.computed_ns = time.time_ns()
+            self._finish(found, found.computed_ns, error=error, failed=True)
+
+    def close(self, family: Family, error: BaseException | None, failing: Any, *, failed: bool) -> None:
+        """Close what is still open of a run that ended.
+
+        Args:
+            family: The run's nodes.
+            error: Why the run failed, if it did and if that is known.
+            failing: The Kedro node in which it did, if known: that one gets ``error``, others failed for unknown reasons.
+            failed: Whether the run failed. A generator node with no save under way has ended well all the same, unless it is ``failing``.
+        """
+        remaining = list(family.open.values())
+        for found in remaining:
+            wrong = bool(found.stopped_ns) or (failed and (found.node is failing or bool(found.datasets) or not found.streaming))
+            why = error if wrong and (found.node is failing or failing is None or len(remaining) == 1) else None
+            self._finish(found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong)
+
+    def _find(self, node: Any, run_id: str | None) -> OpenNode | None:
+        family = self._family_of(node, run_id)
+        return family.open.get(id(node)) if family is not None else None
+
+    def _node(self, family: Family, node: Any, start_ns: int) -> OpenNode:
+        """Return the open operation of ``node``, begun at ``start_ns`` if there is none: its loads may come from several threads at once."""
+        found = family.open.get(id(node))
+        if found is None:
+            self._close_predecessor(family)
+            with self._lock:
+                found = family.open.get(id(node))
+                if found is None:
+                    found = OpenNode(family, node, start_ns)
+                    self._scribe.begin(found, _values(node, self._root))
+                    family.open[id(node)] = self._current[found.thread] = found
+        return found
+
+    def _close_predecessor(self, family: Family) -> None:
+        """Close the node that this thread ran before for the same run: a generator that ended, or one whose failure no hook told."""
+        before = self._current.get(get_ident())
+        if before is None or before.family is not family:
+            return
+        if before.streaming and not before.datasets:
+            self._finish(before, before.last_ns)
+        elif isinstance(family.parent, Open):
+            # The run will end here too, and then say why it failed.
+            before.stopped_ns = time.time_ns()
+            self._forget(before)
+        else:
+            self._finish(before, 0, failed=True)
+
+    def _finish(self, found: OpenNode, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
+        family = found.family
+        family.open.pop(id(found.node), None)
+        now = end_ns or time.time_ns()
+        family.last_ns = max(family.last_ns, now)
+        if failed:
+            family.failed, family.error = True, error
+        for opened in list(found.datasets.values()):
+            self._leave(opened)
+            self._finish_dataset(found, opened, now, error=error, failed=failed)
+        found.datasets.clear()
+        self._type_loads(found, always=True)
+        self._leave(found)
+        self._forget(found)
+        values: dict[str, Any] = _times(found, now)
+        if failed:
+            values.update(self._facts(error))
+        self._scribe.finish(found, values, end_ns=now, error=error, failed=failed)
+
+    def _forget(self, found: OpenNode) -> None:
+        for thread, current in list(self._current.items()):
+            if current is found:
+                self._current.pop(thread, None)
+
+    def _finish_dataset(self, found: OpenNode, opened: Open, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
+        if opened.values[names.DATASET_TYPE] is None and not failed:
+            found.untyped.append((opened, end_ns))
+            return
+        self._scribe.finish(opened, self._facts(error) if failed else {}, end_ns=end_ns, error=error, failed=failed)
+
+    def _type_loads(self, found: OpenNode, *, always: bool = False) -> None:
+        """Write the loads that waited for the catalog, without which their dataset's type is not known."""
+        if found.untyped and (always or found.family.catalog is not None):
+            for opened, end_ns in found.untyped:
+                opened.values[names.DATASET_TYPE] = found.family.type_of(opened.values[names.DATASET_NAME])
+                self._scribe.finish(opened, {}, end_ns=end_ns)
+            found.untyped.clear()
+
+    def _first_unplaced(self, node: Any) -> int:
+        waiting = self._unplaced.get(id(node))
+        return waiting[0][1] if waiting else 0
+
+    def _placeless_ended(self, dataset: str, node: Any) -> None:
+        waiting = self._unplaced.get(id(node), [])
+        for index, (name, start_ns, end_ns) in enumerate(waiting):
+            if name == dataset and not end_ns:
+                waiting[index] = (name, start_ns, time.time_ns())
+                return
+
+    def _place_loads(self, found: OpenNode) -> None:
+        """Write the loads that were made before the run they belong to was known."""
+        for dataset, start_ns, end_ns in self._unplaced.pop(id(found.node), ()):
+            opened = Open(names.DATASET, f"{LOAD} {dataset}", found, start_ns)
+            self._scribe.begin(opened, {names.DATASET_NAME: dataset, names.DATASET_TYPE: found.family.type_of(dataset), names.DATASET_OPERATION: LOAD}, written=False)
+            self._scribe.finish(opened, {}, end_ns=end_ns)
+
+    def _facts(self, error: BaseException | None) -> dict[str, Any]:
+        from kedro_otel.tracing import failures  # noqa: PLC0415 -- only when something failed
+
+        return failures.facts(error, self._root)
+
+
+def _times(found: OpenNode, end_ns: int) -> dict[str, Any]:
+    """Return how long a node loaded, computed and saved, in seconds; the three add up to its duration."""
+    ran = found.ran_ns or end_ns
+    computed = found.computed_ns or end_ns
+    saved = found.saved_ns if found.streaming else max(end_ns - computed, 0)
+    return {
+        names.NODE_LOAD: max(ran - found.start_ns, 0) / _NANO,
+        names.NODE_COMPUTE: max(end_ns - ran - saved, 0) / _NANO,
+        names.NODE_SAVE: saved / _NANO,
+    }
+
+
+def _values(node: Any, root: Path | None) -> dict[str, Any]:
+    """Return what a Kedro node says of itself."""
+    function = inspect.unwrap(getattr(node.func, "func", node.func))
+    code = getattr(function, "__code__", None)
+    qualified = getattr(function, "__qualname__", type(function).__qualname__)
+    file = code.co_filename if code is not None else None
+    return {
+        names.NODE_NAME: node.name,
+        names.NODE_TAGS: sorted(node.tags) or None,
+        names.NODE_NAMESPACE: node.namespace,
+        names.FUNCTION_NAME: f"{getattr(function, '__module__', '') or ''}.{qualified}".strip("."),
+        names.FILE_PATH: _relative(file, root) if file and root else None,
+        names.NODE_INPUTS: node.inputs or None,
+        names.NODE_OUTPUTS: node.outputs or None,
+    }

@@ -1,0 +1,122 @@
+"""An operation that is open, and how it begins and ends on record."""
+
+from __future__ import annotations
+
+import time
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel import names, propagation
+from kedro_otel.recording import lines
+from kedro_otel.tracing import failures, ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kedro_otel.propagation import Remote
+    from kedro_otel.recording.writer import Writer
+    from kedro_otel.tracing.live import Live
+
+
+class Open:
+    """An operation between its beginning and its end."""
+
+    __slots__ = ("context", "kind", "name", "parent", "previous", "real", "sampled", "span_id", "start_ns", "state", "thread", "trace_id", "values")
+
+    def __init__(self, kind: str, name: str, parent: Open | Remote | None, start_ns: int) -> None:
+        self.kind = kind
+        self.name = name
+        self.parent = parent
+        self.start_ns = start_ns
+        self.thread = get_ident()
+        self.values: dict[str, Any] = {}
+        self.context: Any = None
+        self.previous: Any = None
+        self.real: Any = None
+        self.span_id = ids.span_id()
+        self.trace_id = ""
+        self.sampled = True
+        self.state = ""
+        if parent is not None:
+            self.trace_id = parent.trace_id
+            self.sampled = parent.sampled
+            self.state = parent.state
+
+
+class Scribe:
+    """Writes operations down as they begin and end: to the segment and, where the user owns a provider, through that.
+
+    Args:
+        writer: This process's segment.
+        environ: The environment, for the sampler.
+        full: Whether exception messages and stack traces are recorded.
+    """
+
+    def __init__(self, writer: Writer, environ: Mapping[str, str], *, full: bool) -> None:
+        self.writer = writer
+        self.full = full
+        self.live: Live | None = None
+        self.measure: Callable[[Open, int, dict[str, Any], bool], None] | None = None
+        self._environ = environ
+
+    def begin(self, operation: Open, values: dict[str, Any], *, written: bool = True, own: bool = False) -> None:
+        """Give ``operation`` its identity and, unless it is to be written whole at its end, write that it began."""
+        operation.values = values
+        if not operation.trace_id:
+            operation.trace_id = ids.trace_id()
+            operation.sampled = propagation.sampled(self._environ, operation.trace_id, None)
+        if self.live is not None:
+            self.live.begin(operation)
+        if written:
+            parent = operation.parent
+            line = lines.start(
+                operation.kind,
+                operation.trace_id,
+                operation.span_id,
+                parent.span_id if parent is not None else "",
+                operation.name,
+                operation.start_ns,
+                values,
+                more=_more(operation) + (',"projectCommand":true' if own else ""),
+            )
+            self.writer.start(operation.span_id, line)
+
+    def finish(self, operation: Open, values: dict[str, Any], *, end_ns: int = 0, error: BaseException | None = None, failed: bool = False) -> None:
+        """Write that ``operation`` ended; ``values`` are what became known meanwhile.
+
+        Args:
+            operation: What ended.
+            values: Further attributes.
+            end_ns: When, in nanoseconds since 1970; 0 for now. Never taken to be before the beginning.
+            error: The exception it failed with, if known.
+            failed: Whether it failed.
+        """
+        end_ns = max(end_ns or time.time_ns(), operation.start_ns)
+        told = lines.events([failures.event(error, end_ns)]) if failed and self.full and error is not None else ""
+        if operation.kind == names.DATASET:
+            line = lines.span(
+                operation.kind,
+                operation.trace_id,
+                operation.span_id,
+                operation.parent.span_id if operation.parent is not None else "",
+                operation.name,
+                (operation.start_ns, end_ns),
+                {**operation.values, **values} if values else operation.values,
+                error=failed,
+                more=_more(operation) + (f',"events":{told}' if told else ""),
+            )
+            self.writer.span(operation.kind, line)
+        else:
+            line = lines.end(operation.kind, operation.trace_id, operation.span_id, end_ns, values, error=failed, events=told)
+            self.writer.end(operation.span_id, line)
+        if self.measure is not None:
+            self.measure(operation, end_ns, values, failed)
+        if self.live is not None and operation.real is not None:
+            self.live.finish(operation, values, end_ns, error=error, failed=failed)
+
+
+def _more(operation: Open) -> str:
+    if operation.sampled and not operation.state:
+        return ""
+    flags = "" if operation.sampled else ',"flags":0'
+    return flags + (f',"traceState":{lines.text(operation.state)}' if operation.state else "")

@@ -1,0 +1,80 @@
+"""Whose TracerProvider makes the spans of the user's code: the user's if there is one, else one of ours that records them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+
+
+def of_user() -> Any:
+    """Return the global TracerProvider if it is real and not ours, else None."""
+    found = trace.get_tracer_provider()
+    if isinstance(found, trace.ProxyTracerProvider | trace.NoOpTracerProvider) or getattr(found, "_kedro_otel", False):
+        return None
+    return found
+
+
+def of_user_so_far() -> Any:
+    """Return the same without importing OpenTelemetry: nobody can have set a provider before it was imported."""
+    return of_user() if "opentelemetry.trace" in sys.modules else None
+
+
+def install(resource: Mapping[str, Any], environ: Mapping[str, str], record: Callable[[ReadableSpan], None]) -> None:
+    """Make an SDK provider of ours the global one, if none is set; it hands every finished span to ``record``."""
+    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return
+    trace.set_tracer_provider(_make(resource, environ, record))
+
+
+def _make(resource: Mapping[str, Any], environ: Mapping[str, str], record: Callable[[ReadableSpan], None]) -> TracerProvider:
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- the SDK is needed in a run only
+    from opentelemetry.sdk.trace import IdGenerator, SpanProcessor, TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult  # noqa: PLC0415
+
+    from kedro_otel.propagation import Remote, sampled  # noqa: PLC0415
+    from kedro_otel.tracing import ids  # noqa: PLC0415
+
+    class Ids(IdGenerator):
+        """Ids that do not draw from the user's ``random``."""
+
+        def generate_span_id(self) -> int:
+            return int(ids.span_id(), 16)
+
+        def generate_trace_id(self) -> int:
+            return int(ids.trace_id(), 16)
+
+    class RecordAll(Sampler):
+        """Records every span; ``OTEL_TRACES_SAMPLER`` decides only whether it is marked to be sent."""
+
+        def should_sample(self, parent_context: Any, trace_id: int, name: str, kind: Any = None, attributes: Any = None, *_: Any, **__: Any) -> SamplingResult:  # noqa: ARG002
+            above = trace.get_current_span(parent_context).get_span_context()
+            remote = Remote(f"{above.trace_id:032x}", f"{above.span_id:016x}", above.trace_flags.sampled) if above.is_valid else None
+            send = remote.sampled if remote else sampled(environ, f"{trace_id:032x}", None)
+            decision = Decision.RECORD_AND_SAMPLE if send else Decision.RECORD_ONLY
+            return SamplingResult(decision, attributes, above.trace_state if above.is_valid else None)
+
+        def get_description(self) -> str:
+            return "kedro-otel records every span"
+
+    class ToRecording(SpanProcessor):
+        """Hands finished spans over as they end."""
+
+        def on_end(self, span: ReadableSpan) -> None:
+            record(span)
+
+    provider = TracerProvider(
+        sampler=RecordAll(),
+        resource=Resource({key: value for key, value in resource.items() if value is not None}),
+        id_generator=Ids(),
+        shutdown_on_exit=False,
+    )
+    provider.add_span_processor(ToRecording())
+    provider._kedro_otel = True  # type: ignore[attr-defined]  # noqa: SLF001 -- how a later look knows it for ours
+    return provider
