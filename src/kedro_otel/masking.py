@@ -9,7 +9,6 @@ asked of a command that it would remember: ``get_params`` is not called, because
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel.guard import swallow
@@ -43,7 +42,7 @@ def mask(cli: Any, args: Sequence[str], own_group: Any = None) -> Masked:
     Args:
         cli: the running collection of commands, a ``KedroCLI``.
         args: the words as click gets them.
-        own_group: the group of the project's own cli.py, if it has one: see :func:`own_group_of`.
+        own_group: the group of the project's own cli.py, if it has one.
     """
     words = [str(word) for word in args]
     if not words:
@@ -55,11 +54,6 @@ def mask(cli: Any, args: Sequence[str], own_group: Any = None) -> Masked:
     except Exception as error:  # noqa: BLE001 (a plugin's group may raise anything)
         swallow("kedro_otel.masking.mask", error)
         return UNKNOWN
-
-
-def own_group_of(package: str | None) -> Any:
-    """Return the group in the project's own cli.py, None if there is none or Kedro has not loaded it."""
-    return getattr(sys.modules.get(f"{package}.cli"), "cli", None) if package else None
 
 
 def _masked(cli: Any, words: list[str], own_group: Any) -> Masked:

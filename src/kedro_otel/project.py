@@ -55,14 +55,24 @@ def statistics(catalog: Any, default_pipeline: Any, n_pipelines: int) -> dict[st
     """Return the project's sizes, counted as kedro-telemetry counts them, keyed by ``names``.
 
     Args:
-        catalog: the session's catalog; only names and types are asked for, nothing is loaded or resolved.
+        catalog: the session's catalog, as ``after_catalog_created`` gets it.
         default_pipeline: the pipeline ``__default__``, None if there is none.
         n_pipelines: how many pipelines are registered.
     """
-    datasets = [name for name in catalog.keys() if not name.startswith(_PARAMETERS)]  # noqa: SIM118 (a catalog is no dict)
-    sizes: dict[str, Any] = {names.DATASET_COUNT: len(datasets), names.PIPELINE_COUNT: n_pipelines}
+    sizes = catalog_statistics(catalog)
+    sizes[names.PIPELINE_COUNT] = n_pipelines
     if default_pipeline:
         sizes[names.NODE_COUNT] = len(default_pipeline.nodes)
+    return sizes
+
+
+def catalog_statistics(catalog: Any) -> dict[str, Any]:
+    """Return the sizes that the catalog knows: datasets without parameters, by public type, and validators.
+
+    Only names and types are asked for; nothing is loaded, made or resolved.
+    """
+    datasets = [name for name in catalog.keys() if not name.startswith(_PARAMETERS)]  # noqa: SIM118 (a catalog is no dict)
+    sizes: dict[str, Any] = {names.DATASET_COUNT: len(datasets)}
     if datasets:
         sizes[names.DATASET_TYPE_COUNT] = _counted(dataset_type(catalog.get_type(name)) for name in datasets)
     specs = getattr(catalog, "validator_specs", None)

@@ -7,12 +7,16 @@ change. Where no such text is found the answer is None and the file stays untouc
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import tomlfile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def insert(text: str, table: tuple[str, ...], key: str, value: str) -> str | None:
@@ -23,12 +27,8 @@ def insert(text: str, table: tuple[str, ...], key: str, value: str) -> str | Non
     old = tomlfile.loads(text)
     if old is None or key in tomlfile.table(old, *table):
         return None
-    newline = "\r\n" if "\r\n" in text else "\n"
-    literal = quoted(value)
     wanted = _with(old, table, key, value)
-    if wanted is None:
-        return None
-    return next((new for new in _insertions(text, table, f"{key} = {literal}", newline) if tomlfile.loads(new) == wanted), None)
+    return _first(wanted, _insertions(text, table, f"{_spelled(key)} = {quoted(value)}"))
 
 
 def assign(text: str, table: tuple[str, ...], key: str, literal: str) -> str | None:
@@ -40,12 +40,9 @@ def assign(text: str, table: tuple[str, ...], key: str, literal: str) -> str | N
     value = (tomlfile.loads(f"v = {literal}") or {}).get("v")
     if old is None or value is None:
         return None
-    wanted = _with(old, table, key, value)
-    if wanted is None:
-        return None
-    newline = "\r\n" if "\r\n" in text else "\n"
-    candidates = _replacements(text, key, literal) if key in tomlfile.table(old, *table) else _insertions(text, table, f"{key} = {literal}", newline)
-    return next((new for new in candidates if tomlfile.loads(new) == wanted), None)
+    there = key in tomlfile.table(old, *table)
+    candidates = _replacements(text, key, literal) if there else _insertions(text, table, f"{_spelled(key)} = {literal}")
+    return _first(_with(old, table, key, value), candidates)
 
 
 def remove(text: str, table: tuple[str, ...], key: str) -> str | None:
@@ -53,14 +50,9 @@ def remove(text: str, table: tuple[str, ...], key: str) -> str | None:
     old = tomlfile.loads(text)
     if old is None or key not in tomlfile.table(old, *table):
         return None
-    wanted = _with(old, table, key, None)
     lines = text.splitlines(keepends=True)
-    for number, line in enumerate(lines):
-        if _line_of(key).match(line):
-            new = "".join(lines[:number] + lines[number + 1 :])
-            if tomlfile.loads(new) == wanted:
-                return new
-    return None
+    places = [number for number, line in enumerate(lines) if _line_of(key).match(line)]
+    return _first(_with(old, table, key, None), ("".join(lines[:place] + lines[place + 1 :]) for place in places))
 
 
 def commented(text: str) -> str:
@@ -76,6 +68,13 @@ def quoted(value: str) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _first(wanted: dict[str, Any] | None, candidates: Iterable[str]) -> str | None:
+    """Return the first of ``candidates`` that says what is wanted, None if none does."""
+    if wanted is None:
+        return None
+    return next((text for text in candidates if tomlfile.same(tomlfile.loads(text), wanted)), None)
 
 
 def _with(document: dict[str, Any], table: tuple[str, ...], key: str, value: Any) -> dict[str, Any] | None:
@@ -95,7 +94,12 @@ def _with(document: dict[str, Any], table: tuple[str, ...], key: str, value: Any
     return copy
 
 
+def _spelled(key: str) -> str:
+    return key if _BARE.fullmatch(key) else quoted(key)
+
+
 def _name(key: str) -> str:
+    """Return a pattern for the ways to write ``key``."""
     return rf"""(?:{re.escape(key)}|"{re.escape(key)}"|'{re.escape(key)}')"""
 
 
@@ -103,34 +107,40 @@ def _line_of(key: str) -> re.Pattern[str]:
     return re.compile(rf"[ \t]*{_name(key)}[ \t]*=")
 
 
-def _insertions(text: str, table: tuple[str, ...], line: str, newline: str) -> Iterator[str]:
+def _insertions(text: str, table: tuple[str, ...], line: str) -> Iterator[str]:
     """Yield texts that may be right, the most natural first."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    if not table:
+        yield from _at_top_level(text, line, newline)
+        return
     dot = r"[ \t]*\.[ \t]*"
     for depth in range(len(table), 0, -1):
         # below the table's own header, else below that of a table around it, with a dotted key
         prefix = "".join(f"{name}." for name in table[depth:])
-        header = re.compile(
-            rf"^[ \t]*\[[ \t]*{dot.join(_name(name) for name in table[:depth])}[ \t]*\][ \t]*(?:#[^\r\n]*)?(?P<end>\r?\n|\Z)", re.MULTILINE
-        )
-        for found in header.finditer(text):
+        header = rf"^[ \t]*\[[ \t]*{dot.join(_name(name) for name in table[:depth])}[ \t]*\][ \t]*(?:#[^\r\n]*)?(?P<end>\r?\n|\Z)"
+        for found in re.finditer(header, text, re.MULTILINE):
             lead = "" if found["end"] else newline
             yield f"{text[: found.end()]}{lead}{prefix}{line}{newline}{text[found.end() :]}"
         if depth == len(table):
-            for place in _inline(text, table):
-                yield f"{text[:place]} {line},{text[place:]}"
-                yield f"{text[:place]} {line} {text[place:]}"
+            for found in re.finditer(rf"{_name(table[-1])}[ \t]*=[ \t]*\{{", text):  # it may be written inline
+                yield f"{text[: found.end()]} {line},{text[found.end() :]}"
+                yield f"{text[: found.end()]} {line} {text[found.end() :]}"
             yield f"{text}{newline}[{'.'.join(table)}]{newline}{line}{newline}"
     yield f"{''.join(f'{name}.' for name in table)}{line}{newline}{text}"
 
 
-def _inline(text: str, table: tuple[str, ...]) -> Iterator[int]:
-    """Yield the places just after the brace of what may be ``table`` written inline."""
-    for found in re.finditer(rf"{_name(table[-1])}[ \t]*=[ \t]*\{{", text):
-        yield found.end()
+def _at_top_level(text: str, line: str, newline: str) -> Iterator[str]:
+    """Yield texts with ``line`` before the first table, or at the end where there is none."""
+    lead = newline if text and not text.endswith("\n") else ""
+    yield f"{text}{lead}{line}{newline}"
+    for found in re.finditer(r"^[ \t]*\[", text, re.MULTILINE):
+        yield f"{text[: found.start()]}{line}{newline}{text[found.start() :]}"
+    yield f"{line}{newline}{text}"
 
 
 def _replacements(text: str, key: str, literal: str) -> Iterator[str]:
     value = r"""(?:"(?:[^"\\\r\n]|\\.)*"|'[^'\r\n]*'|[^#\r\n"']*?)"""
-    for found in re.finditer(rf"^([ \t]*{_name(key)}[ \t]*=[ \t]*){value}(?P<rest>[ \t]*(?:#[^\r\n]*)?)$", text.replace("\r\n", " \n"), re.MULTILINE):
-        # the shadow text has the same length, so its places are the text's places
+    line = rf"^([ \t]*{_name(key)}[ \t]*=[ \t]*){value}(?P<rest>[ \t]*(?:#[^\r\n]*)?)$"
+    # the shadow has the text's length and plain line ends, so its places are the text's places
+    for found in re.finditer(line, text.replace("\r\n", " \n"), re.MULTILINE):
         yield f"{text[: found.end(1)]}{literal}{text[found.start('rest') :]}"

@@ -35,9 +35,10 @@ def loads(text: str) -> dict[str, Any] | None:
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(text)
+        content: dict[str, Any] = tomllib.loads(text)
     except (ValueError, RecursionError):
         return None
+    return content
 
 
 def table(document: dict[str, Any] | None, *names: str) -> dict[str, Any]:
@@ -48,6 +49,15 @@ def table(document: dict[str, Any] | None, *names: str) -> dict[str, Any]:
         if not isinstance(found, dict):
             return {}
     return found
+
+
+def same(one: Any, other: Any) -> bool:
+    """Return whether two documents say the same; unlike with ``==``, a number that is none equals itself."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and (one == other or (one != one and other != other))  # noqa: PLR0124 (not a number)
 
 
 def _parsed(path: Path) -> dict[str, Any] | None:
