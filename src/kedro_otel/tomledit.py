@@ -57,10 +57,7 @@ def remove(text: str, table: tuple[str, ...], key: str) -> str | None:
 
 def commented(text: str) -> str:
     """Return ``text`` with every line made a comment, control characters replaced: nothing is lost, nothing is said."""
-    lines = (
-        "# " + "".join(letter if letter == "\t" or ord(letter) >= 32 and ord(letter) != 127 else "?" for letter in line) for line in text.splitlines()
-    )
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"# {_CONTROL.sub('?', line)}\n" for line in text.splitlines())
 
 
 def quoted(value: str) -> str:

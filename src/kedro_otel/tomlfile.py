@@ -57,7 +57,7 @@ def same(one: Any, other: Any) -> bool:
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(same, one, other))
-    return type(one) is type(other) and (one == other or (one != one and other != other))  # noqa: PLR0124 (not a number)
+    return type(one) is type(other) and bool(one == other or (one != one and other != other))  # noqa: PLR0124 (not a number)
 
 
 def _parsed(path: Path) -> dict[str, Any] | None:
