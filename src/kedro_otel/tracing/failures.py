@@ -29,21 +29,38 @@ def facts(error: BaseException | None, root: Path | None) -> dict[str, Any]:
     if error is None:
         return {names.ERROR_TYPE: names.OTHER}
     found: dict[str, Any] = {names.ERROR_TYPE: type_name(error)}
-    inside = last = None
-    prefix = f"{root}/" if root else None
-    step: TracebackType | None = error.__traceback__
-    while step is not None:
-        last = step
-        file = step.tb_frame.f_code.co_filename
-        if prefix and file.startswith(prefix) and "/site-packages/" not in file:
-            inside = step
-        step = step.tb_next
-    where = inside or last
+    where = _inside(error, root) or _last(error)
     if where is not None:
         file = where.tb_frame.f_code.co_filename
         found[names.ERROR_FILE] = project.relative(file, root) if root else file.replace("\\", "/").rsplit("/", 1)[-1]
         found[names.ERROR_LINE] = where.tb_lineno
     return found
+
+
+def _inside(error: BaseException, root: Path | None) -> TracebackType | None:
+    """Return the innermost frame inside the project, of ``error`` or of what caused it (Kedro wraps what datasets raise)."""
+    prefix = f"{root}/" if root else None
+    cause: BaseException | None = error
+    seen: set[int] = set()
+    while prefix and cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        found, step = None, cause.__traceback__
+        while step is not None:
+            file = step.tb_frame.f_code.co_filename
+            if file.startswith(prefix) and "/site-packages/" not in file:
+                found = step
+            step = step.tb_next
+        if found is not None:
+            return found
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _last(error: BaseException) -> TracebackType | None:
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    return step
 
 
 def node_of(error: BaseException) -> Any:
@@ -58,7 +75,11 @@ def node_of(error: BaseException) -> Any:
 
 
 def behind(error: BaseException | None) -> BaseException | None:
-    """Return what made click leave: the usage error or Ctrl-C behind its ``SystemExit``, else ``error`` itself."""
+    """Return what made click leave: the usage error or Ctrl-C behind its ``SystemExit``, else ``error`` itself.
+
+    Older releases of click exit while they handle the exception, which is then the context; 8.5 keeps only how it is
+    going to be reported, in a local variable.
+    """
     if not isinstance(error, SystemExit):
         return error
     import click  # noqa: PLC0415 -- loaded by Kedro; this module is also used without it
@@ -66,7 +87,18 @@ def behind(error: BaseException | None) -> BaseException | None:
     context = error.__context__
     if isinstance(context, click.exceptions.Abort):
         return context.__cause__ or KeyboardInterrupt()
-    return context if isinstance(context, click.ClickException) else error
+    if isinstance(context, click.ClickException):
+        return context
+    last = _last(error)
+    frame = last.tb_frame if last is not None else None
+    if frame is not None and frame.f_globals.get("__name__") == "click.core" and frame.f_code.co_name == "main":
+        report = frame.f_locals.get("report")
+        reported = getattr(report, "__self__", None)
+        if isinstance(reported, click.ClickException):
+            return reported
+        if report is not None:
+            return KeyboardInterrupt()
+    return error
 
 
 def event(error: BaseException, when_ns: int) -> tuple[str, int, dict[str, Any]]:

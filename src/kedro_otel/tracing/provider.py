@@ -26,14 +26,18 @@ def of_user_so_far() -> Any:
     return of_user() if "opentelemetry.trace" in sys.modules else None
 
 
+_recipients: list[Callable[[ReadableSpan], None]] = []
+"""Who records what our provider's spans say: the newest, for a fork child has the parent's provider and a recording of its own."""
+
+
 def install(resource: Mapping[str, Any], environ: Mapping[str, str], record: Callable[[ReadableSpan], None]) -> None:
-    """Make an SDK provider of ours the global one, if none is set; it hands every finished span to ``record``."""
-    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        return
-    trace.set_tracer_provider(_make(resource, environ, record))
+    """Make an SDK provider of ours the global one, if none is set; from now on it hands every finished span to ``record``."""
+    _recipients[:] = [record]
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        trace.set_tracer_provider(_make(resource, environ))
 
 
-def _make(resource: Mapping[str, Any], environ: Mapping[str, str], record: Callable[[ReadableSpan], None]) -> TracerProvider:
+def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProvider:
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- the SDK is needed in a run only
     from opentelemetry.sdk.trace import IdGenerator, SpanProcessor, TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult  # noqa: PLC0415
@@ -67,7 +71,8 @@ def _make(resource: Mapping[str, Any], environ: Mapping[str, str], record: Calla
         """Hands finished spans over as they end."""
 
         def on_end(self, span: ReadableSpan) -> None:
-            record(span)
+            for record in _recipients:
+                record(span)
 
     provider = TracerProvider(
         sampler=RecordAll(),
