@@ -40,7 +40,8 @@ def parse(line: bytes) -> dict[str, Any]:
         raise BadLineError("not an object")
     if b"\\ud" in line or b"\\uD" in line:
         found = _whole_characters(found)
-    return dict(found)
+    fields: dict[str, Any] = found
+    return fields
 
 
 def header(fields: dict[str, Any], name: str) -> Header:
@@ -86,11 +87,8 @@ def span(fields: dict[str, Any]) -> Operation:
     operation = _begun(fields["span"], fields)
     end(operation, fields)
     links = fields.get("links", [])
-    state = fields.get("traceState", "")
     if type(links) is list:
         operation.links = [link for link in links if type(link) is dict]
-    if type(state) is str:
-        operation.trace_state = state
     return operation
 
 
@@ -163,7 +161,7 @@ def _begun(word: Any, fields: dict[str, Any]) -> Operation:
         )
     except KeyError:
         raise BadLineError("not as the format says") from None
-    kind = fields.get("kind", 1)
+    kind, flags = fields.get("kind", 1), fields.get("flags", 1)
     if (
         not (
             type(word)
@@ -187,6 +185,8 @@ def _begun(word: Any, fields: dict[str, Any]) -> Operation:
         _time(fields, "startTimeUnixNano"),
         kind=kind if type(kind) is int and 0 <= kind <= _KINDS else 1,
         attributes=attributes(fields.get("attributes", [])),
+        trace_state=_text(fields, "traceState"),
+        sampled=type(flags) is not int or bool(flags & 1),
         project_command=fields.get("projectCommand") is True,
     )
 

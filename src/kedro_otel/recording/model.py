@@ -34,7 +34,7 @@ class Operation:
 
     Ids are lower-case hex, ``parent_id`` is empty at the root, times are nanoseconds since the epoch. ``end_ns`` is None while
     ``state`` is ``open`` or ``unknown``. ``offset`` is the number of the byte just past the line that closed the operation,
-    and 0 where no line did.
+    and 0 where no line did. ``sampled`` is False where the user's sampler decided that the span is not sent.
     """
 
     __slots__ = (
@@ -49,6 +49,7 @@ class Operation:
         "operation",
         "parent_id",
         "project_command",
+        "sampled",
         "span_id",
         "start_ns",
         "state",
@@ -76,6 +77,7 @@ class Operation:
         links: list[dict[str, Any]] | None = None,
         trace_state: str = "",
         project_command: bool = False,
+        sampled: bool = True,
         offset: int = 0,
     ) -> None:
         """Make an operation that has only begun, unless told how it went."""
@@ -95,6 +97,7 @@ class Operation:
         self.links: list[dict[str, Any]] = [] if links is None else links
         self.trace_state = trace_state
         self.project_command = project_command
+        self.sampled = sampled
         self.offset = offset
 
     def __repr__(self) -> str:
