@@ -30,7 +30,18 @@ pytest_plugins = ("servers",)
 FULL = bool(os.environ.get("FULL"))
 REQUIRE_SERVERS = bool(os.environ.get("KEDRO_OTEL_REQUIRE_SERVERS"))
 BIN = Path(sys.executable).parent
-KEPT = ("LD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "COMSPEC", "TEMP", "TMP", "TMPDIR", "KEDRO_OTEL_COLLECTOR", "KEDRO_OTEL_JAEGER", "KEDRO_OTEL_PROMETHEUS")
+KEPT = (
+    "LD_LIBRARY_PATH",
+    "SYSTEMROOT",
+    "PATHEXT",
+    "COMSPEC",
+    "TEMP",
+    "TMP",
+    "TMPDIR",
+    "KEDRO_OTEL_COLLECTOR",
+    "KEDRO_OTEL_JAEGER",
+    "KEDRO_OTEL_PROMETHEUS",
+)
 """What a test keeps of the developer's environment: what programs need to start, and where the servers' binaries are."""
 
 NODES = '''

@@ -1,0 +1,1 @@
+"""Which cultivar is this wine made from?"""
