@@ -48,7 +48,8 @@ def table(document: dict[str, Any] | None, *names: str) -> dict[str, Any]:
         found = found.get(name)
         if not isinstance(found, dict):
             return {}
-    return found
+    inner: dict[str, Any] = found
+    return inner
 
 
 def same(one: Any, other: Any) -> bool:

@@ -1,0 +1,133 @@
+"""What ``kedro otel status`` says: consent and its reason, ids, settings and their origin, what is recorded, shipped, held, lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import consent, destination, identity, names, paths, project, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+MEANING: Final = {
+    names.USAGE: "commands and runs, counters and sizes; no word of your project leaves",
+    names.RUN: "names of pipelines, nodes and datasets leave too; no messages, no data",
+    names.FULL: "error messages, stack traces and the attributes of your own spans leave too",
+}
+"""What each detail means, in one line."""
+
+
+def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
+    """Return all that status knows, ready for JSON. Nothing is created; no secret is in it."""
+    known = settings.load(environ, root)
+    decided = consent.decide(environ, root)
+    where = destination.current(known)
+    package = project.read(root).package if root else None
+    problems = [*known.problems, *(f"A header needs the environment variable {name}, which is not set." for name in destination.missing(known))]
+    return {
+        "consent": decided._asdict(),
+        "detail": {
+            "value": known.value("detail"),
+            "origin": known.origin("detail"),
+            "meaning": MEANING[known.value("detail")],
+            "change": _change(known),
+        },
+        "destination": where._asdict() if where else None,
+        "ids": {
+            names.INSTALLATION_ID: identity.installation_id(create=False),
+            names.PROJECT_ID: identity.project_id(root, package, create=False) if root else None,
+        },
+        "files": {
+            "recordings": str(paths.recordings()),
+            "user settings": str(paths.user_config()),
+            "site settings": str(paths.site_config()),
+            "user UUID": str(paths.telemetry_toml()[0]),
+        },
+        "settings": {setting.name: _setting(known, decided, setting.name) for setting in settings.SETTINGS},
+        "problems": problems,
+        "recorded": _recorded(),
+        "shipped": _shipped(),
+    }
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """Return what ``gather`` found as text for a person; settings that nobody set are left out."""
+    said, level, where, ids = found["consent"], found["detail"], found["destination"], found["ids"]
+    addresses = " and ".join(dict.fromkeys(filter(None, (where["traces"], where["metrics"])))) if where else ""
+    chosen = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items() if row["origin"] != "default"]
+    lines = [
+        f"Recording   {'on' if said['enabled'] else 'off'}: {said['reason']}",
+        f"Sending to  {addresses or 'nowhere: no endpoint is named. Name one: kedro otel connect URL'}",
+        f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
+        f"            {level['change']}",
+        "",
+        *_rows("Ids", [(key, value or "none") for key, value in ids.items()]),
+        *_rows("Recorded", found["recorded"].items()),
+        *(line for row in found["shipped"] for line in _rows("Shipped", row.items())),
+        *_rows("Files", found["files"].items()),
+        *_rows("Settings", chosen),
+        *(f"! {problem}" for problem in found["problems"]),
+    ]
+    return "\n".join(plain(line) for line in lines).rstrip()
+
+
+def plain(line: str) -> str:
+    """Return ``line`` without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def _rows(title: str, rows: Iterable[tuple[str, Any]]) -> list[str]:
+    shown = [f"  {key}  {_value(value)}" for key, value in rows]
+    return [title, *shown, ""] if shown else []
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in value.items()) or "none"
+    return str(value)
+
+
+def _setting(known: settings.Settings, decided: consent.Consent, name: str) -> dict[str, Any]:
+    if name == "enabled":  # many words decide it, by an order of their own
+        return {"value": decided.enabled, "origin": decided.reason}
+    return {"value": known.shown(name), "origin": known.origin(name)}
+
+
+def _change(known: settings.Settings) -> str:
+    if known.rank("detail") == settings.PROJECT:
+        return f"{settings.PYPROJECT} narrows it: change detail in [tool.kedro_otel] there."
+    other = names.RUN if known.value("detail") == names.USAGE else names.USAGE
+    return f"To change it: kedro otel connect URL --detail {other}, or export KEDRO_OTEL_DETAIL={other}"
+
+
+def _recorded() -> dict[str, Any]:
+    """Count the segments; what could not be recorded or read is told by reason."""
+    from kedro_otel.recording import reader
+
+    found = reader.segments()
+    lost: Counter[str] = Counter()
+    size = unreadable = 0
+    for path in found:
+        try:
+            segment = reader.read(path)
+        except reader.SegmentError:
+            unreadable += 1
+            continue
+        size += segment.size
+        lost.update(segment.lost)
+        lost.update({f"unreadable {reason}": count for reason, count in segment.skipped.items()})
+    if unreadable:
+        lost["unreadable segments"] += unreadable
+    return {"segments": len(found), "bytes": size, "lost": dict(lost)}
+
+
+def _shipped() -> list[dict[str, Any]]:
+    """Return what the journals say, one row per destination."""
+    if find_spec("kedro_otel.shipping.report") is None:
+        return []
+    rows: list[dict[str, Any]] = import_module("kedro_otel.shipping.report").summary()
+    return rows
