@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+
 from servers import Collector, Stack, eventually, tags
 
 if TYPE_CHECKING:
