@@ -27,7 +27,7 @@ BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.155.0"
 
 
 class Server(NamedTuple):
-    """One binary: its file name, the variable that names an existing one, the folder of its pins, and the Go package (none: the collector's builder)."""
+    """One binary: its file name, the variable that names an existing one, its pins' folder, its Go package (None: the collector's builder)."""
 
     binary: str
     variable: str

@@ -47,7 +47,7 @@ BINARIES: dict[str, Path | None] = {name: _builds().find(name) for name in ("ote
 
 
 def binary(name: str) -> Path:
-    """The named server's binary (see ``servers/build.py``); skips the test when there is none (mark it ``servers``, so that CI makes it a failure)."""
+    """The named server's binary (see ``servers/build.py``); skips the test when there is none (mark it ``servers``, and CI makes that a failure)."""
     path = BINARIES[name]
     if path is None:
         pytest.skip(f"the real {name} is not built; run python3 servers/build.py {name}")

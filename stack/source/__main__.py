@@ -1,4 +1,7 @@
-"""Write the dashboards and the alert rules: ``python stack/source``. With ``--check``, write nothing and exit with 1 if a file is not what would be written."""
+"""Write the dashboards and the alert rules: ``python stack/source``.
+
+With ``--check``, write nothing and exit with 1 if a file is not what would be written.
+"""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _pipelines() -> list[dict[str, object]]:
             "KedroPipelineSlower",
             f"{day} > 1.5 * ({before})\nand\n{day} > 10",
             f"{PIPELINE} takes {{{{ $value | humanizeDuration }}}} today, over half as long again as in the week before",
-            "Mean of the last day against the mean of the seven days before it, of which there were at least five runs. Runs under ten seconds are let be.",
+            "Mean of the last day against the mean of at least five runs in the seven days before it. Runs under ten seconds are let be.",
         ),
         _alert(
             "KedroPipelineSilent",
@@ -86,7 +86,7 @@ def _collector() -> list[dict[str, object]]:
         ),
         _alert(
             "KedroCollectorQueueFills",
-            "max by (instance, exporter, data_type) (otelcol_exporter_queue_size) / max by (instance, exporter, data_type) (otelcol_exporter_queue_capacity) > 0.5",
+            "otelcol_exporter_queue_size / otelcol_exporter_queue_capacity > 0.5",
             "The collector's queue for {{ $labels.exporter }} is {{ $value | humanizePercentage }} full",
             "The store behind it does not keep up or is away.",
             wait="10m",
@@ -118,7 +118,7 @@ class _Dumper(yaml.SafeDumper):
     """Plain YAML, with :class:`_Block` as a literal block and lists indented."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - PyYAML's own signature
-        super().increase_indent(flow, False)
+        super().increase_indent(flow, indentless=False)
 
 
 _Dumper.add_representer(_Block, lambda dumper, block: dumper.represent_scalar("tag:yaml.org,2002:str", str(block), style="|"))

@@ -1,7 +1,8 @@
 """The right questions for counters that many short-lived processes feed rarely.
 
-`rate` and `increase` extrapolate between samples and miss a series' first one, and a bare `sum(x)` forgets whoever has not spoken for five minutes. So every
-query here subtracts two remembered values instead; each counter starts with an explicit zero, so nothing is missed and nothing is guessed.
+`rate` and `increase` extrapolate between samples and miss a series' first one, and a bare `sum(x)` forgets whoever has not spoken for five
+minutes. So every query here subtracts two remembered values instead; each counter starts with an explicit zero, so nothing is missed and nothing
+is guessed.
 """
 
 from __future__ import annotations
