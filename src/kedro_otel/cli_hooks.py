@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kedro.framework.cli.hooks import cli_hook_impl
+from kedro.framework.cli.hooks import cli_hook_impl  # noqa: TID253 (who loads this module has loaded that)
 
 from kedro_otel.guard import guarded
 
@@ -15,14 +15,16 @@ class KedroOtelCliHooks:
     @cli_hook_impl(trylast=True)
     @guarded
     def before_command_run(self, project_metadata: Any, command_args: list[str]) -> None:
-        from kedro_otel import runtime  # noqa: PLC0415 -- Kedro loads this module at every start
+        """A command begins."""
+        from kedro_otel import runtime
 
         runtime.command_began(project_metadata, command_args)
 
     @cli_hook_impl(trylast=True)
     @guarded
     def after_command_run(self, exit_code: Any) -> None:
-        from kedro_otel import runtime  # noqa: PLC0415
+        """It ended, well or not."""
+        from kedro_otel import runtime
 
         runtime.command_ended(exit_code)
 

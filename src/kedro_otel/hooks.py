@@ -20,78 +20,90 @@ class KedroOtelHooks:
     @hook_impl(tryfirst=True)
     @guarded
     def after_context_created(self, context: Any) -> None:
+        """A session begins."""
         runtime.context_created(self, context)
 
     @hook_impl(trylast=True)
     @guarded
     def after_catalog_created(self, catalog: Any) -> None:
+        """The session has its catalog."""
         if runtime.heard(self):
             runtime.catalog_created(catalog)
 
     @hook_impl(trylast=True)
     @guarded
     def before_pipeline_run(self, run_params: Any, pipeline: Any, catalog: Any) -> None:
+        """A run begins, after every other plugin had its chance to set a provider."""
         if runtime.heard(self):
             runtime.run_began(run_params, pipeline, catalog)
 
     @hook_impl(trylast=True)
     @guarded
     def after_pipeline_run(self, run_params: Any) -> None:
+        """The run ended well."""
         if runtime.heard(self):
             runtime.run_ended(run_params)
 
     @hook_impl(trylast=True)
     @guarded
     def on_pipeline_error(self, error: Any, run_params: Any) -> None:
+        """The run failed."""
         if runtime.heard(self):
             runtime.run_ended(run_params, error, failed=True)
 
     @hook_impl(tryfirst=True)
     @guarded
     def before_node_run(self, node: Any, catalog: Any, is_async: bool, run_id: Any) -> None:  # noqa: FBT001 -- Kedro's signature
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """A node's function is about to be called."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.before_node(node, catalog, run_id, is_async=is_async)
 
     @hook_impl(trylast=True)
     @guarded
     def after_node_run(self, node: Any, outputs: Any, run_id: Any) -> None:
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """It returned."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.after_node(node, outputs, run_id)
 
     @hook_impl(trylast=True)
     @guarded
     def on_node_error(self, error: Any, node: Any, run_id: Any) -> None:
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """It raised."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.node_failed(node, error, run_id)
 
     @hook_impl(tryfirst=True)
     @guarded
     def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """A load begins."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.before_dataset("load", dataset_name, node)
 
     @hook_impl(trylast=True)
     @guarded
     def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """It ended."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.after_dataset("load", dataset_name, node)
 
     @hook_impl(tryfirst=True)
     @guarded
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """A save begins."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.before_dataset("save", dataset_name, node)
 
     @hook_impl(trylast=True)
     @guarded
     def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
-        recorder = runtime.recorder_here() if runtime.heard(self) else None
+        """It ended."""
+        recorder = runtime.recorder_for(self)
         if recorder is not None:
             recorder.after_dataset("save", dataset_name, node)
 

@@ -31,11 +31,11 @@ class Remote(NamedTuple):
 def parse(traceparent: str, state: str = "") -> Remote | None:
     """Return the parent that a ``traceparent`` names, or None where it is malformed or all zero."""
     parts = traceparent.strip().split("-")
-    if len(parts) < 4:  # noqa: PLR2004 -- version, trace id, span id, flags
+    if len(parts) < 4:
         return None
     version, trace_id, span_id, flags = parts[:4]
     lengths = (len(version), len(trace_id), len(span_id), len(flags))
-    if lengths != (2, 32, 16, 2) or version == "ff" or (version == "00" and len(parts) > 4):  # noqa: PLR2004
+    if lengths != (2, 32, 16, 2) or version == "ff" or (version == "00" and len(parts) > 4):
         return None
     if not set(version + trace_id + span_id + flags) <= _HEX or not int(trace_id, 16) or not int(span_id, 16):
         return None
@@ -69,5 +69,6 @@ def sampled(environ: Mapping[str, str], trace_id: str, parent: Remote | None) ->
             ratio = 1.0
         if not 0.0 <= ratio <= 1.0:
             ratio = 1.0
-        return int(trace_id[-16:], 16) < round(ratio * 2**_RATIO_BITS)
+        bound: int = round(ratio * (1 << _RATIO_BITS))
+        return int(trace_id[-16:], 16) < bound
     return True

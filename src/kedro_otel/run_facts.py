@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 DEFAULT: Final = "__default__"
 _OBJECT: Final = re.compile(r"<([\w.]+) object at ")
 _KEDRO_RUNNERS: Final = "kedro.runner."
-_FILTERS: Final = ("tags", "from_nodes", "to_nodes", "node_names", "from_inputs", "to_outputs", "namespaces", "namespace", "node_namespaces", "only_missing_outputs")
+_FILTERS: Final = (
+    "tags",
+    "from_nodes",
+    "to_nodes",
+    "node_names",
+    "from_inputs",
+    "to_outputs",
+    "namespaces",
+    "namespace",
+    "node_namespaces",
+    "only_missing_outputs",
+)
 
 
 def pipeline_name(params: Any) -> str:

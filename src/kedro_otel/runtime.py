@@ -15,6 +15,7 @@ from kedro_otel import guard
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from types import FrameType
 
     from kedro_otel.recording.handoff import Inherited
     from kedro_otel.settings import Settings
@@ -51,11 +52,11 @@ def command_began(metadata: Any, args: Sequence[str]) -> None:
     recorder = _decide(metadata.project_path if metadata else None, metadata.package_name if metadata else None)
     if recorder is None:
         return
-    from kedro_otel import masking, names  # noqa: PLC0415 -- not where telemetry is off
-    from kedro_otel.tracing import clock  # noqa: PLC0415
+    from kedro_otel import masking, names
+    from kedro_otel.tracing import clock
 
     cli = running_cli()
-    masked = masking.mask(cli, args, _own_group(metadata)) if cli is not None else masking.Masked((names.MASK,) if args else (), "", own=False)
+    masked = masking.mask(cli, args, _own_group(metadata))
     name = f"kedro {masked.name}".rstrip()
     words = ["kedro", *masked.words]
     values: dict[str, Any] = {
@@ -65,7 +66,7 @@ def command_began(metadata: Any, args: Sequence[str]) -> None:
         names.EXECUTABLE_NAME: "kedro",
         names.PID: os.getpid(),
     }
-    import time  # noqa: PLC0415
+    import time
 
     _state.commands += 1
     start_ns = clock.process_start_ns() if _state.commands == 1 else time.time_ns()
@@ -87,11 +88,11 @@ def running_cli() -> Any:
 
     No hook hands it over, and building a second one would import the project's and every plugin's commands again.
     """
-    frame = sys._getframe(1)  # noqa: SLF001 -- see above
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- see above
     while frame is not None:
         if frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == "kedro.framework.cli.cli":
             return frame.f_locals.get("self")
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return None
 
 
@@ -126,7 +127,7 @@ def context_created(voice: object, context: Any) -> None:
 def catalog_created(catalog: Any) -> None:
     """``after_catalog_created``: count the project's own catalog, before a run adds what its patterns resolve to."""
     if _state.recorder is not None:
-        from kedro_otel import project  # noqa: PLC0415 -- not where telemetry is off
+        from kedro_otel import project
 
         del _state.statistics[:-4]
         _state.statistics.append((catalog, project.statistics(catalog, None, 0)))
@@ -134,9 +135,9 @@ def catalog_created(catalog: Any) -> None:
 
 def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     """``before_pipeline_run``."""
-    from pathlib import Path  # noqa: PLC0415
+    from pathlib import Path
 
-    from kedro_otel import run_facts  # noqa: PLC0415
+    from kedro_otel import run_facts
 
     if not _state.decided:
         where = params.get("project_path") if isinstance(params, dict) else None
@@ -144,7 +145,7 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     recorder = _state.recorder
     if recorder is None:
         return
-    counted = next((found for known, found in reversed(_state.statistics) if known is catalog), {})
+    counted: dict[str, Any] = next((found for known, found in reversed(_state.statistics) if known is catalog), {})
     _state.statistics = [(known, found) for known, found in _state.statistics if known is not catalog]
     values = {**run_facts.values(params, pipeline, recorder.root), **counted, **(run_facts.pipeline_statistics() if counted else {})}
     recorder.run_began(run_facts.span_name(params), values, params, pipeline, catalog)
@@ -160,8 +161,10 @@ def run_ended(params: Any, error: BaseException | None = None, *, failed: bool =
             _ship("run ended")
 
 
-def recorder_here() -> Recorder | None:
-    """Return this process's recorder; a worker process makes its own when its first node comes."""
+def recorder_for(voice: object) -> Recorder | None:
+    """Return this process's recorder if ``voice`` is listened to; a worker process makes its own when its first node comes."""
+    if _state.voice is not voice and not heard(voice):
+        return None
     if _state.recorder is None and not _state.decided:
         _join()
     return _state.recorder
@@ -172,7 +175,7 @@ def recorder_here() -> Recorder | None:
 
 def _decide(root: Path | None, package: str | None) -> Recorder | None:
     """Look for consent for the project at ``root`` and, given it, make the recorder that this process keeps."""
-    from kedro_otel import consent, settings  # noqa: PLC0415
+    from kedro_otel import consent, settings
 
     if _state.recorder is not None and root != _state.root:
         _close_recorder()
@@ -187,7 +190,7 @@ def _decide(root: Path | None, package: str | None) -> Recorder | None:
 
 
 def _make(known: Settings, root: Path | None, package: str | None) -> Recorder | None:
-    from kedro_otel import destination, identity, project, resource  # noqa: PLC0415
+    from kedro_otel import destination, identity, project, resource
 
     ours = project.read(root) if root is not None else None
     if ours is not None and package:
@@ -201,25 +204,28 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
 
 
 def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None, inherited: Inherited | None) -> Recorder | None:
-    from kedro_otel import paths  # noqa: PLC0415
-    from kedro_otel.recording.handoff import Handoff  # noqa: PLC0415
-    from kedro_otel.recording.writer import RecordingError, Writer  # noqa: PLC0415
-    from kedro_otel.tracing.recorder import Recorder  # noqa: PLC0415
+    from kedro_otel import paths
+    from kedro_otel.recording.handoff import Handoff, Inherited
+    from kedro_otel.recording.writer import RecordingError, Writer
+    from kedro_otel.tracing.recorder import Recorder
 
     folder = paths.recordings()
     try:
         writer = Writer(folder, resource, facts, _complain)
     except RecordingError as error:
-        _complain(f"kedro-otel records nothing: {error}. Your run goes on unchanged. Name a folder of yours in KEDRO_OTEL_HOME, or type: kedro otel off")
+        _complain(
+            f"kedro-otel records nothing: {error}. Your run goes on unchanged. Name a folder of yours in KEDRO_OTEL_HOME, or type: kedro otel off"
+        )
         return None
     detail = str(facts["detail"])
-    recorder = Recorder(writer, root, os.environ, detail, Handoff(folder, resource, facts, root, detail, inherited))
+    shared = Inherited((), resource, facts, str(root) if root else None, detail)
+    recorder = Recorder(writer, root, os.environ, detail, Handoff(folder, shared, inherited))
     if not _state.closing:
         _state.closing = True
         if inherited is None:
             atexit.register(_at_exit)
         else:
-            from multiprocessing.util import Finalize  # noqa: PLC0415 -- atexit is skipped in multiprocessing's children
+            from multiprocessing.util import Finalize
 
             Finalize(None, _at_exit, exitpriority=10)
     return recorder
@@ -228,17 +234,17 @@ def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None
 def _join() -> None:
     """In a worker process, go on where the parent process said; without its word, record nothing."""
     _state.decided = True
-    from multiprocessing import parent_process  # noqa: PLC0415 -- only in workers, and before a first run
+    from multiprocessing import parent_process
 
     inherited = _state.inherited
     parent = parent_process()
     if inherited is None and parent is not None and parent.pid is not None:
-        from kedro_otel import paths  # noqa: PLC0415
-        from kedro_otel.recording import handoff  # noqa: PLC0415
+        from kedro_otel import paths
+        from kedro_otel.recording import handoff
 
         inherited = handoff.of_parent(paths.recordings(), parent.pid)
     if inherited is not None:
-        from pathlib import Path  # noqa: PLC0415
+        from pathlib import Path
 
         _state.recorder = _recorder(inherited.resource, inherited.facts, Path(inherited.root) if inherited.root else None, inherited)
     elif parent is None:
@@ -253,7 +259,7 @@ def _forked() -> None:
         recorder.writer.abandon()
         _state.decided = False
         _state.inherited = recorder.forked()
-    from kedro_otel.tracing import ids  # noqa: PLC0415
+    from kedro_otel.tracing import ids
 
     ids.reseed()
 
@@ -291,7 +297,7 @@ def _close_recorder() -> None:
 
 
 def _ephemeral(known: Settings) -> bool:
-    from kedro_otel.shipping import launch  # noqa: PLC0415
+    from kedro_otel.shipping import launch
 
     return launch.ephemeral(known, os.environ)
 
@@ -302,7 +308,7 @@ def _ship(reason: str) -> None:
     known = _state.settings
     if known is None or recorder is None or recorder.writer.facts.get("destination") is None:
         return
-    from kedro_otel.shipping import launch  # noqa: PLC0415
+    from kedro_otel.shipping import launch
 
     mode = launch.mode(known, os.environ)
     if mode == "manual":
@@ -318,14 +324,17 @@ def _notice() -> None:
     """Tell a person at a terminal, once per machine, that commands are recorded."""
     if sys.stderr is None or not sys.stderr.isatty():
         return
-    from kedro_otel import paths  # noqa: PLC0415
+    from kedro_otel import paths
 
     told = paths.home() / "notice"
     try:
         os.close(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError:
         return
-    _complain(f"kedro-otel records your kedro commands in {paths.home()}. See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off")
+    _complain(
+        f"kedro-otel records your kedro commands in {paths.home()}. "
+        "See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off"
+    )
 
 
 def _complain(sentence: str) -> None:

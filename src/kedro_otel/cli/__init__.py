@@ -47,7 +47,7 @@ def otel() -> None:
 
 
 @click.group(name="kedro")
-def commands() -> None:
+def commands() -> None:  # noqa: D103 (Kedro would print it as part of its own help)
     pass
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kedro_otel.propagation import Remote
 from kedro_otel.recording import host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Sequence
+    from pathlib import Path
 
 
 class Inherited(NamedTuple):
@@ -50,36 +50,28 @@ class Handoff:
 
     Args:
         folder: Where segments are.
-        resource: The resource's attributes.
-        facts: Members of the segment's header.
-        root: The project's folder.
-        detail: The detail in force.
         inherited: What this process itself has from its parent, if it is a worker.
+        shared: What every worker is to know, without the runs.
     """
 
-    def __init__(self, folder: Path, resource: Mapping[str, Any], facts: Mapping[str, Any], root: Path | None, detail: str, inherited: Inherited | None = None) -> None:
+    def __init__(self, folder: Path, shared: Inherited, inherited: Inherited | None = None) -> None:
         self.inherited = inherited
         self._folder = folder
-        self._shared = {"resource": dict(resource), "facts": dict(facts), "root": str(root) if root else None, "detail": detail}
-        self._runs: tuple[tuple[str | None, Remote], ...] = ()
+        self._shared = shared
+        self._runs: Sequence[Any] = ()
         self._written: Path | None = None
 
-    def write(self, runs: Iterable[Any]) -> None:
-        """Leave word of the runs that are open now."""
-        self._runs = tuple((run.family.run_id, Remote(run.trace_id, run.span_id, run.sampled, run.state)) for run in runs)
-        path = self._folder / _name(os.getpid())
-        fresh = path.with_suffix(".tmp")
-        words = json.dumps({**self._shared, "runs": self._runs, "start": host.process_start(os.getpid())}).encode()
-        with contextlib.suppress(OSError):
-            with contextlib.suppress(FileNotFoundError):
-                fresh.unlink()
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o600)
-            try:
-                os.write(descriptor, words)
-            finally:
-                os.close(descriptor)
-            fresh.replace(path)
-            self._written = path
+    def note(self, runs: Sequence[Any], *, for_strangers: bool) -> None:
+        """Leave word of the runs that are open now: in memory, and ``for_strangers`` in the file too, which takes most of a millisecond."""
+        self._runs = runs
+        if for_strangers or self._written is not None:
+            with contextlib.suppress(OSError):
+                self._write()
+
+    def forked(self) -> Inherited:
+        """Return what a fork child has from this process by memory."""
+        runs = tuple((run.family.run_id, Remote(run.trace_id, run.span_id, run.sampled, run.state)) for run in self._runs)
+        return self._shared._replace(runs=runs or (self.inherited.runs if self.inherited else ()))
 
     def remove(self) -> None:
         """Take the file away at the end of the process."""
@@ -88,9 +80,20 @@ class Handoff:
             with contextlib.suppress(OSError):
                 written.unlink()
 
-    def forked(self) -> Inherited:
-        """Return what a fork child has from this process by memory."""
-        return Inherited(self._runs or (self.inherited.runs if self.inherited else ()), self._shared["resource"], self._shared["facts"], self._shared["root"], self._shared["detail"])
+    def _write(self) -> None:
+        path = self._folder / _name(os.getpid())
+        fresh = path.with_suffix(".tmp")
+        words = json.dumps({**self.forked()._asdict(), "start": host.process_start(os.getpid())}).encode()
+        with contextlib.suppress(FileNotFoundError):
+            fresh.unlink()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(fresh, flags, 0o600)
+        try:
+            os.write(descriptor, words)
+        finally:
+            os.close(descriptor)
+        fresh.replace(path)
+        self._written = path
 
 
 def of_parent(folder: Path, pid: int) -> Inherited | None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:  # noqa: PTH123 -- on the path of every start
+        with open(path, encoding="ascii", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return ""
@@ -23,7 +23,7 @@ def boot_id() -> str:
 @lru_cache(maxsize=1)
 def machine_id() -> str:
     """Return 16 hex digits that stand for this machine: a hash, from which the host's name cannot be read back."""
-    import socket  # noqa: PLC0415 -- loaded by Kedro already, imported late all the same
+    import socket
 
     machine = _text("/etc/machine-id") or _text("/var/lib/dbus/machine-id")
     return hashlib.sha256(f"kedro-otel\0{machine}\0{socket.gethostname()}".encode()).hexdigest()[:16]
@@ -32,4 +32,4 @@ def machine_id() -> str:
 def process_start(pid: int) -> str:
     """Return a text that tells the process ``pid`` from an earlier one of that number (Linux), or "" where the system does not say."""
     words = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return words[19] if len(words) > 19 else ""  # noqa: PLR2004 -- proc(5): field 22, the start time, counted from the third
+    return words[19] if len(words) > 19 else ""

@@ -9,6 +9,8 @@ from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,6 +19,8 @@ MAX_TEXT: Final = 8192
 
 MAX_ITEMS: Final = 256
 """Items kept of one list."""
+
+_NAME, _TYPE, _OPERATION = names.DATASET_NAME, names.DATASET_TYPE, names.DATASET_OPERATION
 
 _ERROR: Final = '{"code":2}'
 
@@ -53,7 +57,9 @@ def attributes(values: Mapping[str, Any]) -> str:
     return "[" + ",".join([f'{{"key":{_quote(key)},"value":{any_value(value)}}}' for key, value in values.items() if value is not None]) + "]"
 
 
-def start(operation: str, trace_id: str, span_id: str, parent_id: str, name: str, start_ns: int, values: Mapping[str, Any], *, more: str = "") -> bytes:
+def start(
+    operation: str, trace_id: str, span_id: str, parent_id: str, name: str, start_ns: int, values: Mapping[str, Any], *, more: str = ""
+) -> bytes:
     """Return the line that says that an operation began at ``start_ns`` (nanoseconds since 1970); ``more`` is further JSON members."""
     return (
         f'{{"start":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":1,'
@@ -70,12 +76,35 @@ def end(operation: str, trace_id: str, span_id: str, end_ns: int, values: Mappin
     ).encode("ascii")
 
 
-def span(operation: str, trace_id: str, span_id: str, parent_id: str, name: str, times: tuple[int, int], values: Mapping[str, Any], *, error: bool, kind: int = 1, more: str = "") -> bytes:
+def span(
+    operation: str,
+    trace_id: str,
+    span_id: str,
+    parent_id: str,
+    name: str,
+    times: tuple[int, int],
+    values: Mapping[str, Any],
+    *,
+    error: bool,
+    kind: int = 1,
+    more: str = "",
+) -> bytes:
     """Return the line of an operation that is written once, when it ended; ``more`` is further JSON members."""
     return (
         f'{{"span":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":{kind},'
         f'"startTimeUnixNano":"{times[0]}","endTimeUnixNano":"{times[1]}","status":{_ERROR if error else "{}"},'
         f'"attributes":{attributes(values)}{more}}}\n'
+    ).encode("ascii")
+
+
+def dataset(operation: Any, parent_id: str, end_ns: int) -> bytes:
+    """Return the line of a dataset's ``operation`` that ended well at ``end_ns``: what :func:`span` would, without its generality."""
+    name, kind, verb = operation.values.values()
+    return (
+        f'{{"span":"dataset","traceId":"{operation.trace_id}","spanId":"{operation.span_id}","parentSpanId":"{parent_id}","name":{text(operation.name)},"kind":1,'
+        f'"startTimeUnixNano":"{operation.start_ns}","endTimeUnixNano":"{end_ns}","status":{{}},"attributes":['
+        f'{{"key":"{_NAME}","value":{{"stringValue":{text(name)}}}}},{{"key":"{_TYPE}","value":{{"stringValue":{text(kind)}}}}},'
+        f'{{"key":"{_OPERATION}","value":{{"stringValue":"{verb}"}}}}]}}\n'
     ).encode("ascii")
 
 

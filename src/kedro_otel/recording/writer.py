@@ -58,14 +58,14 @@ def lock(descriptor: int) -> bool:
     """Take the lock that says "this segment's process lives", without waiting; return whether the file system could."""
     try:
         if os.name == "nt":
-            import msvcrt  # noqa: PLC0415 -- Windows only
+            import msvcrt
 
             position = os.lseek(descriptor, 0, os.SEEK_CUR)
             os.lseek(descriptor, 2**62, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
             os.lseek(descriptor, position, os.SEEK_SET)
         else:
-            import fcntl  # noqa: PLC0415 -- not on Windows
+            import fcntl
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -157,7 +157,15 @@ class Writer:
         now = time.time_ns()
         stem = f"{now:020d}-{os.getpid()}-{os.urandom(4).hex()}"
         fresh = self.folder / f".new-{stem}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags = (
+            os.O_WRONLY
+            | os.O_CREAT
+            | os.O_EXCL
+            | os.O_APPEND
+            | getattr(os, "O_NOFOLLOW", 0)
+            | getattr(os, "O_CLOEXEC", 0)
+            | getattr(os, "O_BINARY", 0)
+        )
         try:
             descriptor = os.open(fresh, flags, 0o600)
         except OSError as error:
@@ -170,11 +178,11 @@ class Writer:
             if os.write(descriptor, header) != len(header):
                 message = f"{self.folder} cannot be written (no space left)"
                 raise RecordingError(message)
-            os.rename(fresh, self.folder / f"{stem}.jsonl")  # noqa: PTH104 -- on the path of every start
+            os.rename(fresh, self.folder / f"{stem}.jsonl")
         except OSError as error:
             os.close(descriptor)
             with contextlib.suppress(OSError):
-                os.unlink(fresh)  # noqa: PTH108
+                os.unlink(fresh)
             if isinstance(error, RecordingError):
                 raise
             message = f"{self.folder} cannot be written ({error.strerror or error})"
@@ -235,7 +243,9 @@ class Writer:
     def _stop(self, reason: str) -> None:
         self._release()
         self.lost["recording_stopped"] += 1
-        self._complain(f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status")
+        self._complain(
+            f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
+        )
 
     def _tell_lost(self) -> None:
         if self.lost:

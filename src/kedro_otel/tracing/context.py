@@ -7,18 +7,34 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import baggage, context, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 
 from kedro_otel.propagation import BAGGAGE, Remote
+
+MARK = "_kedro_otel"
+"""Attribute that we set on spans that the user's provider made for us."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kedro_otel.tracing.operation import Open
 
-_OURS = context.create_key("kedro-otel-operation")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
+
+
+class OperationSpan(NonRecordingSpan):
+    """Carries an operation's identity, put into OpenTelemetry's form only when somebody asks; its class tells it from other spans."""
+
+    def __init__(self, operation: Open) -> None:
+        self._operation = operation
+
+    def get_span_context(self) -> SpanContext:
+        """Return the operation's identity."""
+        return span_context(self._operation)
+
+    def __repr__(self) -> str:
+        return f"OperationSpan({self._operation.name!r})"
 
 
 def span_context(where: Open | Remote, *, remote: bool = False) -> SpanContext:
@@ -30,11 +46,11 @@ def span_context(where: Open | Remote, *, remote: bool = False) -> SpanContext:
 
 def enter(operation: Open) -> None:
     """Make ``operation`` the current span of this thread."""
-    span = operation.real if operation.real is not None else NonRecordingSpan(span_context(operation))
+    span: Span = operation.real if operation.real is not None else OperationSpan(operation)
+    operation.current = span
     operation.previous = context.get_current()
-    operation.context = context.set_value(_OURS, operation, trace.set_span_in_context(span, operation.previous))
     operation.thread = get_ident()
-    context.attach(operation.context)
+    context.attach(trace.set_span_in_context(span, operation.previous))
 
 
 def leave(operation: Open) -> None:
@@ -43,20 +59,17 @@ def leave(operation: Open) -> None:
     The older context is attached again instead of detaching by token: a token of another :class:`contextvars.Context`
     (a notebook's next cell) would make OpenTelemetry log an error.
     """
-    entered, operation.context = operation.context, None
-    if entered is not None and operation.thread == get_ident() and context.get_current().get(_OURS) is operation:
+    entered, operation.current = operation.current, None
+    if entered is not None and operation.thread == get_ident() and trace.get_current_span() is entered:
         context.attach(operation.previous)
     operation.previous = None
 
 
 def foreign_parent() -> Remote | None:
     """Return the current span if it is valid and none of ours."""
-    now = context.get_current()
-    found = trace.get_current_span(now).get_span_context()
-    if not found.is_valid:
-        return None
-    ours: Any = now.get(_OURS)
-    if ours is not None and int(ours.span_id, 16) == found.span_id:
+    span: Any = trace.get_current_span()
+    found = span.get_span_context()
+    if not found.is_valid or isinstance(span, OperationSpan) or getattr(span, MARK, False):
         return None
     return Remote(f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags.sampled, found.trace_state.to_header())
 

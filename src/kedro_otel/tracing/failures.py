@@ -82,7 +82,7 @@ def behind(error: BaseException | None) -> BaseException | None:
     """
     if not isinstance(error, SystemExit):
         return error
-    import click  # noqa: PLC0415 -- loaded by Kedro; this module is also used without it
+    import click
 
     context = error.__context__
     if isinstance(context, click.exceptions.Abort):

@@ -43,4 +43,6 @@ def line(span: ReadableSpan, *, full: bool) -> bytes:
 
 
 def _link(link: Any) -> str:
-    return f'{{"traceId":"{link.context.trace_id:032x}","spanId":"{link.context.span_id:016x}","attributes":{lines.attributes(link.attributes or {})}}}'
+    return (
+        f'{{"traceId":"{link.context.trace_id:032x}","spanId":"{link.context.span_id:016x}","attributes":{lines.attributes(link.attributes or {})}}}'
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, trace
@@ -9,7 +10,7 @@ from opentelemetry.trace import NonRecordingSpan, Status, StatusCode
 
 import kedro_otel
 from kedro_otel import names
-from kedro_otel.tracing.context import span_context
+from kedro_otel.tracing.context import MARK, span_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +46,8 @@ class Live:
         if operation.kind in {names.COMMAND, names.RUN}:
             values = {**self._resource, **values}
         span = self._tracer.start_span(operation.name, context=around, attributes=_clean(values), start_time=operation.start_ns)
+        with contextlib.suppress(AttributeError):
+            setattr(span, MARK, True)
         operation.real = span
         found = span.get_span_context()
         if found.is_valid:

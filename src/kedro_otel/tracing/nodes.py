@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator
-from functools import lru_cache
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +29,8 @@ LOAD: Final = "load"
 SAVE: Final = "save"
 
 _PUBLIC: Final = ("kedro_datasets.", "kedro.io.", "kedro_datasets_experimental.")
+_MEMORY: Final = "kedro.io.memory_dataset.MemoryDataset"
 _NANO: Final = 1_000_000_000
-_relative = lru_cache(maxsize=1024)(project.relative)
 
 
 class Family:
@@ -67,20 +66,20 @@ class Family:
 class OpenNode(Open):
     """A node between its first load and its last save."""
 
-    __slots__ = ("computed_ns", "datasets", "expected", "family", "is_async", "last_ns", "node", "ran_ns", "saved_ns", "stopped_ns", "streaming", "untyped")
+    ran_ns = 0
+    computed_ns = 0
+    last_ns = 0
+    saved_ns = 0
+    stopped_ns = 0
+    is_async = False
+    streaming = False
+    expected: int | None = None
 
     def __init__(self, family: Family, node: Any, start_ns: int) -> None:
         super().__init__(names.NODE, f"node {node.name}", family.parent, start_ns)
         self.family = family
         self.node = node
-        self.ran_ns = 0
-        self.computed_ns = 0
-        self.last_ns = 0
-        self.saved_ns = 0
-        self.stopped_ns = 0
-        self.is_async = False
-        self.expected: int | None = None
-        self.streaming = False
+        self.first_thread = self.thread
         self.datasets: dict[tuple[str, str], Open] = {}
         self.untyped: list[tuple[Open, int]] = []
 
@@ -97,13 +96,21 @@ class Nodes:
         leave: Puts the context back.
     """
 
-    def __init__(self, scribe: Scribe, root: Path | None, family_of: Callable[[Any, str | None], Family | None], enter: Callable[[Open], None], leave: Callable[[Open], None]) -> None:
+    def __init__(
+        self,
+        scribe: Scribe,
+        root: Path | None,
+        family_of: Callable[[Any, str | None], Family | None],
+        enter: Callable[[Open], None],
+        leave: Callable[[Open], None],
+    ) -> None:
         self._scribe = scribe
         self._root = root
         self._family_of = family_of
         self._enter = enter
         self._leave = leave
         self._lock = Lock()
+        self._files: dict[str, str] = {}
         self._unplaced: dict[int, list[tuple[str, int, int]]] = {}
         self._current: dict[int, OpenNode] = {}
 
@@ -120,10 +127,13 @@ class Nodes:
             self._finish_dataset(found, again, now, failed=True)
         opened = Open(names.DATASET, f"{operation} {dataset}", found, now)
         values = {names.DATASET_NAME: dataset, names.DATASET_TYPE: family.type_of(dataset), names.DATASET_OPERATION: operation}
-        self._scribe.begin(opened, values, written=False)
+        if self._scribe.live is None:
+            opened.values = values
+        else:
+            self._scribe.begin(opened, values, written=False)
         found.datasets[operation, dataset] = opened
-        # Asynchronous saves run in other threads while several are under way: none of them is current here.
-        if operation == LOAD or not found.is_async:
+        # Nobody's code runs in a load from memory. Asynchronous saves run in other threads, several at once: none of them is current here.
+        if values[names.DATASET_TYPE] != _MEMORY and (operation == LOAD or not found.is_async):
             self._enter(opened)
 
     def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
@@ -136,7 +146,8 @@ class Nodes:
         opened = found.datasets.pop((operation, dataset), None) if found is not None else None
         if found is None or opened is None:
             return
-        self._leave(opened)
+        if opened.current is not None:
+            self._leave(opened)
         now = time.time_ns()
         self._finish_dataset(found, opened, now)
         if operation == SAVE:
@@ -211,7 +222,7 @@ class Nodes:
                 found = family.open.get(id(node))
                 if found is None:
                     found = OpenNode(family, node, start_ns)
-                    self._scribe.begin(found, _values(node, self._root))
+                    self._scribe.begin(found, self._values(node))
                     family.open[id(node)] = self._current[found.thread] = found
         return found
 
@@ -249,22 +260,25 @@ class Nodes:
         self._scribe.finish(found, values, end_ns=now, error=error, failed=failed)
 
     def _forget(self, found: OpenNode) -> None:
-        for thread, current in list(self._current.items()):
-            if current is found:
-                self._current.pop(thread, None)
+        for thread in (found.thread, found.first_thread):
+            if self._current.get(thread) is found:
+                del self._current[thread]
 
     def _finish_dataset(self, found: OpenNode, opened: Open, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
-        if opened.values[names.DATASET_TYPE] is None and not failed:
-            found.untyped.append((opened, end_ns))
+        if not failed:
+            if opened.values[names.DATASET_TYPE] is None:
+                found.untyped.append((opened, end_ns))
+            else:
+                self._scribe.dataset(opened, end_ns)
             return
-        self._scribe.finish(opened, self._facts(error) if failed else {}, end_ns=end_ns, error=error, failed=failed)
+        self._scribe.finish(opened, self._facts(error), end_ns=end_ns, error=error, failed=True)
 
     def _type_loads(self, found: OpenNode, *, always: bool = False) -> None:
         """Write the loads that waited for the catalog, without which their dataset's type is not known."""
         if found.untyped and (always or found.family.catalog is not None):
             for opened, end_ns in found.untyped:
-                opened.values[names.DATASET_TYPE] = found.family.type_of(opened.values[names.DATASET_NAME])
-                self._scribe.finish(opened, {}, end_ns=end_ns)
+                opened.values[names.DATASET_TYPE] = found.family.type_of(opened.values[names.DATASET_NAME]) or names.CUSTOM
+                self._scribe.dataset(opened, end_ns)
             found.untyped.clear()
 
     def _first_unplaced(self, node: Any) -> int:
@@ -282,11 +296,39 @@ class Nodes:
         """Write the loads that were made before the run they belong to was known."""
         for dataset, start_ns, end_ns in self._unplaced.pop(id(found.node), ()):
             opened = Open(names.DATASET, f"{LOAD} {dataset}", found, start_ns)
-            self._scribe.begin(opened, {names.DATASET_NAME: dataset, names.DATASET_TYPE: found.family.type_of(dataset), names.DATASET_OPERATION: LOAD}, written=False)
-            self._scribe.finish(opened, {}, end_ns=end_ns)
+            self._scribe.begin(
+                opened,
+                {names.DATASET_NAME: dataset, names.DATASET_TYPE: found.family.type_of(dataset) or names.CUSTOM, names.DATASET_OPERATION: LOAD},
+                written=False,
+            )
+            self._scribe.dataset(opened, end_ns)
+
+    def _values(self, node: Any) -> dict[str, Any]:
+        """Return what a Kedro node says of itself."""
+        function = node.func
+        while hasattr(function, "func") or hasattr(function, "__wrapped__"):
+            function = getattr(function, "func", None) or function.__wrapped__
+        code = getattr(function, "__code__", None)
+        qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
+        return {
+            names.NODE_NAME: node.name,
+            names.NODE_TAGS: sorted(node.tags) or None,
+            names.NODE_NAMESPACE: node.namespace,
+            names.FUNCTION_NAME: f"{getattr(function, '__module__', None) or ''}.{qualified}".strip("."),
+            names.FILE_PATH: self._file(code.co_filename) if code is not None else None,
+            names.NODE_INPUTS: node.inputs or None,
+            names.NODE_OUTPUTS: node.outputs or None,
+        }
+
+    def _file(self, path: str) -> str | None:
+        """Return ``path`` as it may be recorded."""
+        known = self._files.get(path)
+        if known is None and self._root is not None:
+            known = self._files[path] = project.relative(path, self._root)
+        return known
 
     def _facts(self, error: BaseException | None) -> dict[str, Any]:
-        from kedro_otel.tracing import failures  # noqa: PLC0415 -- only when something failed
+        from kedro_otel.tracing import failures
 
         return failures.facts(error, self._root)
 
@@ -300,21 +342,4 @@ def _times(found: OpenNode, end_ns: int) -> dict[str, Any]:
         names.NODE_LOAD: max(ran - found.start_ns, 0) / _NANO,
         names.NODE_COMPUTE: max(end_ns - ran - saved, 0) / _NANO,
         names.NODE_SAVE: saved / _NANO,
-    }
-
-
-def _values(node: Any, root: Path | None) -> dict[str, Any]:
-    """Return what a Kedro node says of itself."""
-    function = inspect.unwrap(getattr(node.func, "func", node.func))
-    code = getattr(function, "__code__", None)
-    qualified = getattr(function, "__qualname__", type(function).__qualname__)
-    file = code.co_filename if code is not None else None
-    return {
-        names.NODE_NAME: node.name,
-        names.NODE_TAGS: sorted(node.tags) or None,
-        names.NODE_NAMESPACE: node.namespace,
-        names.FUNCTION_NAME: f"{getattr(function, '__module__', '') or ''}.{qualified}".strip("."),
-        names.FILE_PATH: _relative(file, root) if file and root else None,
-        names.NODE_INPUTS: node.inputs or None,
-        names.NODE_OUTPUTS: node.outputs or None,
     }

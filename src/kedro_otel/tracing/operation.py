@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 
 
 class Open:
-    """An operation between its beginning and its end."""
+    """An operation between its beginning and its end. What few operations have is a default of the class: there are many of them."""
 
-    __slots__ = ("context", "kind", "name", "parent", "previous", "real", "sampled", "span_id", "start_ns", "state", "thread", "trace_id", "values")
+    trace_id = ""
+    sampled = True
+    state = ""
+    real: Any = None
+    current: Any = None
+    previous: Any = None
 
     def __init__(self, kind: str, name: str, parent: Open | Remote | None, start_ns: int) -> None:
         self.kind = kind
@@ -29,18 +34,12 @@ class Open:
         self.parent = parent
         self.start_ns = start_ns
         self.thread = get_ident()
-        self.values: dict[str, Any] = {}
-        self.context: Any = None
-        self.previous: Any = None
-        self.real: Any = None
         self.span_id = ids.span_id()
-        self.trace_id = ""
-        self.sampled = True
-        self.state = ""
+        self.values: dict[str, Any] = {}
         if parent is not None:
             self.trace_id = parent.trace_id
-            self.sampled = parent.sampled
-            self.state = parent.state
+            if not parent.sampled or parent.state:
+                self.sampled, self.state = parent.sampled, parent.state
 
 
 class Scribe:
@@ -58,6 +57,13 @@ class Scribe:
         self.live: Live | None = None
         self.measure: Callable[[Open, int, dict[str, Any], bool], None] | None = None
         self._environ = environ
+
+    def dataset(self, operation: Open, end_ns: int) -> None:
+        """Write the operation of a dataset that ended well: the short way of :meth:`begin` and :meth:`finish`, for there are many."""
+        if self.live is not None or self.measure is not None or not operation.sampled or operation.state:
+            self.finish(operation, {}, end_ns=end_ns)
+            return
+        self.writer.span(names.DATASET, lines.dataset(operation, operation.parent.span_id if operation.parent is not None else "", end_ns))
 
     def begin(self, operation: Open, values: dict[str, Any], *, written: bool = True, own: bool = False) -> None:
         """Give ``operation`` its identity and, unless it is to be written whole at its end, write that it began."""

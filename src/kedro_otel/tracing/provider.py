@@ -38,12 +38,13 @@ def install(resource: Mapping[str, Any], environ: Mapping[str, str], record: Cal
 
 
 def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProvider:
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 -- the SDK is needed in a run only
-    from opentelemetry.sdk.trace import IdGenerator, SpanProcessor, TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
+    from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 
-    from kedro_otel.propagation import Remote, sampled  # noqa: PLC0415
-    from kedro_otel.tracing import ids  # noqa: PLC0415
+    from kedro_otel.propagation import Remote, sampled
+    from kedro_otel.tracing import ids
 
     class Ids(IdGenerator):
         """Ids that do not draw from the user's ``random``."""
@@ -57,12 +58,14 @@ def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProv
     class RecordAll(Sampler):
         """Records every span; ``OTEL_TRACES_SAMPLER`` decides only whether it is marked to be sent."""
 
-        def should_sample(self, parent_context: Any, trace_id: int, name: str, kind: Any = None, attributes: Any = None, *_: Any, **__: Any) -> SamplingResult:  # noqa: ARG002
+        def should_sample(self, parent_context: Any, trace_id: int, *rest: Any, attributes: Any = None, **_: Any) -> SamplingResult:
             above = trace.get_current_span(parent_context).get_span_context()
             remote = Remote(f"{above.trace_id:032x}", f"{above.span_id:016x}", above.trace_flags.sampled) if above.is_valid else None
             send = remote.sampled if remote else sampled(environ, f"{trace_id:032x}", None)
             decision = Decision.RECORD_AND_SAMPLE if send else Decision.RECORD_ONLY
-            return SamplingResult(decision, attributes, above.trace_state if above.is_valid else None)
+            # By the SDK's signature the attributes come fifth: name, kind, attributes.
+            given = rest[2] if len(rest) > 2 else attributes
+            return SamplingResult(decision, given, above.trace_state if above.is_valid else None)
 
         def get_description(self) -> str:
             return "kedro-otel records every span"

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from kedro_otel.recording.writer import Writer
 
 
+_ONE_PROCESS = frozenset({"SequentialRunner", "ThreadRunner"})
+"""Runners that are known to start no worker process."""
+
+
 class OpenRun(Open):
     """A pipeline run between ``before_pipeline_run`` and whatever ends it."""
-
-    __slots__ = ("family", "implicit", "members", "outer", "params", "pipeline")
 
     def __init__(self, name: str, parent: Open | Remote | None, start_ns: int, run_id: str | None, catalog: Any) -> None:
         super().__init__(names.RUN, name, parent, start_ns)
@@ -120,8 +122,13 @@ class Recorder:
             self.runs.append(run)
         run.outer = os.environ.get(propagation.TRACEPARENT)
         self._enter(run)
+        self._hand_off()
+
+    def _hand_off(self) -> None:
         if self._handoff is not None:
-            self._handoff.write(self.runs)
+            self._handoff.note(
+                self.runs, for_strangers=any(run.values.get(names.RUNNER_NAME) not in _ONE_PROCESS for run in self.runs if not run.implicit)
+            )
 
     def run_ended(self, params: Any, error: BaseException | None = None, *, failed: bool = False) -> None:
         """The run that began with ``params`` ended."""
@@ -147,8 +154,7 @@ class Recorder:
             # Nobody said when it ended or how: as its last node did.
             error, failed, end_ns = run.family.error, run.family.failed, run.family.last_ns
         self.scribe.finish(run, failures.facts(error, self.root) if failed else {}, end_ns=end_ns, error=error, failed=failed)
-        if self._handoff is not None:
-            self._handoff.write(self.runs)
+        self._hand_off()
 
     def _end_stale(self) -> None:
         """End a run of this thread that was interrupted in a notebook, where no hook fires; one that calls another run goes on."""
@@ -230,7 +236,7 @@ class Recorder:
     def contexts(self) -> Any:
         """Return the module that knows OpenTelemetry's context; from the first run on, decide whose provider makes spans."""
         if self._context is None:
-            from kedro_otel.tracing import context, provider  # noqa: PLC0415 -- OpenTelemetry is imported when a pipeline runs
+            from kedro_otel.tracing import context, provider
 
             self._context = context
             self._look_for_provider()
@@ -241,12 +247,12 @@ class Recorder:
     def _look_for_provider(self) -> None:
         if "opentelemetry.trace" not in sys.modules or self.scribe.live is not None:
             return
-        from kedro_otel.tracing import provider  # noqa: PLC0415 -- only where OpenTelemetry is loaded already
+        from kedro_otel.tracing import provider
 
         theirs = provider.of_user()
         if theirs is None:
             return
-        from kedro_otel.tracing.live import Live  # noqa: PLC0415
+        from kedro_otel.tracing.live import Live
 
         self.scribe.live = Live(theirs, self.writer.resource)
         self.writer.owned_by_user()
@@ -258,7 +264,7 @@ class Recorder:
     @guarded
     def foreign(self, span: Any) -> None:
         """Record a finished span of the user's code, or of an instrumentation, that our provider made."""
-        from kedro_otel.tracing.foreign import line  # noqa: PLC0415
+        from kedro_otel.tracing.foreign import line
 
         self.writer.span(names.FOREIGN, line(span, full=self.scribe.full))
 
@@ -275,8 +281,6 @@ class Recorder:
                 os.environ.pop(propagation.TRACEPARENT, None)
             else:
                 os.environ[propagation.TRACEPARENT] = outer
-        elif operation.kind == names.NODE and operation.parent is not None and self._alone(operation):
-            os.environ[propagation.TRACEPARENT] = propagation.spell(operation.trace_id, operation.parent.span_id, sampled=operation.sampled)
 
     def _alone(self, operation: Open) -> bool:
         """Return whether no other node can be running beside ``operation``, so that the environment may name it."""
