@@ -68,9 +68,7 @@ def header(fields: dict[str, Any], name: str) -> Header:
             destination=destination if type(destination) is str else None,
             ephemeral=fields.get("ephemeral") is True,
             owner=_text(fields, "owner"),
-            resource=attributes(
-                resource.get("attributes", []) if type(resource) is dict else []
-            ),
+            resource=attributes(resource.get("attributes", []) if type(resource) is dict else []),
             locked=fields.get("locked") is not False,
         )
     except BadLineError as error:
@@ -109,6 +107,12 @@ def end(operation: Operation, fields: dict[str, Any]) -> None:
     operation.state = "ended"
 
 
+def when(fields: dict[str, Any]) -> int:
+    """Return the time that a line tells, in nanoseconds: its end, else its beginning, else 0. Raises :class:`BadLineError`."""
+    key = next((key for key in ("endTimeUnixNano", "startTimeUnixNano") if key in fields), "")
+    return _time(fields, key) if key else 0
+
+
 def attributes(rows: Any) -> dict[str, Value]:
     """Return OTLP/JSON attributes as a dictionary; one of a kind not known here is left out. Raises :class:`BadLineError`."""
     try:
@@ -122,11 +126,7 @@ def attributes(rows: Any) -> dict[str, Value]:
         AttributeError,
     ):
         raise BadLineError("not as the format says") from None
-    return {
-        key: value
-        for key, value in found.items()
-        if value is not None and type(key) is str
-    }
+    return {key: value for key, value in found.items() if value is not None and type(key) is str}
 
 
 def _value(wrapped: dict[str, Any]) -> Any:
@@ -139,15 +139,9 @@ def _value(wrapped: dict[str, Any]) -> Any:
     if kind == "boolValue":
         return value if type(value) is bool else None
     if kind == "doubleValue":
-        return (
-            float(value)
-            if type(value) in (float, int) or value in _NOT_FINITE
-            else None
-        )
+        return float(value) if type(value) in (float, int) or value in _NOT_FINITE else None
     if kind == "arrayValue":
-        return [
-            item for item in map(_value, value.get("values", [])) if item is not None
-        ]
+        return [item for item in map(_value, value.get("values", [])) if item is not None]
     return None
 
 
@@ -163,14 +157,7 @@ def _begun(word: Any, fields: dict[str, Any]) -> Operation:
         raise BadLineError("not as the format says") from None
     kind, flags = fields.get("kind", 1), fields.get("flags", 1)
     if (
-        not (
-            type(word)
-            is type(trace_id)
-            is type(span_id)
-            is type(parent_id)
-            is type(name)
-            is str
-        )
+        not (type(word) is type(trace_id) is type(span_id) is type(parent_id) is type(name) is str)
         or not _TRACE_ID.fullmatch(trace_id)
         or not _SPAN_ID.fullmatch(span_id)
         or (parent_id and not _SPAN_ID.fullmatch(parent_id))
@@ -199,9 +186,7 @@ def _time(fields: dict[str, Any], key: str) -> int:
 
 
 def _whole(value: Any) -> int:
-    if type(value) is int or (
-        type(value) is str and value.isascii() and value.isdigit() and len(value) <= 20
-    ):
+    if type(value) is int or (type(value) is str and value.isascii() and value.isdigit() and len(value) <= 20):
         return int(value)
     raise BadLineError("not as the format says")
 
@@ -218,8 +203,5 @@ def _whole_characters(value: Any) -> Any:
     if type(value) is list:
         return [_whole_characters(item) for item in value]
     if type(value) is dict:
-        return {
-            _whole_characters(key): _whole_characters(item)
-            for key, item in value.items()
-        }
+        return {_whole_characters(key): _whole_characters(item) for key, item in value.items()}
     return value

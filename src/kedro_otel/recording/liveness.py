@@ -53,11 +53,7 @@ def same_kernel(header: Header) -> bool:
     elsewhere the machine has to do.
     """
     boot = host.boot_id()
-    return (
-        header.boot_id == boot
-        if boot or header.boot_id
-        else header.machine_id == host.machine_id()
-    )
+    return header.boot_id == boot if boot or header.boot_id else header.machine_id == host.machine_id()
 
 
 if sys.platform == "win32":

@@ -29,7 +29,7 @@ from kedro_otel.recording.model import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Follower", "SegmentError", "opened", "read", "segments"]
+__all__ = ["Follower", "SegmentError", "listing", "opened", "read", "segments"]
 
 MAX_LINE: Final = 16 << 20
 """Bytes of a line that is still read; a longer one is skipped without being held in memory."""
@@ -42,17 +42,18 @@ _SPANS: Final = (names.DATASET, names.FOREIGN)
 
 def segments(folder: Path | None = None) -> list[Path]:
     """Return the segments in ``folder`` (the user's recordings unless given), oldest first: regular files of ours, rightly named."""
+    return [path for path, _ in listing(folder)]
+
+
+def listing(folder: Path | None = None) -> list[tuple[Path, os.stat_result]]:
+    """Return the segments in ``folder``, oldest first, each with what the file system knows of it."""
     folder = paths.recordings() if folder is None else folder
     try:
         with os.scandir(folder) as entries:
-            found = [
-                entry.path
-                for entry in entries
-                if _NAME.fullmatch(entry.name) and _ours(entry)
-            ]
+            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _NAME.fullmatch(entry.name) and _ours(entry)]
     except OSError:
         return []
-    return [Path(path) for path in sorted(found)]
+    return [(folder / name, known) for name, known in sorted(found)]
 
 
 def read(path: Path) -> Segment:
@@ -63,8 +64,6 @@ def read(path: Path) -> Segment:
     """
     follower = Follower(path)
     follower.poll()
-    if follower.segment is None:
-        raise SegmentError(f"{path.name}: empty, no header")
     return follower.close()
 
 
@@ -99,24 +98,29 @@ class Follower:
             self.segment.alive = liveness.alive(descriptor, self.segment.header)
             self._read(descriptor)
         except OSError as error:
-            raise SegmentError(
-                f"{self.path.name}: {error.strerror or error}"
-            ) from error
+            raise SegmentError(f"{self.path.name}: {error.strerror or error}") from error
         finally:
             os.close(descriptor)
         self.segment.size = self.offset
         fresh, self._fresh = self._fresh, []
         return fresh
 
+    def known(self) -> Segment:
+        """Return the segment as it is known so far. Raises :class:`SegmentError` while there is no header."""
+        if self.segment is None:
+            raise SegmentError(f"{self.path.name}: empty, no header")
+        return self.segment
+
     def open_operations(self) -> list[Operation]:
         """Return what has begun and not ended, in the order in which it began."""
         return list(self._open.values())
 
     def close(self) -> Segment:
-        """Return the segment with what is still open in it, judged, at the end of its operations. Call it once, after the last poll."""
-        segment = self.segment
-        if segment is None:
-            raise SegmentError(f"{self.path.name}: empty, no header")
+        """Return the segment with what is still open in it, judged, at the end of its operations.
+
+        Call it once, after the last poll. Raises :class:`SegmentError` where there is no header.
+        """
+        segment = self.known()
         if self._tail and not segment.alive:
             segment.skipped["torn"] += 1
         for operation in self._open.values():
@@ -132,7 +136,7 @@ class Follower:
 
     def _read(self, descriptor: int) -> None:
         for line, offset in self._lines(descriptor):
-            self._take(line, offset)
+            self.take(line, offset)
             self.offset = offset
 
     def _lines(self, descriptor: int) -> Iterator[tuple[bytes, int]]:
@@ -156,14 +160,13 @@ class Follower:
                 rest, skipping = b"", True
         self._tail = bool(rest) or skipping
 
-    def _take(self, line: bytes, offset: int) -> None:
+    def take(self, line: bytes, offset: int) -> None:
+        """Take in one line, which ends at ``offset``. Raises :class:`SegmentError` where the first is no header."""
         if self.segment is None:
             try:
                 header = decode.header(decode.parse(line), self.path.name)
             except BadLineError:
-                raise SegmentError(
-                    f"{self.path.name}: no header, not a recording of kedro-otel"
-                ) from None
+                raise SegmentError(f"{self.path.name}: no header, not a recording of kedro-otel") from None
             self.segment = Segment(self.path, header, self._skipped, Counter())
             return
         try:
@@ -191,21 +194,13 @@ class Follower:
         elif first == "drop" and type(word) is str:
             self._open.pop(word, None)
             for found in (segment.operations, self._fresh):
-                found[:] = [
-                    operation for operation in found if operation.span_id != word
-                ]
+                found[:] = [operation for operation in found if operation.span_id != word]
         elif first == "owner" and type(word) is str:
             segment.header = segment.header._replace(owner=word)
         elif first == "continued":
             segment.continued = True
         elif first == "lost" and type(word) is dict:
-            segment.lost.update(
-                {
-                    reason: count
-                    for reason, count in word.items()
-                    if type(count) is int and count > 0
-                }
-            )
+            segment.lost.update({reason: count for reason, count in word.items() if type(count) is int and count > 0})
         else:
             raise BadLineError("not known")
 
@@ -226,13 +221,7 @@ def die(operation: Operation, last_ns: int) -> None:
 
 def opened(path: Path) -> int:
     """Return a descriptor for reading a segment. Raises :class:`SegmentError` unless it is a plain file of ours, with one name."""
-    flags = (
-        os.O_RDONLY
-        | getattr(os, "O_NOFOLLOW", 0)
-        | getattr(os, "O_NONBLOCK", 0)
-        | getattr(os, "O_CLOEXEC", 0)
-        | getattr(os, "O_BINARY", 0)
-    )
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
@@ -257,8 +246,6 @@ def _refused(found: os.stat_result) -> str:
 
 def _ours(entry: os.DirEntry[str]) -> bool:
     try:
-        return not entry.name.startswith(NEW) and not _refused(
-            entry.stat(follow_symlinks=False)
-        )
+        return not entry.name.startswith(NEW) and not _refused(entry.stat(follow_symlinks=False))
     except OSError:
         return False

@@ -1,0 +1,77 @@
+"""What ran, told without reading a whole segment: only the lines of commands and runs are parsed, the others are passed over as bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Final
+
+from kedro_otel.recording import decode, liveness
+from kedro_otel.recording.decode import BadLineError
+from kedro_otel.recording.model import SegmentError
+from kedro_otel.recording.reader import Follower, opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kedro_otel.recording.model import Segment
+
+_WANTED: Final = (b'{"start":"command"', b'{"start":"run"', b'{"end":"command"', b'{"end":"run"', b'{"drop"', b'{"owner"', b'{"continued"')
+"""Lines that matter here. The writer spells a line's first key and word without a space, which the format promises."""
+
+
+def glance(path: Path) -> Segment:
+    """Return a segment of which ``operations`` has commands and runs only. Raises :class:`SegmentError`.
+
+    The lock is asked, and ``last_ns`` is known, only where something is open; no offset is.
+    """
+    descriptor = opened(path)
+    try:
+        segment, size = _commands_and_runs(descriptor, path)
+        if not segment.alive and os.fstat(descriptor).st_size > size:  # it grew between the reading and the asking, and then ended
+            segment, _ = _commands_and_runs(descriptor, path)
+    except OSError as error:
+        raise SegmentError(f"{path.name}: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
+    return segment
+
+
+def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
+    data = _whole(descriptor)
+    header, *lines, _ = data.split(b"\n") if b"\n" in data else (b"", b"")
+    follower = Follower(path)
+    follower.take(header, 0)
+    for line in lines:
+        if line.startswith(_WANTED):
+            follower.take(line, 0)
+    segment = follower.known()
+    if follower.open_operations():
+        segment.alive = liveness.alive(descriptor, segment.header)
+        with contextlib.suppress(BadLineError):
+            segment.last_ns = max(segment.last_ns, decode.when(decode.parse(lines[-1])))
+    segment.size = data.rfind(b"\n") + 1
+    follower.close()
+    return segment, len(data)
+
+
+def mentions(path: Path, trace_id: str) -> bool:
+    """Tell whether a segment holds operations of the trace; False where it cannot be read."""
+    try:
+        descriptor = opened(path)
+    except SegmentError:
+        return False
+    try:
+        return f'"traceId":"{trace_id}'.encode() in _whole(descriptor)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _whole(descriptor: int) -> bytes:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    parts = [os.read(descriptor, os.fstat(descriptor).st_size + 1)]
+    while parts[-1]:
+        parts.append(os.read(descriptor, 1 << 20))
+    return b"".join(parts)
