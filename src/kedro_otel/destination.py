@@ -78,10 +78,18 @@ def signal(settings: Settings, name: str) -> Signal | None:
     )
 
 
-def missing(settings: Settings) -> list[str]:
-    """Return the environment variables that headers of a settings file refer to and that are not set."""
-    named = [value for key in ("headers", "traces_headers", "metrics_headers") for value in (settings.value(key) or {}).values()]
-    return sorted({value[len(_ENV) :] for value in named if value.startswith(_ENV) and value[len(_ENV) :] not in settings.environ})
+def problems(settings: Settings) -> list[str]:
+    """Return what keeps data from their destination, one sentence each: an address that says too little, a header without its value."""
+    found = []
+    for name in (TRACES, METRICS):
+        source = _endpoint(settings, name)
+        if settings.value(source) and _address(settings, name) is None and settings.value(f"{name}_exporter") != "none":
+            found.append(
+                f"{source} from {settings.origin(source)}: must begin with http:// or https:// for {_nearest(settings, 'protocol', name)}; no {name} are sent."
+            )
+    headers = [value for key in ("headers", "traces_headers", "metrics_headers") for value in (settings.value(key) or {}).values()]
+    unset = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)} - set(settings.environ)
+    return found + [f"A header needs the environment variable {name}, which is not set." for name in sorted(unset)]
 
 
 def _endpoint(settings: Settings, name: str) -> str:

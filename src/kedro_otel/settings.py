@@ -252,7 +252,7 @@ def _text(_: Setting, raw: Any) -> str:
 
 
 def _url(_: Setting, raw: Any) -> str:
-    text = raw.strip() if isinstance(raw, str) else ""
+    text = raw.strip().partition("#")[0] if isinstance(raw, str) else ""
     scheme, separator, rest = text.partition("://")
     host = rest if separator else text
     if not host or (separator and scheme.lower() not in ("http", "https")) or any(ord(letter) <= 32 or ord(letter) == 127 for letter in text):

@@ -66,7 +66,8 @@ def project_of(ctx: click.Context) -> Path | None:
 
 def _forget_user() -> bool:
     """Take this user's UUID out of every file that may hold it; return whether none is left."""
-    return all([_forgotten(path) for path in paths.telemetry_toml()])
+    left = [path for path in paths.telemetry_toml() if not _forgotten(path)]
+    return not left
 
 
 def _forgotten(path: Path) -> bool:

@@ -27,7 +27,6 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
     decided = consent.decide(environ, root)
     where = destination.current(known)
     package = project.read(root).package if root else None
-    problems = [*known.problems, *(f"A header needs the environment variable {name}, which is not set." for name in destination.missing(known))]
     return {
         "consent": decided._asdict(),
         "detail": {
@@ -48,7 +47,7 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
             "user UUID": str(paths.telemetry_toml()[0]),
         },
         "settings": {setting.name: _setting(known, decided, setting.name) for setting in settings.SETTINGS},
-        "problems": problems,
+        "problems": [*known.problems, *destination.problems(known)],
         "recorded": _recorded(),
         "shipped": _shipped(),
     }

@@ -1,0 +1,285 @@
+"""May anything be recorded? Asked of the real command, and answered from outside."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import BIN, Result
+
+from kedro_otel import consent, names, paths
+from kedro_otel.recording import reader
+
+SPECIFIC_NO = {
+    "kedro otel off": {"user": "enabled = false"},
+    "KEDRO_OTEL_ENABLED=false": {"env": {"KEDRO_OTEL_ENABLED": "false"}},
+    "KEDRO_OTEL_ENABLED=0": {"env": {"KEDRO_OTEL_ENABLED": "0"}},
+    "OTEL_SDK_DISABLED=true": {"env": {"OTEL_SDK_DISABLED": "TRUE"}},
+    "[tool.kedro_otel] enabled = false": {"project": "[tool.kedro_otel]\nenabled = false\n"},
+    "KEDRO_OTEL_ENABLED is neither true nor false": {"env": {"KEDRO_OTEL_ENABLED": "flase"}},
+}
+SPECIFIC_YES = {
+    "kedro otel on": {"user": "enabled = true"},
+    "KEDRO_OTEL_ENABLED=true": {"env": {"KEDRO_OTEL_ENABLED": "true"}},
+}
+GENERIC_NO = {
+    "DO_NOT_TRACK is set": {"env": {"DO_NOT_TRACK": "1"}},
+    "DO_NOT_TRACK is set ": {"env": {"DO_NOT_TRACK": "0"}},
+    "KEDRO_DISABLE_TELEMETRY is set": {"env": {"KEDRO_DISABLE_TELEMETRY": "anything"}},
+    ".telemetry consent: false": {"telemetry": "consent: false\n"},
+    "GITHUB_REPOSITORY_OWNER=kedro-org": {"env": {"GITHUB_REPOSITORY_OWNER": "kedro-org"}},
+}
+NOTHING = {
+    "nothing": {},
+    "empty variables": {"env": {"DO_NOT_TRACK": "", "KEDRO_DISABLE_TELEMETRY": "", "KEDRO_OTEL_ENABLED": "", "OTEL_SDK_DISABLED": ""}},
+    "a project's yes": {"project": "[tool.kedro_otel]\nenabled = true\n"},
+    "kedro-telemetry's yes": {"telemetry": "consent: true\n"},
+    "kedro-telemetry's broken file": {"telemetry": "consent: [\n"},
+    "kedro-telemetry's strange word": {"telemetry": "consent: flase\n"},
+    "OTEL_SDK_DISABLED=1": {"env": {"OTEL_SDK_DISABLED": "1"}},
+    "another owner": {"env": {"GITHUB_REPOSITORY_OWNER": "somebody"}},
+}
+
+
+@pytest.fixture
+def says(project: Callable[..., Path]) -> Callable[..., tuple[Path, dict[str, str]]]:
+    """Return ``says(*words)``, which puts words of the tables above in their places; it returns the project and the variables."""
+
+    def says(*words: dict[str, Any]) -> tuple[Path, dict[str, str]]:
+        variables: dict[str, str] = {}
+        pyproject = telemetry = user = ""
+        for word in words:
+            variables |= word.get("env", {})
+            pyproject += word.get("project", "")
+            telemetry += word.get("telemetry", "")
+            user += word.get("user", "")
+        path = project(pyproject=pyproject, files={".telemetry": telemetry} if telemetry else None)
+        if user:
+            paths.user_config().parent.mkdir(parents=True, exist_ok=True)
+            paths.user_config().write_text(user)
+        return path, variables
+
+    return says
+
+
+def pairs(stronger: dict[str, Any], weaker: dict[str, Any]) -> list[Any]:
+    """Return every pair that can be said at once: a variable or file says one thing only."""
+    return [
+        pytest.param(one, other, reason.strip(), id=f"{reason} / {beside}")
+        for (reason, one), (beside, other) in itertools.product(stronger.items(), weaker.items())
+        if not (one.get("env", {}).keys() & other.get("env", {}).keys()) and not ("user" in one and "user" in other)
+    ]
+
+
+@pytest.mark.parametrize(("one", "other", "reason"), pairs(SPECIFIC_NO, {**SPECIFIC_YES, **GENERIC_NO, "": {}}))
+def test_a_specific_no_beats_everything(one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+    """A no that was said to this package holds, whatever else is said."""
+    path, variables = says(one, other)
+    assert consent.decide(variables, path) == (False, reason)
+
+
+@pytest.mark.parametrize(("one", "other", "reason"), pairs(SPECIFIC_YES, {**GENERIC_NO, **NOTHING}))
+def test_a_specific_yes_beats_a_generic_no(one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+    """A yes that was said to this package beats what was said to every tool."""
+    path, variables = says(one, other)
+    assert consent.decide({**variables, "KEDRO_OTEL_ENABLED": variables.get("KEDRO_OTEL_ENABLED", "")}, path) == (True, reason)
+
+
+@pytest.mark.parametrize(("one", "other", "reason"), pairs(GENERIC_NO, NOTHING))
+def test_a_generic_no_beats_the_default(one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+    """A no that was said to every tool holds where nothing was said to this one, not even if a project says yes."""
+    if "telemetry" in one and "telemetry" in other:
+        pytest.skip("one file says one thing")
+    path, variables = says(one, other)
+    assert consent.decide(variables, path) == (False, reason)
+
+
+@pytest.mark.parametrize("word", NOTHING)
+def test_the_default_is_yes(word: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+    """Where nobody said anything that counts, commands are recorded."""
+    path, variables = says(NOTHING[word])
+    assert consent.decide(variables, path) == (True, "default")
+
+
+def test_a_settings_file_that_cannot_be_understood_is_a_no(says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+    """Somebody who wrote such a file may have meant no."""
+    for text in ("enabled = nope", "enabled = 'true'", "= broken"):
+        path, variables = says({"user": text})
+        assert consent.decide(variables, path) == (False, f"{paths.user_config()} cannot be understood")
+
+
+def test_an_administrator_can_say_no_but_not_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The site's file can forbid; consent is a person's, so it cannot allow what that person's generic no forbids."""
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "site"))
+    paths.site_config().parent.mkdir(parents=True)
+    paths.site_config().write_text("enabled = false")
+    assert consent.decide({"KEDRO_OTEL_ENABLED": "true"}, None) == (False, f"enabled = false in {paths.site_config()}")
+    paths.site_config().write_text("enabled =  true")
+    assert consent.decide({"DO_NOT_TRACK": "1"}, None) == (False, "DO_NOT_TRACK is set")
+
+
+CASES = [
+    ([], True),
+    (["kedro otel off"], False),
+    (["KEDRO_OTEL_ENABLED=false"], False),
+    (["OTEL_SDK_DISABLED=true"], False),
+    (["[tool.kedro_otel] enabled = false"], False),
+    (["DO_NOT_TRACK is set"], False),
+    (["KEDRO_DISABLE_TELEMETRY is set"], False),
+    ([".telemetry consent: false"], False),
+    (["kedro otel on", "DO_NOT_TRACK is set", ".telemetry consent: false"], True),
+    (["KEDRO_OTEL_ENABLED=true", "KEDRO_DISABLE_TELEMETRY is set"], True),
+    (["KEDRO_OTEL_ENABLED=true", "kedro otel off"], False),
+    (["kedro otel on", "[tool.kedro_otel] enabled = false"], False),
+    (["kedro otel on", "OTEL_SDK_DISABLED=true"], False),
+]
+
+
+@pytest.mark.parametrize(("words", "recorded"), CASES, ids=str)
+def test_the_real_command_obeys(words: list[str], recorded: bool, says: Callable[..., tuple[Path, dict[str, str]]], kedro: Callable[..., Result], home: Path) -> None:
+    """`kedro` records exactly where consent says so, makes no id where not, and status names the word that decided."""
+    path, variables = says(*({**SPECIFIC_NO, **SPECIFIC_YES, **GENERIC_NO}[word] for word in words))
+    before = (path / "pyproject.toml").read_bytes()
+    kedro("registry", "list", cwd=path, env=variables)
+    assert bool(reader.segments()) == recorded
+    assert home.exists() == paths.telemetry_toml()[0].exists() == ((path / "pyproject.toml").read_bytes() != before) == recorded
+    status = json.loads(kedro("otel", "status", "--json", cwd=path, env=variables).out.partition("\n{")[2].join("{ "))
+    assert status["consent"]["enabled"] == recorded
+    assert status["consent"]["reason"] == consent.decide(variables, path).reason
+
+
+def test_on_and_off(kedro: Callable[..., Result], home: Path) -> None:
+    """`off` and `on` write the user's own file, private and with everything else in it kept."""
+    paths.user_config().parent.mkdir(parents=True)
+    paths.user_config().write_text("# mine\ndetail = 'run'\n")
+    kedro("otel", "off")
+    assert paths.user_config().read_text() == "# mine\ndetail = 'run'\nenabled = false\n"
+    assert stat.S_IMODE(paths.user_config().stat().st_mode) == 0o600
+    kedro("info")
+    assert not home.exists()
+    kedro("otel", "on")
+    assert paths.user_config().read_text() == "# mine\ndetail = 'run'\nenabled = true\n"
+    kedro("info", env={"DO_NOT_TRACK": "1"})
+    assert len(reader.segments()) == 1
+    assert "stays off: KEDRO_OTEL_ENABLED=no" in kedro("otel", "on", env={"KEDRO_OTEL_ENABLED": "no"}).err
+
+
+def test_off_says_so_when_it_cannot_be_written(kedro: Callable[..., Result]) -> None:
+    """Where the file cannot be changed, the answer is 1 and what to type instead; a file like that is a no by itself."""
+    paths.user_config().parent.mkdir(parents=True)
+    paths.user_config().write_text("= broken")
+    assert "export KEDRO_OTEL_ENABLED=false" in kedro("otel", "off", code=1).err
+    assert paths.user_config().read_text() == "= broken"
+    kedro("info")
+    assert not reader.segments()
+
+
+def test_status_tells_everything_and_makes_nothing(project: Callable[..., Path], kedro: Callable[..., Result], home: Path) -> None:
+    """Status names ids, settings with their origin, and problems; it prints no secret and creates nothing."""
+    path = project(pyproject="[tool.kedro_otel]\nendpoint = 'http://evil'\n")
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:CANARY@host:4318", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=CANARY", "KEDRO_OTEL_DETAIL": "run"}
+    before = sorted(path.rglob("*.toml")), (path / "pyproject.toml").read_bytes()
+    for words in (["--json"], []):
+        done = kedro("otel", "status", *words, cwd=path, env=variables)
+        assert "CANARY" not in done.out + done.err
+    assert (sorted(path.rglob("*.toml")), (path / "pyproject.toml").read_bytes()) == before
+    assert not home.exists()
+    assert not paths.telemetry_toml()[0].exists()
+    found = json.loads(kedro("otel", "status", "--json", cwd=path, env=variables).out.partition("\n{")[2].join("{ "))
+    assert found["ids"] == {names.INSTALLATION_ID: None, names.PROJECT_ID: None}
+    assert found["settings"]["detail"] == {"value": "run", "origin": "environment KEDRO_OTEL_DETAIL"}
+    assert found["settings"]["headers"] == {"value": {"x-key": names.MASK}, "origin": "environment OTEL_EXPORTER_OTLP_HEADERS"}
+    assert found["destination"]["traces"] == "http://host:4318/v1/traces"
+    assert found["problems"] == ["A project cannot set 'endpoint'; [tool.kedro_otel] of pyproject.toml is ignored there."]
+    kedro("info", cwd=path)
+    ids = json.loads(kedro("otel", "status", "--json", cwd=path).out.partition("\n{")[2].join("{ "))["ids"]
+    here = reader.read(reader.segments()[-1]).header.resource
+    assert ids == {names.INSTALLATION_ID: here[names.INSTALLATION_ID], names.PROJECT_ID: here[names.PROJECT_ID]}
+
+
+def test_purge_erases_what_was_written_and_nothing_else(kedro: Callable[..., Result], home: Path) -> None:
+    """Recordings and journals go, the ids on demand; files of others in a folder named by mistake stay."""
+    kedro("info")
+    journal = home / "destinations" / "0123456789abcdef"
+    journal.mkdir(parents=True)
+    (journal / "journal.json").write_text("{}")
+    mine = [home / "recordings" / "notes.txt", home / "thesis.tex"]
+    for path in mine:
+        path.write_text("keep")
+    telemetry = paths.telemetry_toml()[0]
+    telemetry.write_text(f"# shared\n[other]\nx = 1\n{telemetry.read_text()}")
+    kedro("otel", "purge")
+    assert not reader.segments()
+    assert not journal.exists()
+    assert all(path.read_text() == "keep" for path in mine)
+    assert "uuid" in telemetry.read_text()
+    kedro("otel", "purge", "--ids")
+    assert telemetry.read_text() == "# shared\n[other]\nx = 1\n[telemetry]\n"
+    telemetry.write_text("[telemetry]\nuuid = 'x'\n")
+    kedro("otel", "purge", "--ids")
+    assert not telemetry.exists()
+
+
+# --- off, seen from outside -----------------------------------------------------------------------------------------
+
+OPENED = re.compile(r'(openat|open|creat|execve|connect|mkdir|mkdirat|rename|renameat2?|unlink|unlinkat|symlink|link|linkat)\((.*)')
+OURS = re.compile(r"kedro_otel(/|-[\d.]+\.dist-info)|_kedro_otel\.pth|otel\.toml")
+
+
+def farm(folder: Path, *, without: str) -> Path:
+    """Make an environment of links to this one's distributions, but for those whose name contains ``without``; return its folder of packages."""
+    for entry in Path(next(path for path in sys.path if path.endswith("site-packages"))).iterdir():
+        if not without or without not in entry.name:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def trace(folder: Path, cwd: Path, variables: dict[str, str | None], run: Callable[..., Result], words: list[str]) -> set[str]:
+    """Run kedro on the packages in ``folder`` under strace; return what it opened, made, removed, started and called, without what differs by chance."""
+    log = cwd.parent / "strace.log"
+    boot = f"import site, sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; site.addsitedir({str(folder)!r}); from kedro.framework.cli import main; main()"
+    code = f"import sys; sys.argv[0] = 'kedro'; {boot}"
+    run("strace", "-f", "-qq", "-s", "300", "-e", "trace=file,network,process", "-o", log, sys.executable, "-S", "-c", code, *words, cwd=cwd, env=variables)
+    seen = set()
+    for line in log.read_text(errors="replace").splitlines():
+        call = OPENED.search(line)
+        if call and " = -1 " not in line:
+            seen.add(re.sub(r"\b(pid|/proc/)\d+|\d{6,}|0x[0-9a-f]+| = \d+$|\.pyc\.\d+", "#", call[0].replace(str(folder), "SITE")))
+    return seen
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not at hand")
+@pytest.mark.parametrize("word", ["KEDRO_OTEL_ENABLED=false", "DO_NOT_TRACK is set", "kedro otel off", ".telemetry consent: false"])
+def test_off_means_off(word: str, says: Callable[..., tuple[Path, dict[str, str]]], run: Callable[..., Result], tmp_path: Path) -> None:
+    """Off: no file, socket or process that a run without the package does not also have, but for reading who said no."""
+    path, variables = says({**SPECIFIC_NO, **GENERIC_NO}[word])
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    seen = []
+    for name, without in (("without", "kedro_otel"), ("with", "")):
+        packages = farm(tmp_path / name, without=without)
+        (path / "data/told.json").unlink(missing_ok=True)
+        seen.append(trace(packages, path, variables, run, ["run"]))
+    more = sorted(line for line in seen[1] - seen[0] if not OURS.search(line) and "pyproject.toml" not in line and ".telemetry" not in line)
+    assert more == []
+    written = [line for line in seen[1] if OURS.search(line) and re.search(r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|connect|execve", line)]
+    assert written == []
+    assert not Path(os.environ["KEDRO_OTEL_HOME"]).exists()
+
+
+def test_off_imports_no_opentelemetry(project: Callable[..., Path], run: Callable[..., Result]) -> None:
+    """Off: a whole run imports nothing of OpenTelemetry, and of this package only what asks for consent."""
+    path = project()
+    code = "import sys; sys.argv[:] = ['kedro', 'run']\nfrom kedro.framework.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\nprint(sorted(sys.modules))"
+    loaded = run(BIN / "python", "-c", code, cwd=path, env={"DO_NOT_TRACK": "1"}).out.splitlines()[-1]
+    assert "'opentelemetry" not in loaded
+    assert set(re.findall(r"'kedro_otel\.(\w+)", loaded)) <= {"cli", "cli_hooks", "consent", "guard", "hooks", "names", "paths", "runtime", "settings", "tomlfile"}
