@@ -1,10 +1,11 @@
 """Build the real servers that the tests talk to: collector, Jaeger, Prometheus (with promtool) and a compose-file checker.
 
-``python3 servers/build.py`` builds what is missing, once, from the Go module proxy; a later call only prints the paths. Every version is pinned here:
-the collector by ``collector/builder.yaml``, the others by the ``go.mod`` and ``go.sum`` of their own folder (their dependencies do not agree, so they
-cannot share one). Binaries live outside the tree, under ``${XDG_CACHE_HOME:-~/.cache}/kedro-otel/servers/<hash of the pins>/``, so a changed pin is
-another binary and a checkout stays clean. ``OTELCOL_BIN``, ``JAEGER_BIN``, ``PROMETHEUS_BIN``, ``PROMTOOL_BIN`` and ``COMPOSE_BIN`` name existing
-binaries instead. Needs Go on the PATH and nothing but Python's standard library; exit code 1 says that a build failed.
+``python3 servers/build.py`` builds what is missing, once, from the Go module proxy; a later call only prints the paths. Every version is pinned
+here: the collector by ``collector/builder.yaml``, the others by the ``go.mod`` and ``go.sum`` of their own folder (Jaeger's and Prometheus's
+dependencies do not agree, so they cannot share one). Binaries live outside the tree, in ``${XDG_CACHE_HOME:-~/.cache}/kedro-otel/servers`` under
+a hash of their pins, so a changed pin is another binary and a checkout stays clean. ``OTELCOL_BIN``, ``JAEGER_BIN``, ``PROMETHEUS_BIN``,
+``PROMTOOL_BIN`` and ``COMPOSE_BIN`` name existing binaries instead. Needs Go on the PATH and nothing but Python's standard library; exit code 1
+says that a build failed.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SERVERS: dict[str, Server] = {
     "jaeger": Server("jaeger-all-in-one", "JAEGER_BIN", "jaeger", "github.com/jaegertracing/jaeger/cmd/all-in-one"),
     "prometheus": Server("prometheus", "PROMETHEUS_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus"),
     "promtool": Server("promtool", "PROMTOOL_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
-    "compose": Server("compose-spec", "COMPOSE_BIN", "compose", "github.com/compose-spec/compose-go/v2/cmd"),
+    "compose": Server("compose-spec", "COMPOSE_BIN", "compose", "."),
 }
 
 
@@ -48,7 +49,7 @@ def cached(name: str) -> Path:
     """Where this checkout's build of one server lives, whether or not it is there yet."""
     server = SERVERS[name]
     digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {BUILDER if server.package is None else ''}".encode())
-    for pin in sorted((HERE / server.folder).glob("[bg]*[!~]")):  # builder.yaml, go.mod, go.sum
+    for pin in sorted((HERE / server.folder).glob("[bgm]*[!~]")):  # builder.yaml, go.mod, go.sum, main.go
         digest.update(pin.name.encode() + b"\0" + pin.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     suffix = ".exe" if os.name == "nt" else ""
