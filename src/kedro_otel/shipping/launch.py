@@ -1,0 +1,127 @@
+"""Starts the detached shipper from the user's process, and waits for it where the machine may vanish.
+
+Everything here is on the path of a ``kedro`` command: nothing heavy is imported, nothing waits on a network.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import consent, destination, paths, settings
+from kedro_otel.shipping import lock, places
+from kedro_otel.shipping.vanishing import ephemeral, mode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kedro_otel.settings import Settings
+
+__all__ = ["ephemeral", "mode", "start", "wait"]
+
+GUARD: Final = "KEDRO_OTEL_SHIPPER"
+"""In the environment of the detached process, so that nothing it ever loads starts another."""
+
+_PACKAGES: Final = (
+    "opentelemetry",
+    "google",
+    "grpc",
+    "requests",
+    "urllib3",
+    "idna",
+    "certifi",
+    "charset_normalizer",
+    "chardet",
+    "platformdirs",
+    "tomli",
+    "typing_extensions.py",
+    "yaml",
+    "socks.py",
+)
+"""What the detached process may import, besides this package and Python's own library."""
+
+_INSTALLED: Final = ("site-packages", "dist-packages")
+_CODE: Final = "import os,sys;os.umask(0o77);sys.path[:0]=sys.argv[2:];from kedro_otel.shipping.process import main;sys.exit(main())"
+_WINDOWS_FLAGS: Final = 0x08000000 | 0x00000200  # CREATE_NO_WINDOW, CREATE_NEW_PROCESS_GROUP
+_children: list[Any] = []
+
+
+def start(reason: str, known: Settings | None = None) -> None:
+    """Start the detached shipper if there is where to ship, consent, and none that runs; return at once.
+
+    ``reason`` ("run", "end", "exit") is for whoever reads a list of processes. ``known`` are the settings in force, read
+    again if they are not given. Where no process can be started, what was recorded waits for the next time.
+    """
+    if os.environ.get(GUARD) or not sys.executable or not consent.decide(os.environ, None).enabled:
+        return
+    target = destination.current(known or settings.load(os.environ))
+    if target is not None and not lock.held(places.of(target.id).lock):
+        spawn(reason)
+
+
+def wait(deadline_s: float) -> str | None:
+    """Wait until this process's recordings are delivered, at most ``deadline_s`` seconds and only while that advances.
+
+    Returns the one line for stderr about what was left behind, or None.
+    """
+    from kedro_otel.shipping.waiting import wait as waited
+
+    return waited(deadline_s)
+
+
+def spawn(reason: str) -> bool:
+    """Start a detached shipper, whatever runs already; return whether that was possible."""
+    import subprocess
+
+    class Detached(subprocess.Popen[bytes]):
+        """A child that outlives us by design: that it still runs when its object goes is no cause for a warning."""
+
+        def __del__(self, *_: Any) -> None:
+            pass
+
+    _children[:] = [child for child in _children if child.poll() is None]
+    more: dict[str, Any] = {"creationflags": _WINDOWS_FLAGS} if os.name == "nt" else {"start_new_session": True}
+    try:
+        home = paths.home()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        child = Detached(
+            [sys.executable, "-I", "-S", "-c", _CODE, f"kedro-otel-shipper-{reason}", *folders(sys.path)],
+            cwd=home,
+            env={**os.environ, GUARD: "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **more,
+        )
+    except OSError:
+        return False
+    _children.append(child)
+    return True
+
+
+def folders(path: Sequence[str]) -> list[str]:
+    """Return where the shipper finds what it imports: this package's folder, and entries of ``path`` that hold what it needs.
+
+    Python's own search path is not handed on, since it begins with the user's project. A package is taken from where
+    packages are installed; only if it is nowhere there, from an entry outside the working folder.
+    """
+    own = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    entries = [entry for entry in dict.fromkeys(path) if os.path.isabs(entry)]
+    installed = {entry for entry in entries if os.path.basename(entry) in _INSTALLED}
+    wanted = set(installed)
+    for name in _PACKAGES:
+        if not any(os.path.exists(os.path.join(entry, name)) for entry in installed):
+            wanted.update(entry for entry in entries if os.path.exists(os.path.join(entry, name)) and not _here(entry))
+    # an application in one zip file
+    wanted.update(entry for entry in entries if os.path.isfile(entry) and not os.path.basename(entry).startswith("python3"))
+    return [own, *(entry for entry in entries if entry in wanted and entry != own)]
+
+
+def _here(entry: str) -> bool:
+    """Tell whether ``entry`` is the working folder or in it."""
+    try:
+        here = os.getcwd()
+    except OSError:
+        return False
+    return entry == here or entry.startswith(here.rstrip(os.sep) + os.sep)

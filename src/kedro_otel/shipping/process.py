@@ -1,0 +1,152 @@
+"""The detached process: one per destination, from the first thing to send until nothing is left or waiting has become long.
+
+Started by :mod:`kedro_otel.shipping.launch`; it never imports anything of the user's project.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from kedro_otel import consent, destination, settings
+from kedro_otel.recording.writer import private_folder
+from kedro_otel.shipping import journal, places
+from kedro_otel.shipping.failpoints import reached
+from kedro_otel.shipping.lock import Lock
+
+if TYPE_CHECKING:
+    from kedro_otel.destination import Destination
+    from kedro_otel.settings import Settings
+    from kedro_otel.shipping.shipper import Shipper
+
+POLL: Final = 0.5
+"""Seconds between two looks at what is running."""
+
+PATIENCE: Final = 60.0
+"""Seconds for which the process stays to try again when nothing runs any more; after that the next command takes over."""
+
+GUARD: Final = 0.4
+"""Seconds between two looks at whether shipping is still wanted."""
+
+MAX_LOG: Final = 64 * 1024
+
+
+def main() -> int:
+    """Ship until done; return the exit code: 0 in every case that is not a bug."""
+    found = settings.load(os.environ)
+    target = destination.current(found)
+    if target is None or not consent.decide(os.environ, None).enabled:
+        return 0
+    where = places.of(target.id)
+    private_folder(where.folder.parent)
+    private_folder(where.folder)
+    while work(target, found, where):
+        pass
+    return 0
+
+
+def work(target: Destination, found: Settings, where: places.Places) -> bool:
+    """Ship as the one shipper, if no other is; return whether there is something new since, which nobody else will see."""
+    lock = Lock(where.lock)
+    if not lock.take():
+        return False
+    reached("locked")
+    stop = _guarded(lock)
+    try:
+        later = _ship(target, found, where, lock)
+    finally:
+        stop.set()
+        lock.release()
+    reached("unlocked")
+    return not later and _more(target, where)
+
+
+def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock) -> bool:
+    """Ship round by round; return whether what is left has to wait for a later process."""
+    from kedro_otel.shipping.shipper import Shipper
+
+    shipper = Shipper(target, found, journal.load(where.journal), where)
+    if shipper.journal.note:
+        log(where, shipper.journal.note)
+    woken = _woken(where)
+    left_at: float | None = None
+    said = ""
+    try:
+        while lock.mine:
+            woken, asked = _woken(where), _woken(where) != woken
+            if asked:
+                shipper.retry_now()
+            state = shipper.round()
+            said = _tell(where, shipper, said)
+            if state.alive:
+                left_at = None
+            elif not state.pending:
+                return False
+            else:
+                left_at = left_at or time.monotonic()
+                if (state.due_ns - time.time_ns()) / 1e9 > PATIENCE - (time.monotonic() - left_at):
+                    return True
+            time.sleep(POLL)
+    except FileNotFoundError:
+        pass  # purged: nothing of ours is to be written any more
+    except OSError as error:
+        log(where, f"the journal cannot be written ({error.strerror}); what is not acknowledged is sent again later")
+    finally:
+        shipper.close()
+    return True
+
+
+def _more(target: Destination, where: places.Places) -> bool:
+    """Look once more after unlocking: a command may have found the lock taken a moment ago, and left its work to us."""
+    from kedro_otel.shipping.reading import Reading
+
+    written = journal.load(where.journal)
+    reading = Reading(written, lambda header: header.destination == target.id and places.mine(header.machine_id), "usage")
+    return reading.waiting()
+
+
+def _guarded(lock: Lock) -> threading.Event:
+    """End this process at once when shipping is switched off or its files are purged, whatever it is waiting for.
+
+    The journal makes that safe at any moment.
+    """
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(GUARD):
+            if not (lock.mine and consent.decide(os.environ, None).enabled) and not stop.is_set():
+                os._exit(0)
+
+    threading.Thread(target=watch, name="kedro-otel-guard", daemon=True).start()
+    return stop
+
+
+def _woken(where: places.Places) -> int:
+    try:
+        return where.wake.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _tell(where: places.Places, shipper: Shipper, said: str) -> str:
+    """Log how the signals stand, when that has changed; return what was logged."""
+    now = "; ".join(f"{name}: {one.state}{f' ({one.why})' if one.why else ''}" for name, one in shipper.journal.signals.items())
+    if now != said:
+        log(where, now)
+    return now
+
+
+def log(where: places.Places, text: str) -> None:
+    """Add a line to the log, which is begun anew when it is long."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {os.getpid()} {text}\n".encode()
+    with contextlib.suppress(OSError):
+        if where.log.exists() and where.log.stat().st_size > MAX_LOG:
+            os.replace(where.log, where.log.with_suffix(".before.log"))
+        descriptor = os.open(where.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)

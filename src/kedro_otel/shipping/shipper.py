@@ -1,0 +1,230 @@
+"""Sends what one destination lacks: spans batch by batch, metrics as totals, each with its own back-off.
+
+A round reads and folds everything new and tries each signal once, if its back-off allows. Nothing is kept in memory
+between rounds that a ``kill -9`` would lose: cursors and totals are in the journal.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel.destination import METRICS, TRACES, signal
+from kedro_otel.shipping import answers, letters, otlp, places
+from kedro_otel.shipping.exporters import Sender
+from kedro_otel.shipping.failpoints import reached
+from kedro_otel.shipping.journal import OK, REJECT, Journal
+from kedro_otel.shipping.reading import Item, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.resources import Resource
+
+    from kedro_otel.destination import Destination
+    from kedro_otel.recording.model import Header
+    from kedro_otel.settings import Settings
+    from kedro_otel.shipping.answers import Answer
+    from kedro_otel.shipping.fold import Totals
+
+MAX_SPANS: Final = 512
+MAX_BYTES: Final = 3 << 20
+"""Spans and estimated bytes of one request. Receivers commonly refuse more than 4 MiB."""
+
+MAX_ITEMS: Final = 4 * MAX_SPANS
+HOPELESS: Final = 8
+"""Spans refused one by one, with none accepted between them, after which the rest of a batch is taken for refused too."""
+
+METRICS_EVERY: Final = 5.0
+"""Seconds between metrics while something runs; at its end they go at once."""
+
+
+class Round(NamedTuple):
+    """What a round left: whether something still runs, whether something is unsent, and when a signal is due again (ns since 1970)."""
+
+    alive: bool
+    pending: bool
+    due_ns: int
+
+
+class Shipper:
+    """One destination's shipper. ``everything`` ships what was recorded for no or another destination, and by another machine, too."""
+
+    def __init__(self, destination: Destination, settings: Settings, journal: Journal, where: places.Places, *, everything: bool = False) -> None:
+        """Connect to nothing yet."""
+        self.journal = journal
+        self.where = where
+        self._senders = {name: Sender(name, found) for name in (TRACES, METRICS) if (found := signal(settings, name)) is not None}
+
+        def wants(header: Header) -> bool:
+            return everything or (header.destination == destination.id and places.mine(header.machine_id))
+
+        level = settings.value("detail")
+        self.reading = Reading(journal, wants, level, traced=TRACES in self._senders, reconsider=everything)
+        self._resources: dict[str, Resource] = {}
+        self._metrics_at = 0.0
+        self._refused_in_a_row = 0
+
+    def round(self) -> Round:
+        """Do what can be done now. Raises OSError if the journal cannot be written."""
+        started_ns = time.time_ns()
+        spans = TRACES in self._senders and self.journal.signals[TRACES].ready(started_ns)
+        self._spans(spans=spans)
+        self.journal.commit()
+        if METRICS in self._senders:
+            self._metrics()
+        return self._state()
+
+    def close(self) -> None:
+        """Close connections."""
+        for sender in self._senders.values():
+            sender.close()
+
+    def retry_now(self) -> None:
+        """Forget every back-off: somebody asked."""
+        for one in self.journal.signals.values():
+            one.next_ns = 0
+
+    def _state(self) -> Round:
+        unsent = {
+            TRACES: TRACES in self._senders and self.reading.unsent,
+            METRICS: METRICS in self._senders and any(totals.pending for totals in self.journal.totals.values()),
+        }
+        due = [self.journal.signals[name].next_ns for name, lacking in unsent.items() if lacking]
+        return Round(self.reading.alive, any(unsent.values()), min(due, default=0))
+
+    # --- spans ------------------------------------------------------------------------------------------------------
+
+    def _spans(self, *, spans: bool) -> None:
+        sending = spans
+        batch: list[Item] = []
+        count = size = 0
+        for item in self.reading.round(spans=spans):
+            if not sending:
+                self.reading.abandon([item])
+                continue
+            weight = otlp.size(item.operation) if item.operation is not None else 0
+            if batch and (count >= MAX_SPANS or size + weight > MAX_BYTES or len(batch) >= MAX_ITEMS):
+                sending = self._ship(batch)
+                batch, count, size = [], 0, 0
+                if not sending:
+                    self.reading.abandon([item])
+                    continue
+            batch.append(item)
+            count += item.operation is not None
+            size += weight
+        if batch:
+            self._ship(batch)
+
+    def _ship(self, batch: list[Item]) -> bool:
+        """Send a batch and write down what became of it; return whether to go on."""
+        self._refused_in_a_row = 0
+        delivered = self._deliver(batch)
+        if delivered < len(batch):
+            self.reading.abandon(batch[delivered:])
+        self.journal.commit()
+        return delivered == len(batch)
+
+    def _deliver(self, items: list[Item]) -> int:
+        """Send ``items``, halving what is refused; return how many, from the first, are done with."""
+        operations = [(item.operation, item.resource) for item in items if item.operation is not None]
+        if operations:
+            if len(operations) == 1 and otlp.size(operations[0][0]) > MAX_BYTES:
+                answer = answers.Answer(REJECT, "larger than 3 MiB: not sent")
+            elif self._refused_in_a_row >= HOPELESS:
+                answer = answers.Answer(REJECT, self.journal.signals[TRACES].why)
+            else:
+                spans = [otlp.span(operation, self._resource(key)) for operation, key in operations]
+                reached("spans encoded")
+                answer = self._senders[TRACES].spans(spans)
+                reached("spans answered")
+            hopeless = self._refused_in_a_row >= HOPELESS
+            if answer.outcome == REJECT and len(operations) > 1 and not hopeless:
+                middle = _middle(items)
+                done = self._deliver(items[:middle])
+                return done if done < middle else middle + self._deliver(items[middle:])
+            answers.note(self.journal.signals[TRACES], answer, time.time_ns())
+            if answer.outcome == REJECT:
+                self._refused_in_a_row += 1
+                self.journal.counts["spans refused"] += len(operations)
+                letters.write(self.where.letters, answer.why, [operation for operation, _ in operations])
+            elif answer.outcome == OK:
+                self._refused_in_a_row = 0
+                self._accepted(answer, len(operations), "spans")
+            else:
+                return 0
+        self.reading.acknowledge(items)
+        return len(items)
+
+    def _accepted(self, answer: Answer, count: int, what: str) -> None:
+        self.journal.counts[f"{what} sent"] += max(count - answer.rejected, 0)
+        if answer.rejected:
+            self.journal.counts[f"{what} refused"] += answer.rejected
+            self.journal.signals[TRACES if what == "spans" else METRICS].why = f"{answer.rejected} {what} refused: {answer.why}"
+
+    def _resource(self, key: str) -> Resource:
+        found = self._resources.get(key)
+        if found is None:
+            totals = self.journal.totals.get(key) or self.journal.resource(json.loads(key), time.time_ns())
+            found = self._resources[key] = otlp.resource(totals.attributes, totals.instance)
+        return found
+
+    # --- metrics ----------------------------------------------------------------------------------------------------
+
+    def _metrics(self) -> None:
+        pending = [totals for totals in self.journal.totals.values() if totals.pending]
+        soon = self.reading.alive and time.monotonic() < self._metrics_at
+        if not pending or soon or not self.journal.signals[METRICS].ready(time.time_ns()):
+            return
+        for totals in pending:
+            totals.stamp(time.time_ns())
+        self.journal.commit()  # no later attempt may have an earlier time, whatever happens to this process
+        for start in range(0, len(pending), 64):
+            if not self._totals(pending[start : start + 64]):
+                break
+        self._metrics_at = time.monotonic() + METRICS_EVERY
+        self.journal.commit()
+
+    def _totals(self, group: Sequence[Totals]) -> bool:
+        """Send ``group``, halving what is refused; return whether to go on."""
+        streams = [(otlp.resource(totals.attributes, totals.instance), totals) for totals in group]
+        answer = self._streams(streams)
+        if answer.outcome == REJECT and len(group) > 1:
+            middle = len(group) // 2
+            return self._totals(group[:middle]) and self._totals(group[middle:])
+        answers.note(self.journal.signals[METRICS], answer, time.time_ns())
+        if answer.outcome not in (OK, REJECT):
+            return False
+        if answer.outcome == REJECT:
+            self.journal.counts["metrics refused"] += len(group)
+        for totals in group:
+            totals.acked = totals.revision  # refused ones too: totals are cumulative, the next change brings everything again
+        return True
+
+    def _streams(self, streams: list[tuple[Resource, Totals]]) -> Answer:
+        sender = self._senders[METRICS]
+        for data, fresh in otlp.zeros(streams):
+            reached("zeros encoded")
+            answer = sender.metrics(data)
+            reached("zeros answered")
+            if answer.outcome != OK:
+                return answer
+            for series in fresh:
+                series.zero_sent = True
+            self.journal.commit()  # a second zero after the first real point would look like a restart
+        answer = answers.Answer(OK)
+        for data, count in otlp.points(streams):
+            reached("metrics encoded")
+            answer = sender.metrics(data)
+            reached("metrics answered")
+            if answer.outcome != OK:
+                return answer
+            self._accepted(answer, count, "points")
+        return answer
+
+
+def _middle(items: list[Item]) -> int:
+    """Return where to cut ``items`` so that both sides have operations."""
+    places_of = [place for place, item in enumerate(items) if item.operation is not None]
+    return places_of[len(places_of) // 2]

@@ -1,0 +1,108 @@
+"""Waits for the detached shipper, where the machine may vanish with the command; and says what is still to be delivered."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel import destination, paths, settings
+from kedro_otel.recording import reader
+from kedro_otel.shipping import journal, lock, places
+from kedro_otel.shipping.journal import OK, REJECT
+
+if TYPE_CHECKING:
+    from kedro_otel.destination import Destination
+    from kedro_otel.settings import Settings
+    from kedro_otel.shipping.journal import Journal
+
+STALLED: Final = 3.0
+"""Seconds without progress after which waiting longer is not worth it: a shipper needs less than that to start and to speak once."""
+
+_LOOK: Final = 0.05
+
+
+class Left(NamedTuple):
+    """What a receiver lacks: how many of ``sizes``' segments of spans, whether counters too, and why (a short text)."""
+
+    spans: int
+    metrics: bool
+    why: str
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.spans or self.metrics)
+
+
+def wait(deadline_s: float) -> str | None:
+    """Wait as :func:`kedro_otel.shipping.launch.wait` says."""
+    known = settings.load(os.environ)
+    target = destination.current(known)
+    if target is None:
+        return None
+    where = places.of(target.id)
+    sizes = recorded(target)
+    end = time.monotonic() + deadline_s
+    began_ns = time.time_ns()
+    stamp, moved = 0, time.monotonic()
+    left = Left(len(sizes), bool(sizes), "")
+    while True:
+        changed = _stamp(where)
+        if changed != stamp:
+            stamp, moved = changed, time.monotonic()
+            written = journal.load(where.journal)
+            left = lacking(known, sizes, written)
+            if not left or _given_up(written, began_ns):
+                break
+        now = time.monotonic()
+        if now >= end or now - moved > STALLED or (now - moved > 1.0 and not lock.held(where.lock)):
+            break
+        time.sleep(_LOOK)
+    return _said(left, target) if left else None
+
+
+def recorded(target: Destination) -> dict[str, int]:
+    """Return the size of every segment that is to go to ``target`` from here, by its name."""
+    from kedro_otel.shipping.reading import OURS, header_of
+
+    sizes: dict[str, int] = {}
+    for path in reader.segments():
+        header = header_of(path)
+        if header is not None and header.destination == target.id and header.owner == OURS and places.mine(header.machine_id):
+            try:
+                sizes[path.stem] = path.stat().st_size
+            except OSError:
+                continue
+    return sizes
+
+
+def lacking(known: Settings, sizes: dict[str, int], written: Journal) -> Left:
+    """Return what of ``sizes`` (bytes by segment) the receiver lacks, by the journal."""
+    traces = destination.signal(known, destination.TRACES) is not None
+    metrics = destination.signal(known, destination.METRICS) is not None
+    begun = [(written.segments.get(stem), size) for stem, size in sizes.items()]
+    undone = [(cursor, size) for cursor, size in begun if cursor is None or cursor.size not in (size, journal.NOT_OURS)]
+    spans = sum(1 for cursor, size in undone if cursor is None or cursor.spans < size)
+    lacks = any(cursor is None or cursor.folded < size for cursor, size in undone) or any(totals.pending for totals in written.totals.values())
+    why = "; ".join(dict.fromkeys(one.why for one in written.signals.values() if one.state not in (OK, REJECT) and one.why))
+    return Left(spans if traces else 0, lacks if metrics else False, why)
+
+
+def _stamp(where: places.Places) -> int:
+    try:
+        return where.journal.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _given_up(written: Journal, began_ns: int) -> bool:
+    """Tell whether both signals are waiting for better times."""
+    return all(one.next_ns > began_ns for one in written.signals.values())
+
+
+def _said(left: Left, target: Destination) -> str:
+    recordings = f"the spans of {left.spans} recording{'s' if left.spans > 1 else ''}" if left.spans else ""
+    what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
+    why = f" ({left.why})" if left.why else ""
+    where = target.traces or target.metrics
+    return f"kedro-otel: {what} did not reach {where}{why}; they are kept in {paths.home()}. To send them: kedro otel ship"
