@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from conftest import BIN, Result
 
+import kedro_otel
 from kedro_otel import consent, names, paths
 from kedro_otel.recording import reader
 
@@ -81,21 +82,27 @@ def pairs(stronger: dict[str, Any], weaker: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("one", "other", "reason"), pairs(SPECIFIC_NO, {**SPECIFIC_YES, **GENERIC_NO, "": {}}))
-def test_a_specific_no_beats_everything(one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+def test_a_specific_no_beats_everything(
+    one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]
+) -> None:
     """A no that was said to this package holds, whatever else is said."""
     path, variables = says(one, other)
     assert consent.decide(variables, path) == (False, reason)
 
 
 @pytest.mark.parametrize(("one", "other", "reason"), pairs(SPECIFIC_YES, {**GENERIC_NO, **NOTHING}))
-def test_a_specific_yes_beats_a_generic_no(one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+def test_a_specific_yes_beats_a_generic_no(
+    one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]
+) -> None:
     """A yes that was said to this package beats what was said to every tool."""
     path, variables = says(one, other)
     assert consent.decide({**variables, "KEDRO_OTEL_ENABLED": variables.get("KEDRO_OTEL_ENABLED", "")}, path) == (True, reason)
 
 
 @pytest.mark.parametrize(("one", "other", "reason"), pairs(GENERIC_NO, NOTHING))
-def test_a_generic_no_beats_the_default(one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+def test_a_generic_no_beats_the_default(
+    one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]
+) -> None:
     """A no that was said to every tool holds where nothing was said to this one, not even if a project says yes."""
     if "telemetry" in one and "telemetry" in other:
         pytest.skip("one file says one thing")
@@ -145,7 +152,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("words", "recorded"), CASES, ids=str)
-def test_the_real_command_obeys(words: list[str], recorded: bool, says: Callable[..., tuple[Path, dict[str, str]]], kedro: Callable[..., Result], home: Path) -> None:
+def test_the_real_command_obeys(
+    words: list[str], recorded: bool, says: Callable[..., tuple[Path, dict[str, str]]], kedro: Callable[..., Result], home: Path
+) -> None:
     """`kedro` records exactly where consent says so, makes no id where not, and status names the word that decided."""
     path, variables = says(*({**SPECIFIC_NO, **SPECIFIC_YES, **GENERIC_NO}[word] for word in words))
     before = (path / "pyproject.toml").read_bytes()
@@ -186,7 +195,11 @@ def test_off_says_so_when_it_cannot_be_written(kedro: Callable[..., Result]) -> 
 def test_status_tells_everything_and_makes_nothing(project: Callable[..., Path], kedro: Callable[..., Result], home: Path) -> None:
     """Status names ids, settings with their origin, and problems; it prints no secret and creates nothing."""
     path = project(pyproject="[tool.kedro_otel]\nendpoint = 'http://evil'\n")
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:CANARY@host:4318", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=CANARY", "KEDRO_OTEL_DETAIL": "run"}
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:CANARY@host:4318",
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-key=CANARY",
+        "KEDRO_OTEL_DETAIL": "run",
+    }
     before = sorted(path.rglob("*.toml")), (path / "pyproject.toml").read_bytes()
     for words in (["--json"], []):
         done = kedro("otel", "status", *words, cwd=path, env=variables)
@@ -231,8 +244,10 @@ def test_purge_erases_what_was_written_and_nothing_else(kedro: Callable[..., Res
 
 # --- off, seen from outside -----------------------------------------------------------------------------------------
 
-OPENED = re.compile(r'(openat|open|creat|execve|connect|mkdir|mkdirat|rename|renameat2?|unlink|unlinkat|symlink|link|linkat)\((.*)')
-OURS = re.compile(r"kedro_otel(/|-[\d.]+\.dist-info)|_kedro_otel\.pth|otel\.toml")
+OPENED = re.compile(r"(openat|open|creat|execve|connect|mkdir|mkdirat|rename|renameat2?|unlink|unlinkat|symlink|link|linkat)\((.*)")
+SOURCE = Path(kedro_otel.__file__).parents[1]
+ALLOWED = re.compile(rf"kedro_otel(/|-[\d.]+\.dist-info)|_kedro_otel\.pth|{re.escape(str(SOURCE))}|/email/|otel\.toml|pyproject\.toml|\.telemetry")
+"""This package's own code, what Kedro needs to read any plugin's metadata, and the files that say whether it may record."""
 
 
 def farm(folder: Path, *, without: str) -> Path:
@@ -246,15 +261,32 @@ def farm(folder: Path, *, without: str) -> Path:
 
 def trace(folder: Path, cwd: Path, variables: dict[str, str | None], run: Callable[..., Result], words: list[str]) -> set[str]:
     """Run kedro on the packages in ``folder`` under strace; return what it opened, made, removed, started and called, without what differs by chance."""
-    log = cwd.parent / "strace.log"
+    log = folder.with_suffix(".strace")
     boot = f"import site, sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; site.addsitedir({str(folder)!r}); from kedro.framework.cli import main; main()"
     code = f"import sys; sys.argv[0] = 'kedro'; {boot}"
-    run("strace", "-f", "-qq", "-s", "300", "-e", "trace=file,network,process", "-o", log, sys.executable, "-S", "-c", code, *words, cwd=cwd, env=variables)
+    run(
+        "strace",
+        "-ff",
+        "-qq",
+        "-s",
+        "300",
+        "-e",
+        "trace=file,network,process",
+        "-o",
+        log,
+        sys.executable,
+        "-S",
+        "-c",
+        code,
+        *words,
+        cwd=cwd,
+        env=variables,
+    )
     seen = set()
-    for line in log.read_text(errors="replace").splitlines():
+    for line in (line for file in log.parent.glob(f"{log.name}.*") for line in file.read_text(errors="replace").splitlines()):
         call = OPENED.search(line)
         if call and " = -1 " not in line:
-            seen.add(re.sub(r"\b(pid|/proc/)\d+|\d{6,}|0x[0-9a-f]+| = \d+$|\.pyc\.\d+", "#", call[0].replace(str(folder), "SITE")))
+            seen.add(re.sub(r"/proc/\d+|\d{6,}|0x[0-9a-f]+| = \d+$|\.pyc\.\d+", "#", call[0].replace(str(folder), "SITE")))
     return seen
 
 
@@ -269,9 +301,9 @@ def test_off_means_off(word: str, says: Callable[..., tuple[Path, dict[str, str]
         packages = farm(tmp_path / name, without=without)
         (path / "data/told.json").unlink(missing_ok=True)
         seen.append(trace(packages, path, variables, run, ["run"]))
-    more = sorted(line for line in seen[1] - seen[0] if not OURS.search(line) and "pyproject.toml" not in line and ".telemetry" not in line)
-    assert more == []
-    written = [line for line in seen[1] if OURS.search(line) and re.search(r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|connect|execve", line)]
+    more = sorted(line for line in seen[1] - seen[0] if not ALLOWED.search(line))
+    assert more == [], "\n".join(more)
+    written = [line for line in seen[1] - seen[0] if re.search(r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|connect|execve", line)]
     assert written == []
     assert not Path(os.environ["KEDRO_OTEL_HOME"]).exists()
 
@@ -282,4 +314,15 @@ def test_off_imports_no_opentelemetry(project: Callable[..., Path], run: Callabl
     code = "import sys; sys.argv[:] = ['kedro', 'run']\nfrom kedro.framework.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass\nprint(sorted(sys.modules))"
     loaded = run(BIN / "python", "-c", code, cwd=path, env={"DO_NOT_TRACK": "1"}).out.splitlines()[-1]
     assert "'opentelemetry" not in loaded
-    assert set(re.findall(r"'kedro_otel\.(\w+)", loaded)) <= {"cli", "cli_hooks", "consent", "guard", "hooks", "names", "paths", "runtime", "settings", "tomlfile"}
+    assert set(re.findall(r"'kedro_otel\.(\w+)", loaded)) <= {
+        "cli",
+        "cli_hooks",
+        "consent",
+        "guard",
+        "hooks",
+        "names",
+        "paths",
+        "runtime",
+        "settings",
+        "tomlfile",
+    }, loaded

@@ -137,14 +137,14 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     """``before_pipeline_run``."""
     from pathlib import Path
 
-    from kedro_otel import run_facts
-
     if not _state.decided:
         where = params.get("project_path") if isinstance(params, dict) else None
         _decide(Path(where) if where else None, _package_name())
     recorder = _state.recorder
     if recorder is None:
         return
+    from kedro_otel import run_facts
+
     counted: dict[str, Any] = next((found for known, found in reversed(_state.statistics) if known is catalog), {})
     _state.statistics = [(known, found) for known, found in _state.statistics if known is not catalog]
     values = {**run_facts.values(params, pipeline, recorder.root), **counted, **(run_facts.pipeline_statistics() if counted else {})}
