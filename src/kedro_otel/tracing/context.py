@@ -12,7 +12,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 from kedro_otel.propagation import BAGGAGE, Remote
 
 MARK = "_kedro_otel"
-"""Attribute that we set on spans that the user's provider made for us."""
+"""Attribute by which a span names the operation it stands for: ours, and those that the user's provider made for us."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,14 +27,14 @@ class OperationSpan(NonRecordingSpan):
     """Carries an operation's identity, put into OpenTelemetry's form only when somebody asks; its class tells it from other spans."""
 
     def __init__(self, operation: Open) -> None:
-        self._operation = operation
+        self._kedro_otel = operation
 
     def get_span_context(self) -> SpanContext:
         """Return the operation's identity."""
-        return span_context(self._operation)
+        return span_context(self._kedro_otel)
 
     def __repr__(self) -> str:
-        return f"OperationSpan({self._operation.name!r})"
+        return f"OperationSpan({self._kedro_otel.name!r})"
 
 
 def span_context(where: Open | Remote, *, remote: bool = False) -> SpanContext:
@@ -65,11 +65,14 @@ def leave(operation: Open) -> None:
     operation.previous = None
 
 
-def foreign_parent() -> Remote | None:
-    """Return the current span if it is valid and none of ours."""
+def current() -> Open | Remote | None:
+    """Return what is current in this thread: an operation of ours, a span of somebody else's, or None."""
     span: Any = trace.get_current_span()
+    ours: Open | None = getattr(span, MARK, None)
+    if ours is not None:
+        return ours
     found = span.get_span_context()
-    if not found.is_valid or isinstance(span, OperationSpan) or getattr(span, MARK, False):
+    if not found.is_valid:
         return None
     return Remote(f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags.sampled, found.trace_state.to_header())
 

@@ -47,7 +47,7 @@ class Live:
             values = {**self._resource, **values}
         span = self._tracer.start_span(operation.name, context=around, attributes=_clean(values), start_time=operation.start_ns)
         with contextlib.suppress(AttributeError):
-            setattr(span, MARK, True)
+            setattr(span, MARK, operation)
         operation.real = span
         found = span.get_span_context()
         if found.is_valid:

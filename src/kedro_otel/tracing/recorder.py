@@ -111,10 +111,16 @@ class Recorder:
         context = self.contexts()
         self._end_stale()
         context.adopt_baggage(self._environ)
-        parent = context.foreign_parent() or self.command or propagation.incoming(self._environ)
-        run = OpenRun(name, parent, now, values.get(names.RUN_ID), catalog)
+        run = OpenRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
         run.params, run.pipeline = params, pipeline
         self._open_run(run, values)
+
+    def _above(self) -> Open | Remote | None:
+        """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
+        found = self.contexts().current()
+        if isinstance(found, Open) and not _inside_runner():
+            found = None  # left behind by an interruption
+        return found or self.command or propagation.incoming(self._environ)
 
     def _open_run(self, run: OpenRun, values: dict[str, Any]) -> None:
         self.scribe.begin(run, values)
@@ -224,9 +230,8 @@ class Recorder:
                 self.contexts()
                 family = self._families[remote.span_id] = Family(remote, run_id)
             return family
-        context = self.contexts()
         run_id = run_id or _runner_call(None)
-        run = OpenRun("run", context.foreign_parent() or self.command or propagation.incoming(self._environ), time.time_ns(), run_id, None)
+        run = OpenRun("run", self._above(), time.time_ns(), run_id, None)
         run.implicit = True
         self._open_run(run, {names.RUN_ID: run_id})
         return run.family

@@ -1,0 +1,57 @@
+"""What was recorded, as an indented text that a test can compare whole."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from textwrap import dedent, indent
+
+from kedro_otel import names
+from kedro_otel.recording import reader
+from kedro_otel.recording.model import Operation, Segment
+
+
+def segments(home: Path) -> list[Segment]:
+    """Return every segment recorded under ``home``."""
+    return [reader.read(path) for path in reader.segments(home / "recordings")]
+
+
+def operations(home: Path) -> list[Operation]:
+    """Return every operation recorded under ``home``, of all segments."""
+    return [operation for segment in segments(home) for operation in segment.operations]
+
+
+def tree(found: Iterable[Operation]) -> str:
+    """Return operations as a tree: a line each, ``name``, then ``!type`` if it failed and its state unless it ended.
+
+    Siblings are in order of name, so that runners that work in parallel compare equal. A root below a span of another process says so.
+    """
+    everything = list(found)
+    ids = {operation.span_id for operation in everything}
+    assert len(ids) == len(everything), "a span id twice"
+    children: dict[str, list[Operation]] = defaultdict(list)
+    for operation in everything:
+        children[operation.parent_id if operation.parent_id in ids else ""].append(operation)
+
+    def lines(parent: str, depth: int) -> Iterable[str]:
+        for operation in sorted(children[parent], key=lambda each: each.name):
+            yield "  " * depth + said(operation) + (" (below another process)" if depth == 0 and operation.parent_id else "")
+            yield from lines(operation.span_id, depth + 1)
+
+    return "\n".join(lines("", 0)) + "\n"
+
+
+def said(operation: Operation) -> str:
+    """Return one operation as a line."""
+    words = [operation.name]
+    if operation.error:
+        words.append(f"!{operation.attributes.get(names.ERROR_TYPE)}")
+    if operation.state != "ended":
+        words.append(operation.state)
+    return " ".join(words)
+
+
+def below(root: str, *parts: str) -> str:
+    """Return an expected tree: ``root``, and under it ``parts``, each a dedented text."""
+    return dedent(root).strip() + "\n" + "".join(indent(dedent(part).strip() + "\n", "  ") for part in parts)
