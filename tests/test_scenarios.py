@@ -57,16 +57,20 @@ def register_pipelines():
         "shared": pipeline([node(add, "stored", f"s{i}", name=f"reader{i}") for i in range(4)]),
         "single": pipeline([node(one, None, "kept", name="single")]),
         "silent": pipeline([node(nothing, "params:n", None, name="silent")]),
-        "generator": pipeline([node(one, None, "a", name="one"), node(chunks, "a", "appended", name="chunks"), node(nothing, "a", None, name="after")]),
+        "generator": pipeline([node(one, None, "a", name="one"), node(chunks, "a", "appended", name="chunks"),
+                               node(nothing, "a", None, name="after")]),
         "broken_generator": pipeline([node(one, None, "a", name="one"), node(broken_chunks, "a", "appended", name="chunks")]),
         "transcoded": pipeline([node(one, None, "t@write", name="write"), node(add, "t@read", "kept", name="read")]),
         "factory": pipeline([node(one, None, "made_one", name="make"), node(add, "made_one", "made_two", name="remake")]),
         "versioned": pipeline([node(one, None, "versioned", name="write"), node(add, "versioned", "kept", name="read")]),
         "partitioned": pipeline([node(parts, "params:n", "partitions", name="write"), node(read_parts, "partitions", "kept", name="read")]),
         "namespaced": pipeline([node(one, None, "a", name="one"), node(add, "a", "b", name="two")], namespace="outer"),
-        "node_fails": pipeline([node(one, None, "a", name="one"), node(fail, "a", "b", name="bad"), node(add, "b", "kept", name="never")]),
-        "load_fails": pipeline([node(one, None, "a", name="one"), node(add, ["a", "missing"], "b", name="bad"), node(add, "b", "kept", name="never")]),
-        "save_fails": pipeline([node(one, None, "a", name="one"), node(add, "a", "unwritable", name="bad"), node(add, "unwritable", "kept", name="never")]),
+        "node_fails": pipeline([node(one, None, "a", name="one"), node(fail, "a", "b", name="bad"),
+                                node(add, "b", "kept", name="never")]),
+        "load_fails": pipeline([node(one, None, "a", name="one"), node(add, ["a", "missing"], "b", name="bad"),
+                                node(add, "b", "kept", name="never")]),
+        "save_fails": pipeline([node(one, None, "a", name="one"), node(add, "a", "unwritable", name="bad"),
+                                node(add, "unwritable", "kept", name="never")]),
         "leaves": pipeline([node(one, None, "a", name="one"), node(leave, "a", "b", name="bad")]),
         "interrupted": pipeline([node(one, None, "a", name="one"), node(interrupt, "a", "b", name="bad")]),
         "dies": pipeline([node(one, None, "a", name="one"), node(die, "a", "b", name="bad")]),
@@ -268,13 +272,12 @@ CASES = [
 @pytest.fixture
 def scenarios(project: Callable[..., Path]) -> Path:
     """Return the project of all scenarios."""
-    path = project(
+    return project(
         registry=REGISTRY,
         catalog=CATALOG,
         parameters="n: 1\n",
         files={"src/minimal/datasets.py": DATASETS, "src/minimal/runner.py": RUNNER, "logging.yml": LOGGING, "data/stored.json": "5"},
     )
-    return path
 
 
 @pytest.mark.parametrize(("scenario", "runner", "mode"), CASES)
