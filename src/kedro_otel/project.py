@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -101,10 +102,10 @@ def revision(path: Path) -> str | None:
 
 def relative(file: str, project: Path) -> str:
     """Return ``file`` relative to the project if it is inside, else its name alone: never a folder of the user's."""
-    try:
-        return Path(os.path.realpath(file)).relative_to(os.path.realpath(project)).as_posix()
-    except ValueError:
-        return file.replace("\\", "/").rpartition("/")[2]
+    if Path(file).is_absolute():
+        with suppress(ValueError):
+            return Path(os.path.realpath(file)).relative_to(os.path.realpath(project)).as_posix()
+    return file.replace("\\", "/").rpartition("/")[2]
 
 
 def is_ci(environ: Mapping[str, str]) -> bool:
