@@ -51,14 +51,30 @@ def distinct(label: str, selector: str, *by: str) -> str:
 
 
 def quantile(q: float, histogram: str, *by: str, window: str = RANGE) -> str:
-    """A quantile of what a histogram took up in the window."""
-    return f"histogram_quantile({q}, {total(histogram, 'le', *by, window=window)})"
+    """A quantile of what a histogram took up in the window; nothing (rather than NaN) if that was nothing."""
+    return f"histogram_quantile({q}, {total(histogram, 'le', *by, window=window)}) >= 0"
 
 
 def named(expression: str) -> str:
     """Give each row a label ``project``: the project's name where it may leave (detail `run`), else the first eight digits of its id."""
     short = f'label_replace({expression}, "project", "$1", "kedro_project_id", "(.{{8}}).*")'
     return f'label_replace({short}, "project", "$1", "kedro_project_name", "(.+)")'
+
+
+def commands(expression: str) -> str:
+    """Give each row a label ``command``: `kedro` and the words that are known."""
+    return f'label_replace({expression}, "command", "kedro $1", "kedro_command_name", "(.*)")'
+
+
+def types(expression: str) -> str:
+    """Give each row a label ``type``: a dataset's class with its family, `pandas.CSVDataset` for short."""
+    whole = f'label_replace({expression}, "type", "$1", "kedro_dataset_type", "(.*)")'
+    return f'label_replace({whole}, "type", "$1.$2", "kedro_dataset_type", "(?:.*[.])?([^.]+)[.][^.]+[.]([^.]+)")'
+
+
+def called(expression: str, label: str) -> str:
+    """The same rows, those without a name (detail `usage`) under one word."""
+    return f'label_replace({expression}, "{label}", "(not named)", "{label}", "")'
 
 
 def by_project(expression: str, *by: str, how: str = "sum") -> str:

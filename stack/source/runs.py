@@ -66,7 +66,9 @@ def _work() -> list[object]:
         look.number("How long does a run take?", promql.quantile(0.5, durations), unit=look.SECONDS, empty="no run", about="The median."),
         look.number("And the slowest of twenty?", promql.quantile(0.95, durations), unit=look.SECONDS, empty="no run", about="The 95th percentile."),
         look.daily(
-            "How often does each pipeline run?", promql.each_day(chosen(RUNS, pipeline=True), "kedro_pipeline_name"), "{{kedro_pipeline_name}}"
+            "How often does each pipeline run?",
+            promql.called(promql.each_day(chosen(RUNS, pipeline=True), "kedro_pipeline_name"), "kedro_pipeline_name"),
+            "{{kedro_pipeline_name}}",
         ),
         look.rows(
             "Which pipelines have not run for a day?",
@@ -112,6 +114,7 @@ def _time() -> list[object]:
     spent = promql.by_project(promql.grown(chosen("kedro_node_time_seconds_total")), "kedro_node_name")
     runs = promql.by_project(promql.grown(chosen("kedro_node_runs_total")), "kedro_node_name")
     datasets = promql.total(chosen("kedro_dataset_time_seconds_total"), "kedro_dataset_type", "kedro_dataset_operation")
+    kinds = f"sum by (kedro_dataset_operation, type) ({promql.types(datasets)})"
     phases = promql.total(chosen("kedro_node_time_seconds_total"), "kedro_node_phase")
     return [
         look.rows(
@@ -126,7 +129,7 @@ def _time() -> list[object]:
         look.ranking("Loading, computing or saving?", instant(f"sort_desc({phases})", "{{kedro_node_phase}}"), unit=look.SECONDS, span=4),
         look.ranking(
             "Which datasets take the time?",
-            instant(f"sort_desc({datasets} > 0)", "{{kedro_dataset_operation}} {{kedro_dataset_type}}"),
+            instant(f"sort_desc({kinds} > 0)", "{{kedro_dataset_operation}} {{type}}"),
             unit=look.SECONDS,
         ),
     ]

@@ -42,21 +42,21 @@ def _much() -> list[object]:
     in_ci = promql.total(chosen(COMMANDS, 'kedro_ci="true"', ci=False))
     everyone = promql.total(chosen(COMMANDS, ci=False))
     projects = promql.distinct("kedro_project_id", chosen(COMMANDS, 'kedro_project_id!=""'))
-    sizes = promql.none(promql.total(chosen("kedro_pipeline_runs_total")))
+    runs = promql.none(promql.total(chosen("kedro_pipeline_runs_total")))
     return [
         look.number("How many commands were run?", promql.none(commands)),
-        look.number("How many pipeline runs were among them?", sizes),
+        look.number("How many pipeline runs were among them?", runs),
         look.number("By how many people?", promql.none(promql.distinct(*PEOPLE)), about="Installations of Kedro that ran a command, CI left out."),
         look.number("In how many projects?", promql.none(projects), about="Projects in which a command was run."),
         look.number("What share of commands failed?", promql.share(failed, commands), unit=look.SHARE, empty="no command", bad=0.25),
         look.number("What share ran in CI?", promql.share(in_ci, everyone), unit=look.SHARE, empty="no command"),
         look.daily(
             "How many commands were run each day?",
-            promql.each_day(chosen(COMMANDS), "kedro_command_name"),
-            "{{kedro_command_name}}",
+            f"sum by (command) ({promql.commands(promql.each_day(chosen(COMMANDS), 'kedro_command_name'))})",
+            "{{command}}",
             about="Days of UTC; today's bar grows until midnight.",
         ),
-        look.ranking("Which commands?", _ranked(promql.total(chosen(COMMANDS), "kedro_command_name"), "{{kedro_command_name}}")),
+        look.ranking("Which commands?", _ranked(promql.commands(promql.total(chosen(COMMANDS), "kedro_command_name")), "{{command}}")),
     ]
 
 
@@ -80,7 +80,7 @@ def _projects() -> list[object]:
         "Pipelines": promql.by_project(promql.last(chosen("kedro_project_pipeline_count")), how="max"),
     }
     columns = {"project": "Project", "kedro_project_id": "Project id", **{f"Value #{size[0]}": size for size in sizes}}
-    types = f"sum by (kedro_dataset_type) ({_datasets('kedro_project_id')})"
+    types = f"sum by (type) ({promql.types(_datasets('kedro_project_id'))})"
     return [
         look.rows(
             "How big are the projects?",
@@ -89,7 +89,7 @@ def _projects() -> list[object]:
             sort="Nodes",
             about="As of the last run of a whole pipeline; the largest that any installation saw.",
         ),
-        look.ranking("Which types of dataset do they hold?", _ranked(types, "{{kedro_dataset_type}}"), span=6),
+        look.ranking("Which types of dataset do they hold?", _ranked(types, "{{type}}"), span=6),
         look.ranking("Which tools did they choose?", *tools, about="Projects by the tools chosen at `kedro new`.", span=6),
     ]
 
