@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel import names
 from kedro_otel.recording.model import DIED, OPEN
 from kedro_otel.viewing.phases import COMPUTE, LOAD, SAVE, Phase, phases
-from kedro_otel.viewing.rows import GROUP, NAMESPACE
+from kedro_otel.viewing.rows import GROUP, NAMESPACE, REST
 from kedro_otel.viewing.text import duration
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def bar(row: Row, axis: Axis, glyphs: Glyphs) -> list[Cell]:
     cells: list[Cell] = [(" ", EMPTY)] * axis.width
     if not axis.width:
         return cells
-    if row.kind in (NAMESPACE, GROUP):
+    if row.kind in (NAMESPACE, GROUP, REST):
         _heights(cells, row, axis, glyphs)
     elif row.kind == names.NODE and row.span is not None:
         _stretch(cells, axis, glyphs, phases(row.span))

@@ -47,14 +47,23 @@ def word(operation: Operation) -> str:
     return INTERRUPTED if operation.attributes.get(names.ERROR_TYPE) == "KeyboardInterrupt" else FAILED
 
 
+def of(trace: Trace) -> str:
+    """Return how it ended: as the outermost operation says, or as the run does where that one says more."""
+    outer, run = word(trace.root.operation), word((trace.run or trace.root).operation)
+    return run if outer in (OK, FAILED, UNCLEAR) and run not in (OK, UNCLEAR) else outer
+
+
 def failures(trace: Trace) -> list[Failure]:
     """Return the innermost operations that failed or were killed: a dataset rather than its node, a node rather than its run."""
-    found = [failure(span) for span in trace.spans(*_KINDS) if span.operation.error and not _fails_inside(span)]
-    return sorted(found, key=lambda one: one.span.operation.state == DIED, reverse=True)
-
-
-def _fails_inside(span: Span) -> bool:
-    return any(child.operation.error for child in span.walk() if child is not span and child.operation.operation in _KINDS)
+    failed = [span for span in trace.spans(*_KINDS) if span.operation.error]
+    outside = set()
+    for span in failed:
+        above = span.parent
+        while above is not None and id(above) not in outside:
+            outside.add(id(above))
+            above = above.parent
+    found = [failure(span) for span in failed if id(span) not in outside]
+    return sorted(found, key=lambda one: (one.span.operation.state != DIED, one.span.end_ns))
 
 
 def failure(span: Span) -> Failure:
@@ -68,9 +77,7 @@ def failure(span: Span) -> Failure:
 def sentence(trace: Trace) -> str:
     """Return what happened, as one would say it: ``kedro run failed in node split``."""
     what = title(trace.root.operation)
-    outcome = word((trace.run or trace.root).operation)
-    if outcome == OK and trace.root.operation.error:
-        outcome = word(trace.root.operation)
+    outcome = of(trace)
     if outcome == OK:
         return what
     if outcome == RUNNING:

@@ -21,7 +21,8 @@ SPANS: Final = 5
 
 NAMESPACE: Final = "namespace"
 GROUP: Final = "group"
-"""Kinds of line that are not one operation: the nodes of a namespace, and several things told together."""
+REST: Final = "rest"
+"""Kinds of line that are not one operation: the nodes of a namespace, spans of one name, and what is left of many."""
 
 _LEVELS: Final = 3
 """Levels of the user's spans that are shown where nobody asked for a depth."""
@@ -79,7 +80,7 @@ def _operation(span: Span, depth: int | None, slowest: int | None) -> Row:
         row.below += _nodes(nodes) + _some_details(details, _LEVELS)
     elif depth > 0:
         row.below += (_namespaces(nodes, 0, depth) if len(nodes) > ROWS else [_node(node, depth) for node in nodes]) + _details(details, depth)
-    row.below.sort(key=lambda one: one.begin_ns)
+    row.below.sort(key=lambda one: (one.kind == REST, one.begin_ns))
     return row
 
 
@@ -167,7 +168,7 @@ def _at_most(most: int, found: list[Row]) -> list[Row]:
     kept = {id(row) for row in order[: most - 1]}
     rest = [member for row in found if id(row) not in kept for member in row.members]
     noun = "node" if rest[0].operation.operation == names.NODE else "span"
-    return [row for row in found if id(row) in kept] + [Row(GROUP, f"… {count(len(rest), f'faster {noun}')}", rest)]
+    return [row for row in found if id(row) in kept] + [Row(REST, f"… {count(len(rest), f'faster {noun}')}", rest)]
 
 
 def _row(span: Span) -> Row:

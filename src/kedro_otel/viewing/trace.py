@@ -59,7 +59,7 @@ class Trace:
     part of it, ``now_ns`` when it was read.
     """
 
-    __slots__ = ("now_ns", "root", "run", "segments")
+    __slots__ = ("_by_kind", "now_ns", "root", "run", "segments")
 
     def __init__(self, root: Span, run: Span | None, segments: list[Segment], now_ns: int) -> None:
         """Hold what was put together."""
@@ -67,6 +67,9 @@ class Trace:
         self.run = run
         self.segments = segments
         self.now_ns = now_ns
+        self._by_kind: dict[str, list[Span]] = {}
+        for span in root.walk():
+            self._by_kind.setdefault(span.operation.operation, []).append(span)
 
     @property
     def trace_id(self) -> str:
@@ -76,11 +79,11 @@ class Trace:
     @property
     def alive(self) -> bool:
         """Whether something in it still runs."""
-        return any(span.operation.state == OPEN for span in self.root.walk())
+        return any(span.operation.state == OPEN for span in self.spans(names.COMMAND, names.RUN, names.NODE))
 
     def spans(self, *operations: str) -> list[Span]:
-        """Return the spans of these kinds, parents first, by start."""
-        return [span for span in self.root.walk() if span.operation.operation in operations]
+        """Return the spans of these kinds, kind by kind, each parents first and by start."""
+        return [span for operation in operations for span in self._by_kind.get(operation, ())]
 
 
 def load(entry: Entry, folder: Path | None = None, now_ns: int | None = None) -> Trace:

@@ -1,0 +1,136 @@
+"""``kedro otel list``, ``show`` and ``export``: what is recorded, drawn, or handed on."""
+
+from __future__ import annotations
+
+import json
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import click
+
+from kedro_otel.cli.which import RunCommand, RunType, patient, say, say_if_off, trace_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kedro_otel.viewing.summary import Summary
+
+_BAD = ("failed", "killed", "interrupted")
+
+
+@click.command("list")
+@click.option("-n", "limit", type=click.IntRange(min=0), default=20, show_default=True, help="At most so many; 0 is all.")
+@click.option("--failed", is_flag=True, help="Only what failed, was killed or interrupted.")
+@click.option("--pipeline", help="Only runs of this pipeline.")
+@click.option("--since", metavar="TIME", help="Only what began since: 30m, 2h, 3d, 1w, today, or a date and time.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@click.pass_context
+def list_(ctx: click.Context, limit: int, failed: bool, pipeline: str | None, since: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """List what ran: outcome, duration, pipeline and command, newest first.
+
+    Name a run to the other commands by its number (-2), its run id, or four characters of its trace id.
+    """
+    from kedro_otel.viewing.find import newest_first, nothing
+    from kedro_otel.viewing.summary import summaries
+
+    now = time.time_ns()
+    after = _since(ctx, since, now)
+    with patient():
+        every = summaries(newest_first(), now)
+        first = next(every, None)
+        if first is None:
+            say(nothing())
+            say_if_off(ctx)
+            raise click.exceptions.Exit(1)
+        wanted = _wanted(first, every, after, pipeline, failed=failed)
+        found = list(islice(wanted, limit + 1 if limit else None))
+    more = bool(limit) and len(found) > limit
+    found = found[:limit] if limit else found
+    if as_json:
+        click.echo(json.dumps([one.plain() for one in found], indent=2))
+    elif found:
+        _print_table(found, now)
+    if more:
+        say(f"there are older ones: kedro otel list -n {limit * 5}")
+    if not found:
+        say("nothing recorded is like that: `kedro otel list` without options shows what there is")
+        raise click.exceptions.Exit(1)
+    say_if_off(ctx)
+
+
+@click.command("show", cls=RunCommand)
+@click.argument("run", type=RunType(), required=False)
+@click.option("--depth", type=click.IntRange(min=0), help="Levels below the run: 1 is nodes, 2 their loads, saves and spans too.")
+@click.option("--slowest", metavar="N", type=click.IntRange(min=1), help="Only the N slowest nodes, slowest first.")
+@click.option("--follow", "-f", is_flag=True, help="Stay with a run while it runs; wait for the next one if none does.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.pass_context
+def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int | None, follow: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Draw a run as a waterfall: every node on one time axis, loads, computing and saves told apart.
+
+    RUN is nothing (the last pipeline run), `last` (the last command of any kind), -2 (the run before the last), a run id of Kedro's,
+    a trace id, or at least four characters of one.
+    """
+    if follow:
+        raise click.UsageError("not yet")
+    with patient():
+        trace = trace_of(ctx, run)
+        if as_json:
+            from kedro_otel.viewing.document import document
+
+            click.echo(json.dumps(document(trace)))
+        else:
+            from kedro_otel.viewing import screen
+            from kedro_otel.viewing.picture import picture
+
+            console = screen.console()
+            screen.put(console, *picture(trace, console.width, screen.glyphs(console), depth, slowest))
+    say_if_off(ctx)
+
+
+@click.command("export", cls=RunCommand)
+@click.argument("run", type=RunType(), required=False)
+@click.pass_context
+def export_(ctx: click.Context, run: str | None) -> None:
+    """Print a run as OTLP/JSON, one line per process, as any OTLP/HTTP receiver takes it.
+
+    RUN as for `kedro otel show`.
+    """
+    from kedro_otel.viewing.otlp import messages
+
+    with patient():
+        trace = trace_of(ctx, run)
+        for message in messages(trace):
+            click.echo(json.dumps(message, separators=(",", ":")))
+    left = sum(span.operation.end_ns is None for span in trace.root.walk())
+    if left:
+        say(f"{left} operations have not ended and are left out")
+
+
+def _since(ctx: click.Context, since: str | None, now: int) -> int:
+    from kedro_otel.viewing import summary
+
+    if since is None:
+        return 0
+    try:
+        return summary.since(since, now)
+    except ValueError:
+        raise click.BadParameter(f"{since!r} is no time: say 30m, 2h, 3d, 1w, today, or 2026-01-31", ctx, param_hint="--since") from None
+
+
+def _wanted(first: Summary, rest: Iterator[Summary], after: int, pipeline: str | None, *, failed: bool) -> Iterator[Summary]:
+    """Yield what the filters let through; no older recording is read once all are too old."""
+    one: Summary | None = first
+    while one is not None and one.start_ns >= after:
+        if (not failed or one.outcome in _BAD) and (pipeline is None or one.pipeline == pipeline):
+            yield one
+        one = next(rest, None)
+
+
+def _print_table(found: list[Summary], now: int) -> None:
+    from kedro_otel.viewing import screen
+    from kedro_otel.viewing.table import table
+
+    console = screen.console()
+    screen.put(console, *table(found, console.width, screen.glyphs(console), now))

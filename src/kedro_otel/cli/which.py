@@ -1,0 +1,109 @@
+"""The RUN argument of the reading commands: what it may be, how it is completed, and what is said where nothing answers to it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kedro_otel import consent
+from kedro_otel.cli.consent import project_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.shell_completion import CompletionItem
+
+    from kedro_otel.viewing.trace import Trace
+
+    _ParamType = click.ParamType[str]
+else:
+    _ParamType = click.ParamType
+
+_BACK: Final = re.compile(r"-\d+")
+_MARK: Final = "\0"
+_COMPLETED: Final = 30
+"""Runs offered to complete RUN with."""
+
+
+class RunType(_ParamType):
+    """Nothing (the last pipeline run), ``last``, ``-2``, a run id of Kedro's, a trace id or its beginning."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the argument as it was typed."""
+        return str(value).removeprefix(_MARK)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the latest runs."""
+        import time
+
+        from click.shell_completion import CompletionItem
+
+        from kedro_otel.viewing.find import newest_first
+        from kedro_otel.viewing.summary import summaries
+        from kedro_otel.viewing.text import clean, moment
+
+        now = time.time_ns()
+        found = [("last", "the last command of any kind")]
+        for one in islice(summaries(newest_first(), now), _COMPLETED):
+            said = clean(f"{moment(one.start_ns, now)} {one.command} {one.pipeline} {one.outcome}")
+            found += [(word, said) for word in (one.run_id, one.trace_id[:8]) if word and clean(word) == word]
+        return [CompletionItem(word, help=said) for word, said in found if word.startswith(incomplete)]
+
+
+class RunCommand(click.Command):
+    """A command of which an argument may be a negative number, which click would take for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Mark negative numbers as words before click looks at them."""
+        return super().parse_args(ctx, [f"{_MARK}{word}" if _BACK.fullmatch(word) else word for word in args])
+
+
+def say(message: str) -> None:
+    """Tell the person something that is not the answer, on stderr."""
+    click.echo(f"kedro-otel: {message}", err=True)
+
+
+def say_if_off(ctx: click.Context) -> None:
+    """Where nothing is recorded, say which word switched it off."""
+    decided = consent.decide(os.environ, project_of(ctx))
+    if not decided.enabled:
+        from kedro_otel.viewing.text import clean
+
+        say(f"nothing is recorded here: {clean(decided.reason)}")
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Hold back the garbage collector: a command reads much, makes no circles worth collecting, and ends."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def trace_of(ctx: click.Context, run: str | None) -> Trace:
+    """Return the trace of a RUN; where there is none, say so and end the command with exit code 1."""
+    from kedro_otel.viewing.find import NotFoundError, find
+    from kedro_otel.viewing.trace import load
+
+    try:
+        found = find(run)
+        trace = load(found.entry)
+    except NotFoundError as error:
+        say(str(error))
+        say_if_off(ctx)
+        raise click.exceptions.Exit(1) from None
+    if found.note:
+        say(found.note)
+    return trace

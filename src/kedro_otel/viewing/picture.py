@@ -1,0 +1,19 @@
+"""A trace on a screen: the header, and below it the waterfall."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from kedro_otel.viewing.header import header
+from kedro_otel.viewing.waterfall import waterfall
+
+if TYPE_CHECKING:
+    from kedro_otel.viewing.bars import Glyphs
+    from kedro_otel.viewing.trace import Trace
+
+
+def picture(trace: Trace, width: int, glyphs: Glyphs, depth: int | None = None, slowest: int | None = None) -> list[Text]:
+    """Return the lines of a trace for a screen of ``width`` cells."""
+    return [*header(trace, width, glyphs), Text(""), *waterfall(trace, width, glyphs, depth, slowest)]
