@@ -9,9 +9,10 @@ from __future__ import annotations
 import builtins
 import copy
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 from kedro_otel import names
+from kedro_otel.recording.model import Header, Operation
 
 RUNNERS: Final = frozenset({"SequentialRunner", "ParallelRunner", "ThreadRunner"})
 """Kedro's own runners; any other is the project's word."""
@@ -32,36 +33,12 @@ _SPANS: Final = {
 }
 
 
-class Told(Protocol):
-    """What this module reads and rewrites of a recorded operation (``recording.model.Operation``)."""
-
-    operation: str
-    name: str
-    attributes: dict[str, Any]
-    events: list[dict[str, Any]]
-    links: list[dict[str, Any]]
-    status_message: str
-    trace_state: str
-    project_command: bool
-
-
-class Recorded(Protocol):
-    """What it reads of a segment's header: the detail that was in force when it was written."""
-
-    @property
-    def detail(self) -> str:
-        """``usage``, ``run`` or ``full``."""
-
-
-_Operation = TypeVar("_Operation", bound=Told)
-
-
 def narrowest(*details: str) -> str:
     """Return the one of ``details`` that lets the least out; a word that is none of the three counts as ``usage``."""
     return names.DETAILS[min(names.DETAILS.index(word) if word in names.DETAILS else 0 for word in details)]
 
 
-def at(operation: _Operation, header: Recorded, detail: str) -> _Operation | None:
+def at(operation: Operation, header: Header, detail: str) -> Operation | None:
     """Return what leaves of ``operation`` at ``detail``, None if it does not leave; the operation itself stays as it is.
 
     A recording never tells more than the detail under which it was made, whatever is in force when it is shipped.
@@ -121,14 +98,14 @@ def _leaves(key: str, level: int) -> bool:
     return level >= own if own is not None else not key.startswith("kedro.")
 
 
-def _allowed(operation: Told, detail: str) -> dict[str, Any]:
+def _allowed(operation: Operation, detail: str) -> dict[str, Any]:
     """Return the attributes that have a row for this kind of operation at ``detail`` or below."""
     level = names.DETAILS.index(detail)
     rows = _LEVELS[operation.operation]
     return {key: value for key, value in operation.attributes.items() if key in rows and rows[key] <= level}
 
 
-def _anonymise(left: Told) -> None:
+def _anonymise(left: Operation) -> None:
     """Take the project's words out of a command or run that leaves at ``usage``."""
     values = left.attributes
     left.links, left.trace_state = [], ""
@@ -142,12 +119,14 @@ def _anonymise(left: Told) -> None:
         _mask_own_command(left)
 
 
-def _mask_own_command(left: Told) -> None:
+def _mask_own_command(left: Operation) -> None:
     """Mask a command of the project's own cli.py: of its words only the name of a command that Kedro has too may stay."""
     values = left.attributes
     first = str(values.get(names.COMMAND_NAME, "")).partition(" ")[0]
     known = [first] if first in COMMANDS else []
-    words = ["kedro", *known, names.MASK] if not known or len(values.get(names.COMMAND_ARGS, ())) > 2 else ["kedro", *known]
+    typed = values.get(names.COMMAND_ARGS)
+    more = not known or (isinstance(typed, list) and len(typed) > len(["kedro", *known]))
+    words: list[Any] = ["kedro", *known, *([names.MASK] if more else [])]
     left.name = " ".join(["kedro", *known])
     values[names.COMMAND_NAME] = " ".join(known)
     values[names.COMMAND_ARGS] = words
