@@ -55,57 +55,57 @@ class KedroOtelHooks:
     @guarded
     def before_node_run(self, node: Any, catalog: Any, is_async: bool, run_id: Any) -> None:  # noqa: FBT001 -- Kedro's signature
         """A node's function is about to be called."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.before_node(node, catalog, run_id, is_async=is_async)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.before_node(node, catalog, run_id, is_async=is_async)
 
     @hook_impl(trylast=True)
     @guarded
     def after_node_run(self, node: Any, outputs: Any, run_id: Any) -> None:
         """It returned."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.after_node(node, outputs, run_id)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.after_node(node, outputs, run_id)
 
     @hook_impl(trylast=True)
     @guarded
     def on_node_error(self, error: Any, node: Any, run_id: Any) -> None:
         """It raised."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.node_failed(node, error, run_id)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.node_failed(node, error, run_id)
 
     @hook_impl(tryfirst=True)
     @guarded
     def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """A load begins."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.before_dataset("load", dataset_name, node)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.before_dataset("load", dataset_name, node)
 
     @hook_impl(trylast=True)
     @guarded
     def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """It ended."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.after_dataset("load", dataset_name, node)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.after_dataset("load", dataset_name, node)
 
     @hook_impl(tryfirst=True)
     @guarded
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """A save begins."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.before_dataset("save", dataset_name, node)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.before_dataset("save", dataset_name, node)
 
     @hook_impl(trylast=True)
     @guarded
     def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """It ended."""
-        recorder = runtime.recorder_for(self)
-        if recorder is not None:
-            recorder.after_dataset("save", dataset_name, node)
+        nodes = runtime.nodes_for(self)
+        if nodes is not None:
+            nodes.after_dataset("save", dataset_name, node)
 
 
 hooks = KedroOtelHooks()

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from kedro_otel.recording.handoff import Inherited
+    from kedro_otel.recording.handoff import Handoff, Inherited
     from kedro_otel.settings import Settings
+    from kedro_otel.tracing.nodes import Nodes
     from kedro_otel.tracing.recorder import Recorder
 
 
@@ -148,7 +149,7 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     counted: dict[str, Any] = next((found for known, found in reversed(_state.statistics) if known is catalog), {})
     _state.statistics = [(known, found) for known, found in _state.statistics if known is not catalog]
     values = {**run_facts.values(params, pipeline, recorder.root), **counted, **(run_facts.pipeline_statistics() if counted else {})}
-    recorder.run_began(run_facts.span_name(params), values, params, pipeline, catalog)
+    recorder.runs.began(run_facts.span_name(params), values, params, pipeline, catalog)
     _ship("run")
 
 
@@ -156,18 +157,18 @@ def run_ended(params: Any, error: BaseException | None = None, *, failed: bool =
     """``after_pipeline_run`` and ``on_pipeline_error``."""
     recorder = _state.recorder
     if recorder is not None:
-        recorder.run_ended(params, error, failed=failed)
+        recorder.runs.ended(params, error, failed=failed)
         if recorder.command is None:
             _ship("run ended")
 
 
-def recorder_for(voice: object) -> Recorder | None:
-    """Return this process's recorder if ``voice`` is listened to; a worker process makes its own when its first node comes."""
+def nodes_for(voice: object) -> Nodes | None:
+    """Return what is open in this process's runs if ``voice`` is listened to; a worker makes its recorder when its first node comes."""
     if _state.voice is not voice and not heard(voice):
         return None
     if _state.recorder is None and not _state.decided:
         _join()
-    return _state.recorder
+    return _state.recorder.nodes if _state.recorder is not None else None
 
 
 # --- making the recorder --------------------------------------------------------------------------------------------
@@ -199,13 +200,12 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
     project_id = identity.project_id(root, package, create=not project.is_ci(os.environ)) if root is not None else None
     found = resource.attributes(os.environ, known, ours, installation=installation, project_id=project_id)
     where = destination.current(known)
-    facts = {"detail": known.value("detail"), "destination": where.id if where else None, "ephemeral": _ephemeral(known)}
+    facts = {"detail": known.value("detail"), "destination": where.id if where else None, "ephemeral": where is not None and _ephemeral(known)}
     return _recorder(found, facts, root, None)
 
 
 def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None, inherited: Inherited | None) -> Recorder | None:
     from kedro_otel import paths
-    from kedro_otel.recording.handoff import Handoff, Inherited
     from kedro_otel.recording.writer import RecordingError, Writer
     from kedro_otel.tracing.recorder import Recorder
 
@@ -218,8 +218,13 @@ def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None
         )
         return None
     detail = str(facts["detail"])
-    shared = Inherited((), resource, facts, str(root) if root else None, detail)
-    recorder = Recorder(writer, root, os.environ, detail, Handoff(folder, shared, inherited))
+
+    def handoff() -> Handoff:
+        from kedro_otel.recording.handoff import Handoff, Inherited
+
+        return Handoff(folder, Inherited((), resource, facts, str(root) if root else None, detail), inherited)
+
+    recorder = Recorder(writer, root, os.environ, detail, handoff)
     if not _state.closing:
         _state.closing = True
         if inherited is None:
@@ -280,7 +285,7 @@ def _package_name() -> str | None:
 @guard.guarded
 def _at_exit() -> None:
     recorder = _state.recorder
-    open_runs = recorder is not None and bool(recorder.runs)
+    open_runs = recorder is not None and recorder.running
     _close_recorder()
     if open_runs:
         _ship("exit")
@@ -297,9 +302,9 @@ def _close_recorder() -> None:
 
 
 def _ephemeral(known: Settings) -> bool:
-    from kedro_otel.shipping import launch
+    from kedro_otel.shipping import vanishing
 
-    return launch.ephemeral(known, os.environ)
+    return vanishing.ephemeral(known, os.environ)
 
 
 def _ship(reason: str) -> None:

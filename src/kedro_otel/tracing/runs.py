@@ -1,0 +1,249 @@
+"""The pipeline runs of one process: which are open, whose child each is, and which of them a node belongs to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import names, propagation
+from kedro_otel.tracing import failures
+from kedro_otel.tracing.nodes import Family, Nodes
+from kedro_otel.tracing.operation import Open
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import FrameType
+
+    from kedro_otel.propagation import Remote
+    from kedro_otel.recording.handoff import Handoff
+    from kedro_otel.tracing.operation import Scribe
+
+_ONE_PROCESS: Final = frozenset({"SequentialRunner", "ThreadRunner"})
+"""Runners that are known to start no worker process."""
+
+
+class OpenRun(Open):
+    """A pipeline run between ``before_pipeline_run`` and whatever ends it."""
+
+    def __init__(self, name: str, parent: Open | Remote | None, start_ns: int, run_id: str | None, catalog: Any) -> None:
+        super().__init__(names.RUN, name, parent, start_ns)
+        self.family = Family(self, run_id, catalog)
+        self.params: Any = None
+        self.pipeline: Any = None
+        self.implicit = False
+        self.outer: str | None = None
+        self.members: frozenset[int] | None = None
+
+    def has(self, node: Any) -> bool:
+        """Return whether the Kedro node is of this run's pipeline."""
+        if self.members is None:
+            self.members = frozenset(map(id, self.pipeline.nodes)) if self.pipeline is not None else frozenset()
+        return id(node) in self.members
+
+
+class Runs:
+    """The open runs and, in :attr:`nodes`, what is open in them.
+
+    Args:
+        scribe: Writes them down.
+        root: The project's folder.
+        environ: The environment.
+        handoff: What is left for worker processes, and what this process has from its parent if it is one.
+        contexts: Returns :mod:`kedro_otel.tracing.context`, having decided whose provider makes spans.
+        command: Returns the command that is running, if there is one.
+    """
+
+    def __init__(
+        self,
+        scribe: Scribe,
+        root: Path | None,
+        environ: Mapping[str, str],
+        handoff: Handoff,
+        contexts: Callable[[], Any],
+        command: Callable[[], Open | None],
+    ) -> None:
+        self.open: list[OpenRun] = []
+        self._scribe = scribe
+        self._root = root
+        self._environ = environ
+        self._handoff = handoff
+        self._contexts = contexts
+        self._command = command
+        self._lock = RLock()
+        self._families: dict[str, Family] = {}
+        self.nodes = Nodes(scribe, root, self._family_of, self._enter, self._leave)
+
+    def forked(self) -> Any:
+        """Return what a fork child works for: the runs that are open here."""
+        return self._handoff.forked()
+
+    def close(self, error: BaseException | None) -> None:
+        """The process ends: end what is open, as failed where nothing else ended it."""
+        self.end_all(error)
+        for family in self._families.values():
+            self.nodes.close(family, None, None, failed=True)
+        self._families.clear()
+        self._handoff.remove()
+
+    def began(self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any) -> None:
+        """A pipeline run begins in this thread."""
+        now = time.time_ns()
+        context = self._contexts()
+        self._end_stale()
+        context.adopt_baggage(self._environ)
+        run = OpenRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
+        run.params, run.pipeline = params, pipeline
+        self._open_run(run, values)
+
+    def _above(self) -> Open | Remote | None:
+        """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
+        found = self._contexts().current()
+        if isinstance(found, Open) and not _inside_runner():
+            found = None  # left behind by an interruption
+        return found or self._command() or propagation.incoming(self._environ)
+
+    def _open_run(self, run: OpenRun, values: dict[str, Any]) -> None:
+        self._scribe.begin(run, values)
+        with self._lock:
+            self.open.append(run)
+        run.outer = os.environ.get(propagation.TRACEPARENT)
+        self._enter(run)
+        self._hand_off()
+
+    def _hand_off(self) -> None:
+        strangers = any(run.values.get(names.RUNNER_NAME) not in _ONE_PROCESS for run in self.open if not run.implicit)
+        self._handoff.note(self.open, for_strangers=strangers)
+
+    def ended(self, params: Any, error: BaseException | None = None, *, failed: bool = False) -> None:
+        """The run that began with ``params`` ended."""
+        run = self._run_of(params)
+        if run is not None:
+            self._end_run(run, error, failed=failed)
+
+    def end_all(self, error: BaseException | None) -> None:
+        """End every run that is still open as failed, innermost first: the process is leaving them."""
+        for run in reversed(list(self.open)):
+            self._end_run(run, error, failed=True)
+
+    def _end_run(self, run: OpenRun, error: BaseException | None, *, failed: bool) -> None:
+        with self._lock:
+            if run not in self.open:
+                return
+            self.open.remove(run)
+        failing = failures.node_of(error) if error is not None else None
+        self.nodes.close(run.family, error, failing, failed=failed)
+        self._leave(run)
+        end_ns = 0
+        if run.implicit:
+            # Nobody said when it ended or how: as its last node did.
+            error, failed, end_ns = run.family.error, run.family.failed, run.family.last_ns
+        self._scribe.finish(run, failures.facts(error, self._root) if failed else {}, end_ns=end_ns, error=error, failed=failed)
+        self._hand_off()
+
+    def _end_stale(self) -> None:
+        """End a run of this thread that was interrupted in a notebook, where no hook fires; one that calls another run goes on."""
+        thread = get_ident()
+        stale = [run for run in self.open if run.thread == thread]
+        if stale and not _inside_runner():
+            last = getattr(sys, "last_value", None)
+            error = last if isinstance(last, KeyboardInterrupt) else None
+            for run in reversed(stale):
+                self._end_run(run, error, failed=True)
+
+    def _run_of(self, params: Any) -> OpenRun | None:
+        for run in reversed(self.open):
+            if run.params is params:
+                return run
+        thread = get_ident()
+        run_id = _run_id(params)
+        for run in reversed(self.open):
+            if run.thread == thread and run.family.run_id == run_id:
+                return run
+        return None
+
+    def _family_of(self, node: Any, run_id: str | None) -> Family | None:
+        """Return the run that ``node`` belongs to in this thread; None where only its run id, not known yet, can tell."""
+        runs = self.open
+        thread = get_ident()
+        for run in reversed(runs):
+            if run.thread == thread:
+                if run.implicit and _runner_call(run.family.run_id) != run.family.run_id:
+                    self._end_run(run, None, failed=True)
+                    return self._family_without_run(run_id)
+                return run.family
+        if len(runs) == 1:
+            return runs[0].family
+        if not runs:
+            return self._family_without_run(run_id)
+        candidates = [run for run in runs if run.has(node)] or runs
+        if len(candidates) > 1:
+            named = [run for run in candidates if run.family.run_id == run_id] if run_id is not None else []
+            open_here = [run for run in candidates if id(node) in run.family.open]
+            chosen = named or (open_here if len(open_here) == 1 else [])
+            return chosen[0].family if chosen else None
+        return candidates[0].family
+
+    def _family_without_run(self, run_id: str | None) -> Family | None:
+        """Return the run of the parent process that this worker works for, or a run of our own for a runner that is called without one."""
+        if self._handoff.inherited is not None:
+            remote = self._handoff.inherited.run(run_id)
+            if remote is None:
+                return None
+            family = self._families.get(remote.span_id)
+            if family is None:
+                self._contexts()
+                family = self._families[remote.span_id] = Family(remote, run_id)
+            return family
+        run_id = run_id or _runner_call(None)
+        run = OpenRun("run", self._above(), time.time_ns(), run_id, None)
+        run.implicit = True
+        self._open_run(run, {names.RUN_ID: run_id})
+        return run.family
+
+    def _enter(self, operation: Open) -> None:
+        self._contexts().enter(operation)
+        if operation.kind != names.DATASET and (operation.kind == names.RUN or self._alone(operation)):
+            os.environ[propagation.TRACEPARENT] = propagation.spell(operation.trace_id, operation.span_id, sampled=operation.sampled)
+
+    def _leave(self, operation: Open) -> None:
+        self._contexts().leave(operation)
+        if operation.kind == names.RUN:
+            outer = operation.outer if isinstance(operation, OpenRun) else None
+            if outer is None:
+                os.environ.pop(propagation.TRACEPARENT, None)
+            else:
+                os.environ[propagation.TRACEPARENT] = outer
+
+    def _alone(self, operation: Open) -> bool:
+        """Return whether no other node can be running beside ``operation``, so that the environment may name it."""
+        parent = operation.parent
+        return not isinstance(parent, Open) or parent.thread == operation.thread
+
+
+def _run_id(params: Any) -> str | None:
+    if not isinstance(params, dict):
+        return None
+    found = params.get("run_id", params.get("session_id"))
+    return None if found is None else str(found)
+
+
+def _runner_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- nothing else tells a nested run from a new start after an interruption
+    while frame is not None and not (frame.f_code.co_name == "run" and frame.f_globals.get("__name__") == "kedro.runner.runner"):
+        frame = frame.f_back
+    return frame
+
+
+def _inside_runner() -> bool:
+    """Return whether this thread is inside a Kedro runner: a run that begins there is nested."""
+    return _runner_frame() is not None
+
+
+def _runner_call(otherwise: str | None) -> str | None:
+    """Return the run id with which the runner was called that this thread is inside of, or ``otherwise`` outside of one."""
+    frame = _runner_frame()
+    return otherwise if frame is None else frame.f_locals.get("run_id")
