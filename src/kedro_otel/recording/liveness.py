@@ -23,6 +23,18 @@ _LOCK_BYTE: Final = 1 << 62
 _BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
 
 
+def hold(descriptor: int) -> bool | None:
+    """Take the lock, if it is free, for as long as ``descriptor`` is open; None where the folder has no locks."""
+    try:
+        if sys.platform == "win32":
+            _windows(descriptor, msvcrt.LK_NBLCK)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _BUSY else None
+    return True
+
+
 def held(descriptor: int) -> bool | None:
     """Tell whether some other open file holds the lock; None where the folder has no locks. ``descriptor`` is open for reading."""
     try:
