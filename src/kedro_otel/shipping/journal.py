@@ -73,7 +73,11 @@ class Signal:
 
 
 class Journal:
-    """State of one destination on this machine. ``counts`` are what was sent and lost, by word; ``note`` says what was wrong with the file."""
+    """State of one destination on this machine.
+
+    ``address`` is the receiver's, without credentials; ``counts`` are what was sent and lost, by word; ``note`` says what was
+    wrong with the file.
+    """
 
     def __init__(self, path: Path) -> None:
         """Begin empty; :func:`load` reads what is there."""
@@ -82,6 +86,7 @@ class Journal:
         self.totals: dict[str, fold.Totals] = {}
         self.signals = {name: Signal() for name in SIGNALS}
         self.counts: Counter[str] = Counter()
+        self.address = ""
         self.folded_before_ns = 0
         self.note = ""
         self._written = b""
@@ -185,6 +190,7 @@ def _dump(journal: Journal) -> dict[str, Any]:
         "totals": [fold.dump(totals) for totals in journal.totals.values()],
         "signals": {name: [one.state, one.why, one.failures, one.next_ns, one.since_ns] for name, one in journal.signals.items()},
         "counts": journal.counts,
+        "address": journal.address,
         "foldedBefore": journal.folded_before_ns,
     }
 
@@ -213,6 +219,7 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
         one = journal.signals.setdefault(name, Signal())
         one.state, one.why, one.failures, one.next_ns, one.since_ns = row
     journal.counts = Counter(fields["counts"])
+    journal.address = str(fields["address"])
     journal.folded_before_ns = int(fields["foldedBefore"])
     return journal
 

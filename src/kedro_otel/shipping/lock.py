@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -115,6 +114,7 @@ def _open(path: Path) -> int:
 def _stand_in(path: Path) -> Path:
     """Return a path on a local disk for a folder without locks (some network file systems). Journals are per machine, so it excludes enough."""
     import hashlib
+    import tempfile
 
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     user = os.geteuid() if hasattr(os, "geteuid") else 0

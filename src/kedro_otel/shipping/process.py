@@ -84,10 +84,12 @@ def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock
             if state.alive:
                 left_at = None
             elif not state.pending:
+                _prune(found, shipper)
                 return False
             else:
                 left_at = left_at or time.monotonic()
                 if (state.due_ns - time.time_ns()) / 1e9 > PATIENCE - (time.monotonic() - left_at):
+                    _prune(found, shipper)
                     return True
             time.sleep(POLL)
     except FileNotFoundError:
@@ -106,6 +108,14 @@ def _more(target: Destination, where: places.Places) -> bool:
     written = journal.load(where.journal)
     reading = Reading(written, lambda header: header.destination == target.id and places.mine(header.machine_id), "usage")
     return reading.waiting()
+
+
+def _prune(found: Settings, shipper: Shipper) -> None:
+    from kedro_otel.shipping.pruning import prune
+
+    if prune(found, {shipper.where.folder.name: shipper.journal}):
+        reached("pruned")
+        shipper.journal.commit()
 
 
 def _guarded(lock: Lock) -> threading.Event:

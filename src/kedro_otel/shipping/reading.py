@@ -173,8 +173,8 @@ class Reading:
             if not watched.alive:
                 self._unreadable(watched)
             return
-        if segment.header.owner != OURS:
-            self._leave(watched)  # a line said so, later than the header
+        if segment.header.owner != OURS or not self.wants(segment.header):
+            self._leave(watched)  # an owner may be told later than in the header
             return
         reached("read")
         watched.alive = self._may_grow(segment, watched.path)
@@ -214,7 +214,7 @@ class Reading:
             if not self._spans:
                 watched.behind = True
                 return
-            left = detail.at(operation, header, level) if getattr(operation, "sampled", True) else None
+            left = detail.at(operation, header, level) if operation.sampled else None
             if operation.state == DIED:
                 if operation.span_id not in cursor.dead_shipped:
                     yield Item(watched, end, left, watched.resource) if left else Item(watched, end, None, "")
@@ -237,7 +237,7 @@ class Reading:
         if left is None:
             return
         totals = self.journal.totals.get(watched.resource) or self.journal.resource(detail.resource_at(header.resource, level), self.now())
-        exemplars = self.traced and getattr(operation, "sampled", True)
+        exemplars = self.traced and operation.sampled
         fold.add(totals, m.measure(left, level), exemplars=exemplars, ephemeral=header.ephemeral)
 
     def _finish(self, watched: Watched) -> None:
@@ -287,7 +287,7 @@ def header_of(path: Path) -> Header | None:
     """Return the first line of a segment; None where it cannot be read, and where polling will tell what is the matter."""
     try:
         with os.fdopen(reader.opened(path), "rb") as file:
-            return decode.header(decode.parse(file.readline(MAX_HEADER)), path.name)
+            return decode.header(decode.parse(file.readline(MAX_HEADER).rstrip(b"\n")), path.name)
     except (OSError, SegmentError, decode.BadLineError):
         return None
 

@@ -54,6 +54,7 @@ class Shipper:
     def __init__(self, destination: Destination, settings: Settings, journal: Journal, where: places.Places, *, everything: bool = False) -> None:
         """Connect to nothing yet."""
         self.journal = journal
+        journal.address = destination.traces or destination.metrics or ""
         self.where = where
         self._senders = {name: Sender(name, found) for name in (TRACES, METRICS) if (found := signal(settings, name)) is not None}
 
@@ -66,8 +67,13 @@ class Shipper:
         self._metrics_at = 0.0
         self._refused_in_a_row = 0
 
-    def round(self) -> Round:
-        """Do what can be done now. Raises OSError if the journal cannot be written."""
+    def round(self, *, metrics_now: bool = False) -> Round:
+        """Do what can be done now. Raises OSError if the journal cannot be written.
+
+        While something runs, metrics go every METRICS_EVERY seconds only, unless they are to go ``metrics_now``.
+        """
+        if metrics_now:
+            self._metrics_at = 0.0
         started_ns = time.time_ns()
         spans = TRACES in self._senders and self.journal.signals[TRACES].ready(started_ns)
         self._spans(spans=spans)

@@ -58,7 +58,7 @@ def wait(deadline_s: float) -> str | None:
         if now >= end or now - moved > STALLED or (now - moved > 1.0 and not lock.held(where.lock)):
             break
         time.sleep(_LOOK)
-    return _said(left, target) if left else None
+    return said(left, target) if left else None
 
 
 def recorded(target: Destination) -> dict[str, int]:
@@ -100,7 +100,8 @@ def _given_up(written: Journal, began_ns: int) -> bool:
     return all(one.next_ns > began_ns for one in written.signals.values())
 
 
-def _said(left: Left, target: Destination) -> str:
+def said(left: Left, target: Destination) -> str:
+    """Return what was left behind as one line for stderr."""
     recordings = f"the spans of {left.spans} recording{'s' if left.spans > 1 else ''}" if left.spans else ""
     what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
     why = f" ({left.why})" if left.why else ""

@@ -1,0 +1,154 @@
+"""``kedro otel connect``, ``disconnect``, ``doctor`` and ``ship``: where traces and counters go, and whether they arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kedro_otel import consent, destination, names, settings
+from kedro_otel.cli import receivers
+from kedro_otel.cli.consent import project_of
+from kedro_otel.cli.facts import plain
+from kedro_otel.userfile import UserFileError, save
+
+if TYPE_CHECKING:
+    from kedro_otel.destination import Destination
+
+
+@click.command("connect")
+@click.argument("url")
+@click.option("--detail", type=click.Choice(names.DETAILS), help="What may leave. Without it: what is in force, usage unless you changed it.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=env:VARIABLE", help="A header to send along, such as Authorization=env:OTLP_TOKEN.")
+@click.option("--protocol", type=click.Choice(["http/protobuf", "grpc"]), help="How the endpoint is spoken to; http/protobuf without it.")
+@click.option("--untested", is_flag=True, help="Save without asking the endpoint first.")
+@click.pass_context
+def connect_(
+    ctx: click.Context,
+    url: str,
+    detail: str | None,
+    headers: tuple[str, ...],
+    protocol: str | None,
+    untested: bool,  # noqa: FBT001 (click passes flags so)
+) -> None:
+    """Send traces and counters to the OTLP endpoint URL, such as http://localhost:4318, from now on."""
+    changes = _changes(url, detail, headers, protocol)
+    decided = consent.decide(os.environ, project_of(ctx))
+    tried = receivers.as_if(changes, os.environ)
+    if destination.current(tried) is None:
+        raise click.UsageError("An endpoint for http/protobuf begins with http:// or https://. For gRPC add: --protocol grpc")
+    for problem in destination.problems(tried):
+        click.echo(f"! {plain(problem)}", err=True)
+    if decided.enabled and not untested and not receivers.test(tried):
+        click.echo("Nothing was saved. To save all the same: add --untested", err=True)
+        ctx.exit(1)
+    try:
+        path = save(changes)
+    except UserFileError as error:
+        click.echo(str(error), err=True)
+        ctx.exit(1)
+    known = settings.load(os.environ, project_of(ctx))
+    click.echo(f"Saved in {path}. What was recorded before stays here; from the next kedro command on this leaves:")
+    click.echo(receivers.leaving(known.value("detail"), url))
+    for word in receivers.overridden(known, changes):
+        click.echo(f"! {word}", err=True)
+    if not decided.enabled:
+        click.echo(f"Nothing is recorded or sent here: {plain(decided.reason)}. To change that: kedro otel on", err=True)
+
+
+@click.command("disconnect")
+@click.pass_context
+def disconnect_(ctx: click.Context) -> None:
+    """Send nothing any more: forget endpoint, headers and detail in your own settings file."""
+    try:
+        path = save(receivers.forgotten())
+    except UserFileError as error:
+        click.echo(str(error), err=True)
+        ctx.exit(1)
+    known = settings.load(os.environ, project_of(ctx))
+    left = destination.current(known)
+    if left is None:
+        click.echo(f"Nothing is sent any more ({path}). Recording goes on, on this machine only; see it: kedro otel show")
+        return
+    origin = known.origin("endpoint") if known.value("endpoint") else "environment"
+    click.echo(f"Forgotten in {path}, but {left.traces or left.metrics} is still named by {origin}.", err=True)
+    ctx.exit(1)
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.pass_context
+def doctor_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click passes flags so)
+    """Send a test span and a test metric, and say for each what became of it, with which settings, and what to do."""
+    found = receivers.examined(os.environ, project_of(ctx))
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else receivers.diagnosis(found))
+    ctx.exit(0 if found["well"] else 1)
+
+
+@click.command("ship")
+@click.option("--all", "everything", is_flag=True, help="Also what was recorded for no or another endpoint, or by another machine in a shared home.")
+@click.pass_context
+def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click passes flags so)
+    """Deliver now what is recorded for the endpoint, and wait for it; exit code 1 if something could not be delivered."""
+    from kedro_otel.shipping import delivery, places, waiting
+
+    root = project_of(ctx)
+    decided = consent.decide(os.environ, root)
+    known = settings.load(os.environ, root)
+    target = destination.current(known)
+    if not decided.enabled:
+        raise _failure(f"Nothing is sent: {plain(decided.reason)}. To change that: kedro otel on")
+    if target is None:
+        raise _failure("No endpoint is named, so nothing can be sent. Name one: kedro otel connect URL")
+    try:
+        done = delivery.deliver(known, target, everything=everything)
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise _failure(f"kedro-otel: the journal of what was sent cannot be written ({what}); nothing was lost. See: kedro otel status") from error
+    _tell(done.counts, target)
+    refused = sum(count for word, count in done.counts.items() if word.endswith("refused"))
+    if refused:
+        why = "; ".join(one.why for one in _signals(target) if one.why)
+        click.echo(f"kedro-otel: {refused} refused for good ({plain(why)}); which: {places.of(target.id).letters}", err=True)
+    if done.left:
+        click.echo(plain(waiting.said(done.left, target)), err=True)
+    ctx.exit(1 if done.left or refused else 0)
+
+
+def _changes(url: str, detail: str | None, headers: tuple[str, ...], protocol: str | None) -> dict[str, Any]:
+    """Return what connecting writes: nothing of a former endpoint stays, least of all its credentials."""
+    try:
+        address = settings.parse(settings.BY_NAME["endpoint"], url)
+    except ValueError as error:
+        raise click.UsageError(f"URL {error}") from None
+    changes = receivers.forgotten()
+    changes |= {"endpoint": address, "protocol": protocol}
+    if detail is None:
+        changes.pop("detail", None)
+    else:
+        changes["detail"] = detail
+    for header in headers:
+        name, sign, value = header.partition("=")
+        if not sign or not name.strip() or not value.startswith("env:") or not value[4:]:
+            raise click.UsageError("Write a header as NAME=env:VARIABLE and export VARIABLE, so that the secret is in no file and no history.")
+        changes["headers"][name.strip().lower()] = value
+    return changes
+
+
+def _tell(counts: Any, target: Destination) -> None:
+    sent = [f"{counts[word]} {word.partition(' ')[0]}" for word in ("spans sent", "points sent") if counts[word]]
+    where = target.traces or target.metrics
+    click.echo(f"Delivered to {where}: {' and '.join(sent)}." if sent else f"Nothing new to deliver to {where}.")
+
+
+def _signals(target: Destination) -> list[Any]:
+    from kedro_otel.shipping import journal, places
+
+    return list(journal.load(places.of(target.id).journal).signals.values())
+
+
+def _failure(message: str) -> click.exceptions.Exit:
+    click.echo(message, err=True)
+    return click.exceptions.Exit(1)

@@ -1,0 +1,88 @@
+"""Asks a receiver whether it takes what we send: one test span, one test metric, under names that no dashboard counts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import __version__, names
+from kedro_otel.destination import METRICS, TRACES, signal
+from kedro_otel.shipping.answers import NO_ANSWER, UNREACHABLE, WRONG_PROTOCOL, Answer
+from kedro_otel.shipping.exporters import Sender
+from kedro_otel.shipping.journal import HOLD, OK, RETRY
+
+if TYPE_CHECKING:
+    from kedro_otel.settings import Settings
+
+TEST: Final = "kedro otel doctor"
+ACCEPTED, REJECTED = "accepted", "rejected"
+_PATIENCE: Final = 5.0
+
+
+def probe(known: Settings) -> dict[str, Answer]:
+    """Return what each signal's receiver said, by "traces" and "metrics"; a signal that is not shipped is not in it."""
+    answers: dict[str, Answer] = {}
+    for name in (TRACES, METRICS):
+        found = signal(known, name)
+        if found is None:
+            continue
+        sender = Sender(name, found._replace(timeout=min(found.timeout, _PATIENCE)))
+        answers[name] = sender.spans([_span()]) if name == TRACES else sender.metrics(_metric())
+        sender.close()
+        answers[name] = _guessed(answers[name], found.url, found.protocol)
+    return answers
+
+
+def verdict(answer: Answer) -> str:
+    """Return what became of a probe in one word: accepted, rejected, unreachable, wrong protocol."""
+    if answer.outcome == OK:
+        return ACCEPTED
+    if answer.status in (UNREACHABLE, NO_ANSWER):
+        return UNREACHABLE
+    return WRONG_PROTOCOL if answer.status == WRONG_PROTOCOL else REJECTED
+
+
+def _guessed(answer: Answer, url: str, protocol: str) -> Answer:
+    """Recognise a wrong protocol by the port, where the failure itself does not tell it."""
+    host = url.partition("://")[2] or url
+    port = host.split("/", 1)[0].rpartition(":")[2]
+    if answer.outcome == RETRY and answer.status == NO_ANSWER and port == "4317" and protocol != "grpc":
+        return answer._replace(outcome=HOLD, status=WRONG_PROTOCOL, why=f"{answer.why}; 4317 is the port for gRPC")
+    if answer.outcome in (RETRY, HOLD) and answer.status == NO_ANSWER and port == "4318" and protocol == "grpc":
+        return answer._replace(outcome=HOLD, status=WRONG_PROTOCOL, why=f"{answer.why}; 4318 is the port for HTTP")
+    return answer
+
+
+def _resource() -> Any:
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource({names.SERVICE_NAME: "kedro-otel-doctor", names.DISTRO_NAME: "kedro-otel", names.DISTRO_VERSION: __version__})
+
+
+def _span() -> Any:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+    from opentelemetry.trace import SpanContext, TraceFlags
+
+    ids = RandomIdGenerator()
+    now = time.time_ns()
+    context = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return ReadableSpan(name=TEST, context=context, resource=_resource(), start_time=now - 1_000_000, end_time=now)
+
+
+def _metric() -> Any:
+    from opentelemetry.sdk.metrics.export import (
+        AggregationTemporality,
+        Metric,
+        MetricsData,
+        NumberDataPoint,
+        ResourceMetrics,
+        ScopeMetrics,
+        Sum,
+    )
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    now = time.time_ns()
+    data = Sum([NumberDataPoint({}, now - 1_000_000, now, 1)], AggregationTemporality.CUMULATIVE, is_monotonic=True)
+    metric = Metric("kedro.otel.tests", "Tests of this endpoint by kedro otel doctor.", "{test}", data)
+    return MetricsData([ResourceMetrics(_resource(), [ScopeMetrics(InstrumentationScope(names.SCOPE, __version__), [metric], "")], "")])
