@@ -164,6 +164,20 @@ def test_destination_is_made_as_the_specification_says() -> None:
     assert destination.current(load({})) is None
 
 
+@pytest.mark.parametrize(("said", "meant"), [("otlp", True), ("console,OTLP", True), ("console", False), ("none", False), ("nonsense", True)])
+def test_the_standard_list_of_exporters(said: str, meant: bool) -> None:
+    """Traces are shipped if `otlp` is in the list; a word that is no exporter counts as nothing said."""
+    found = destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_TRACES_EXPORTER": said}))
+    assert found is not None
+    assert (found.traces is not None) == meant
+
+
+@pytest.mark.parametrize(("said", "meant"), [("1", "true"), ("off", "false"), ("AUTO", "auto")])
+def test_yes_and_no_in_every_spelling(said: str, meant: str) -> None:
+    """A choice that is yes, no or auto takes every spelling of yes and no."""
+    assert load({"KEDRO_OTEL_EPHEMERAL": said}).value("ephemeral") == meant
+
+
 def test_destination_id_depends_on_the_receiver_alone() -> None:
     """Credentials, queries and the spelling of the host do not change which receiver it is; path, port and protocol do."""
 

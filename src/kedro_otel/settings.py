@@ -36,6 +36,7 @@ class Setting(NamedTuple):
 
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
 _EXPORTERS: Final = ("otlp", "none")
+_KNOWN_EXPORTERS: Final = frozenset({"otlp", "none", "console", "logging", "zipkin", "jaeger", "prometheus"})
 
 
 def _own(name: str, kind: str, default: Any, sentence: str, **more: Any) -> Setting:
@@ -77,8 +78,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     *_exporter("client_key", "path", None, "PEM file of the client's private key."),
     *_exporter("client_certificate", "path", None, "PEM file of the client's certificate."),
     *_exporter("insecure", "bool", None, "Plain text over gRPC where the endpoint does not say it."),
-    Setting("traces_exporter", "choice", "otlp", ("OTEL_TRACES_EXPORTER",), _EXPORTERS, "`none` ships no traces."),
-    Setting("metrics_exporter", "choice", "otlp", ("OTEL_METRICS_EXPORTER",), _EXPORTERS, "`none` ships no metrics."),
+    Setting("traces_exporter", "exporters", "otlp", ("OTEL_TRACES_EXPORTER",), _EXPORTERS, "`none`, or any list without `otlp`, ships no traces."),
+    Setting("metrics_exporter", "exporters", "otlp", ("OTEL_METRICS_EXPORTER",), _EXPORTERS, "`none`, or any list without `otlp`, ships no metrics."),
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _ONLY_IN_ENVIRONMENT: Final = frozenset({"home"})
@@ -229,9 +230,19 @@ def _bool(_: Setting, raw: Any) -> bool:
 
 def _choice(setting: Setting, raw: Any) -> str:
     word = str(raw).strip().lower()
+    if word not in setting.choices and "true" in setting.choices and truth(word) is not None:
+        word = str(truth(word)).lower()
     if word not in setting.choices:
         raise ValueError(f"must be one of {', '.join(setting.choices)}")
     return word
+
+
+def _exporters(_: Setting, raw: Any) -> str:
+    """Read the standard list of exporters: only whether ``otlp`` is among them matters here."""
+    words = {word.strip().lower() for word in str(raw).split(",")}
+    if not words <= _KNOWN_EXPORTERS:
+        raise ValueError(f"must be of {', '.join(sorted(_KNOWN_EXPORTERS))}")
+    return "otlp" if "otlp" in words else "none"
 
 
 def _number(setting: Setting, raw: Any) -> float | int:
@@ -286,6 +297,7 @@ def _is_header(name: str, value: str) -> bool:
 _PARSERS: Final = {
     "bool": _bool,
     "choice": _choice,
+    "exporters": _exporters,
     "float": _number,
     "int": _number,
     "str": _text,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib import import_module
-from importlib.util import find_spec
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import consent, destination, identity, names, paths, project, settings
@@ -104,29 +103,38 @@ def _change(known: settings.Settings) -> str:
 
 
 def _recorded() -> dict[str, Any]:
-    """Count the segments; what could not be recorded or read is told by reason."""
-    from kedro_otel.recording import reader
+    """Count what is recorded; what could not be recorded or read is told by reason."""
+    from kedro_otel.recording.glance import glance
+    from kedro_otel.recording.model import SegmentError
+    from kedro_otel.recording.reader import segments
 
-    found = reader.segments()
+    counts = Counter({"segments": 0, "bytes": 0, names.COMMAND: 0, names.RUN: 0})
     lost: Counter[str] = Counter()
-    size = unreadable = 0
-    for path in found:
+    oldest = 0
+    for path in segments():
+        counts["segments"] += 1
         try:
-            segment = reader.read(path)
-        except reader.SegmentError:
-            unreadable += 1
+            segment = glance(path)
+        except SegmentError:
+            lost["segments unreadable"] += 1
             continue
-        size += segment.size
+        oldest = oldest or segment.header.start_ns
+        counts["bytes"] += segment.size
+        counts.update(one.operation for one in segment.operations)
         lost.update(segment.lost)
-        lost.update({f"unreadable {reason}": count for reason, count in segment.skipped.items()})
-    if unreadable:
-        lost["unreadable segments"] += unreadable
-    return {"segments": len(found), "bytes": size, "lost": dict(lost)}
+    since = datetime.fromtimestamp(oldest // 10**9, tz=timezone.utc).isoformat() if oldest else None
+    return {
+        "commands": counts[names.COMMAND],
+        "runs": counts[names.RUN],
+        "segments": counts["segments"],
+        "bytes": counts["bytes"],
+        "since": since,
+        "lost": dict(lost),
+    }
 
 
 def _shipped() -> list[dict[str, Any]]:
-    """Return what the journals say, one row per destination."""
-    if find_spec("kedro_otel.shipping.report") is None:
-        return []
-    rows: list[dict[str, Any]] = import_module("kedro_otel.shipping.report").summary()
-    return rows
+    """Return what the journals say, one row per destination and machine."""
+    from kedro_otel.shipping import report
+
+    return report.summary()

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
     from kedro_otel.recording.model import Segment
 
-_WANTED: Final = (b'{"start":"command"', b'{"start":"run"', b'{"end":"command"', b'{"end":"run"', b'{"drop"', b'{"owner"', b'{"continued"')
+_WANTED: Final = (
+    b'{"start":"command"',
+    b'{"start":"run"',
+    b'{"end":"command"',
+    b'{"end":"run"',
+    b'{"drop"',
+    b'{"owner"',
+    b'{"continued"',
+    b'{"lost"',
+)
 """Lines that matter here. The writer spells a line's first key and word without a space, which the format promises."""
 
 

@@ -1,0 +1,142 @@
+"""Write the tables of the documentation from the code: fields, instruments and settings, each declared once there.
+
+``python scripts/reference.py`` rewrites what stands between the marks in docs/telemetry.md and docs/settings.md;
+``--check`` only says whether they are current. The prose around the marks is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from kedro_otel import names
+from kedro_otel.measurements import INSTRUMENTS
+from kedro_otel.settings import SETTINGS, Setting
+
+ROOT = Path(__file__).parents[1]
+GROUPS = {
+    "resource": "Resource: who and where, on everything",
+    names.COMMAND: "Command span: `kedro …`",
+    names.RUN: "Pipeline run span: `run {pipeline}`, at `usage` just `run`",
+    names.NODE: "Node span: `node {name}`",
+    names.DATASET: "Dataset span: `load {name}`, `save {name}`",
+    "event": "Events of failed spans",
+}
+WHO = {"no": "no", "narrow": "only to let less out", "yes": "yes"}
+
+
+def fields() -> str:
+    """Return the table of every key, by what it is on."""
+    parts = []
+    for kind, title in GROUPS.items():
+        rows = [
+            (
+                f"`{field.key}`",
+                f"{field.type}{f', {field.unit}' if field.unit else ''}",
+                field.detail,
+                field.meaning,
+                f"`{field.example}`",
+                field.source,
+            )
+            for field in names.FIELDS
+            if kind in field.on
+        ]
+        parts += [f"### {title}", "", table(("Key", "Type", "Leaves at", "Meaning", "Example", "Source"), rows), ""]
+    return "\n".join(parts).rstrip()
+
+
+def instruments() -> str:
+    """Return the table of the metrics."""
+    rows = [
+        (
+            f"`{one.name}`",
+            f"{one.kind}, {one.unit}",
+            ", ".join(f"`{key}`{'' if level == names.USAGE else f' (at `{level}`)'}" for key, level in one.attributes) or "none",
+            "yes" if one.ephemeral else "no",
+            one.description,
+        )
+        for one in INSTRUMENTS
+    ]
+    return table(("Instrument", "Kind, unit", "Attributes", "Sent from CI and containers", "Meaning"), rows)
+
+
+def own_settings() -> str:
+    """Return the table of this package's settings."""
+    return settings_table(one for one in SETTINGS if not standard(one))
+
+
+def standard_settings() -> str:
+    """Return the table of OpenTelemetry's settings that are read; those for one signal are told by their general one."""
+    return settings_table(
+        one for one in SETTINGS if standard(one) and not one.name.startswith(("traces_", "metrics_")) or one.name.endswith("_exporter")
+    )
+
+
+def standard(setting: Setting) -> bool:
+    """Return whether the setting is OpenTelemetry's."""
+    return setting.env[0].startswith("OTEL_")
+
+
+def settings_table(rows: Iterable[Setting]) -> str:
+    """Return a table of settings."""
+    return table(
+        ("Key in a file", "Environment", "Type", "Default", "May a project set it?", "Meaning"),
+        [
+            (
+                "" if one.name == "home" else f"`{one.name}`",
+                " ".join(f"`{name}`" for name in one.env),
+                ", ".join(f"`{choice}`" for choice in one.choices) or f"{one.type}{f', {one.unit}' if one.unit else ''}",
+                "" if one.default is None else f"`{one.default}`",
+                WHO[one.project],
+                one.sentence,
+            )
+            for one in rows
+        ],
+    )
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "fields": fields,
+    "instruments": instruments,
+    "own settings": own_settings,
+    "standard settings": standard_settings,
+}
+PAGES = ("docs/telemetry.md", "docs/settings.md")
+
+
+def written(text: str) -> str:
+    """Return the page ``text`` with the tables between its marks made anew. Raises KeyError for a mark of an unknown part."""
+    return re.sub(
+        r"(<!-- begin ([\w ]+): written by scripts/reference.py -->\n).*?(<!-- end \2 -->)",
+        lambda found: f"{found[1]}\n{PARTS[found[2]]()}\n\n{found[3]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def main(*words: str) -> int:
+    """Write the pages, or with ``--check`` name those that are not current; return the exit code."""
+    stale = []
+    for name in PAGES:
+        path = ROOT / name
+        old = path.read_text(encoding="utf-8")
+        new = written(old)
+        if new != old:
+            stale.append(name)
+            if "--check" not in words:
+                path.write_text(new, encoding="utf-8")
+    if stale and "--check" in words:
+        print(f"not current: {', '.join(stale)}. Type: python scripts/reference.py", file=sys.stderr)
+    return int(bool(stale) and "--check" in words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
