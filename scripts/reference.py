@@ -70,7 +70,7 @@ def own_settings() -> str:
 def standard_settings() -> str:
     """Return the table of OpenTelemetry's settings that are read; those for one signal are told by their general one."""
     return settings_table(
-        one for one in SETTINGS if standard(one) and not one.name.startswith(("traces_", "metrics_")) or one.name.endswith("_exporter")
+        one for one in SETTINGS if (standard(one) and not one.name.startswith(("traces_", "metrics_"))) or one.name.endswith("_exporter")
     )
 
 
@@ -97,6 +97,22 @@ def settings_table(rows: Iterable[Setting]) -> str:
     )
 
 
+def commands() -> str:
+    """Return the help of every command, as it prints it at 100 columns."""
+    import click
+
+    from kedro_otel.cli import otel
+
+    parts = []
+    context = click.Context(otel, info_name="kedro otel", terminal_width=100, max_content_width=100)
+    for name in otel.list_commands(context):
+        command = otel.get_command(context, name)
+        assert command is not None
+        help_text = click.Context(command, parent=context, info_name=name, terminal_width=100, max_content_width=100).get_help()
+        parts += [f"## {name}", "", "```text", help_text, "```", ""]
+    return "\n".join(parts).rstrip()
+
+
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -104,12 +120,13 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "commands": commands,
     "fields": fields,
     "instruments": instruments,
     "own settings": own_settings,
     "standard settings": standard_settings,
 }
-PAGES = ("docs/telemetry.md", "docs/settings.md")
+PAGES = ("docs/commands.md", "docs/settings.md", "docs/telemetry.md")
 
 
 def written(text: str) -> str:
