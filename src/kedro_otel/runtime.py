@@ -166,9 +166,12 @@ def nodes_for(voice: object) -> Nodes | None:
     """Return what is open in this process's runs if ``voice`` is listened to; a worker makes its recorder when its first node comes."""
     if _state.voice is not voice and not heard(voice):
         return None
-    if _state.recorder is None and not _state.decided:
-        _join()
-    return _state.recorder.nodes if _state.recorder is not None else None
+    recorder = _state.recorder
+    if recorder is None:
+        if _state.decided:
+            return None
+        recorder = _join()
+    return None if recorder is None else recorder.nodes or recorder.runs.nodes
 
 
 # --- making the recorder --------------------------------------------------------------------------------------------
@@ -236,7 +239,7 @@ def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None
     return recorder
 
 
-def _join() -> None:
+def _join() -> Recorder | None:
     """In a worker process, go on where the parent process said; without its word, record nothing."""
     _state.decided = True
     from multiprocessing import parent_process
@@ -254,6 +257,7 @@ def _join() -> None:
         _state.recorder = _recorder(inherited.resource, inherited.facts, Path(inherited.root) if inherited.root else None, inherited)
     elif parent is None:
         _decide(None, _package_name())
+    return _state.recorder
 
 
 def _forked() -> None:

@@ -76,7 +76,9 @@ class OpenNode(Open):
     expected: int | None = None
 
     def __init__(self, family: Family, node: Any, start_ns: int) -> None:
-        super().__init__(names.NODE, f"node {node.name}", family.parent, start_ns)
+        name = node.name
+        super().__init__(names.NODE, f"node {name}", family.parent, start_ns)
+        self.node_name = name
         self.family = family
         self.node = node
         self.first_thread = self.thread
@@ -222,7 +224,7 @@ class Nodes:
                 found = family.open.get(id(node))
                 if found is None:
                     found = OpenNode(family, node, start_ns)
-                    self._scribe.begin(found, self._values(node))
+                    self._scribe.begin(found, self._values(found))
                     family.open[id(node)] = self._current[found.thread] = found
         return found
 
@@ -303,15 +305,16 @@ class Nodes:
             )
             self._scribe.dataset(opened, end_ns)
 
-    def _values(self, node: Any) -> dict[str, Any]:
+    def _values(self, found: OpenNode) -> dict[str, Any]:
         """Return what a Kedro node says of itself."""
+        node = found.node
         function = node.func
         while hasattr(function, "func") or hasattr(function, "__wrapped__"):
             function = getattr(function, "func", None) or function.__wrapped__
         code = getattr(function, "__code__", None)
         qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
         return {
-            names.NODE_NAME: node.name,
+            names.NODE_NAME: found.node_name,
             names.NODE_TAGS: sorted(node.tags) or None,
             names.NODE_NAMESPACE: node.namespace,
             names.FUNCTION_NAME: f"{getattr(function, '__module__', None) or ''}.{qualified}".strip("."),

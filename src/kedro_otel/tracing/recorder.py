@@ -41,6 +41,8 @@ class Recorder:
         self._handoff = handoff
         self._context: Any = None
         self._runs: Runs | None = None
+        self.nodes: Nodes | None = None
+        """What is open in the runs, once there was one."""
 
     @property
     def runs(self) -> Runs:
@@ -49,12 +51,8 @@ class Recorder:
             from kedro_otel.tracing.runs import Runs
 
             self._runs = Runs(self.scribe, self.root, self._environ, self._handoff(), self.contexts, lambda: self.command)
+            self.nodes = self._runs.nodes
         return self._runs
-
-    @property
-    def nodes(self) -> Nodes:
-        """What is open in the runs."""
-        return self.runs.nodes
 
     @property
     def running(self) -> bool:

@@ -168,6 +168,8 @@ class Runs:
     def _family_of(self, node: Any, run_id: str | None) -> Family | None:
         """Return the run that ``node`` belongs to in this thread; None where only its run id, not known yet, can tell."""
         runs = self.open
+        if len(runs) == 1 and not runs[0].implicit:
+            return runs[0].family
         thread = get_ident()
         for run in reversed(runs):
             if run.thread == thread:
