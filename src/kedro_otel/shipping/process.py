@@ -28,6 +28,9 @@ POLL: Final = 0.5
 PATIENCE: Final = 60.0
 """Seconds for which the process stays to try again when nothing runs any more; after that the next command takes over."""
 
+PRUNE_EVERY: Final = 600.0
+"""Seconds between two prunings while something runs."""
+
 GUARD: Final = 0.4
 """Seconds between two looks at whether shipping is still wanted."""
 
@@ -73,6 +76,7 @@ def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock
         log(where, shipper.journal.note)
     woken = _woken(where)
     left_at: float | None = None
+    prune_at = time.monotonic() + PRUNE_EVERY
     said = ""
     try:
         while lock.mine:
@@ -83,6 +87,9 @@ def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock
             said = _tell(where, shipper, said)
             if state.alive:
                 left_at = None
+                if time.monotonic() > prune_at:
+                    _prune(found, shipper)
+                    prune_at = time.monotonic() + PRUNE_EVERY
             elif not state.pending:
                 _prune(found, shipper)
                 return False
@@ -113,6 +120,7 @@ def _more(target: Destination, where: places.Places) -> bool:
 def _prune(found: Settings, shipper: Shipper) -> None:
     from kedro_otel.shipping.pruning import prune
 
+    shipper.journal.commit()  # counted before it goes
     if prune(found, {shipper.where.folder.name: shipper.journal}):
         reached("pruned")
         shipper.journal.commit()

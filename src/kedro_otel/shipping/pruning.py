@@ -45,11 +45,13 @@ def prune(known: Settings, held: Mapping[str, Journal] | None = None) -> Counter
                 journals[identifier] = opened
         for identifier, found in journals.items():
             _fold(found, identifier, known)
-        unsent = {path: found for path in reader.segments(folder) if (found := _unsent(path, journals)) is not None}
+            if identifier not in (held or {}):
+                found.commit()  # counted before it goes
+        unsent = {path: owing for path in reader.segments(folder) if (owing := _unsent(path, journals)) is not None}
         gone = bounds.prune(folder, limits, lambda path: _needed(path, journals, limits))
-        for path, found in unsent.items():
+        for path, owing in unsent.items():
             if not path.exists():
-                found.counts[UNSENT] += 1
+                owing.counts[UNSENT] += 1
         for identifier, found in journals.items():
             if identifier not in (held or {}):
                 found.commit()

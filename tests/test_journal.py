@@ -1,0 +1,234 @@
+"""The journal: whole or absent, one owner, and never a number counted twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kedro_otel import measurements as m
+from kedro_otel.shipping import fold, journal, lock
+from kedro_otel.shipping.failpoints import VARIABLE
+
+NOW = 1_700_000_000 * fold.SECOND
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "destination"
+    folder.mkdir()
+    return folder / "journal-0123456789abcdef.json"
+
+
+def filled(path: Path, commands: int = 3) -> journal.Journal:
+    """Return a journal in which everything is something."""
+    found = journal.Journal(path)
+    found.address = "http://localhost:4318/v1/traces"
+    done = found.cursor("done")
+    done.spans = done.folded = done.size = 100
+    half = found.cursor("half")
+    half.spans, half.folded, half.dead, half.dead_shipped = 10, 20, ["d" * 16, "e" * 16], ["d" * 16]
+    found.cursor("theirs").size = journal.NOT_OURS
+    totals = found.resource({"service.name": "kedro", "kedro.project.tools": ["Linting"]}, NOW)
+    for _ in range(commands):
+        fold.add(totals, [m.Measurement("kedro.commands", 1, (("kedro.command.name", "run"),))])
+    found.signals["traces"].state, found.signals["traces"].why, found.signals["traces"].next_ns = journal.HOLD, "401", NOW
+    found.counts["spans sent"] = 7
+    found.folded_before_ns = 5
+    return found
+
+
+def state(found: journal.Journal) -> object:
+    """Return all that a journal knows."""
+    return json.loads(json.dumps(journal._dump(found)))
+
+
+def commands(found: journal.Journal) -> float:
+    return sum(series.value for totals in found.totals.values() for series in totals.series.values())
+
+
+def test_what_is_committed_is_what_is_read(path):
+    """A journal comes back from disk as it was."""
+    written = filled(path)
+    written.commit()
+    read = journal.load(path)
+    assert state(read) == state(written)
+    assert read.note == ""
+    assert read.segments["half"].dead_shipped == ["d" * 16]
+    assert read.segments["done"].size == 100
+    assert read.segments["theirs"].size == journal.NOT_OURS
+
+
+def test_a_journal_that_is_not_there_is_empty_and_not_damaged(path):
+    """The first shipper begins with nothing and says nothing."""
+    found = journal.load(path)
+    assert (found.segments, found.totals, found.note, found.folded_before_ns) == ({}, {}, "", 0)
+
+
+def test_only_the_user_may_read_it(path):
+    """Modes are 0600, whatever the umask."""
+    before = os.umask(0)
+    try:
+        for commands_ in (1, 2):
+            filled(path, commands_).commit()
+    finally:
+        os.umask(before)
+    assert {oct(file.stat().st_mode & 0o777) for file in path.parent.iterdir()} == {"0o600"}
+
+
+def test_damage_at_any_byte_costs_at_most_the_last_commit(path):
+    """Cut or flipped anywhere, the journal is read as of now or as of the commit before, which counts nothing twice."""
+    written = filled(path, 1)
+    written.commit()
+    totals = next(iter(written.totals.values()))
+    fold.add(totals, [m.Measurement("kedro.commands", 1, (("kedro.command.name", "run"),))])
+    written.commit()
+    whole = path.read_bytes()
+    assert commands(journal.load(path)) == 2
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place])
+        assert commands(journal.load(path)) == (2 if place >= len(whole) - 1 else 1)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        found = journal.load(path)
+        assert commands(found) == 2 or (commands(found) == 1 and "damaged" in found.note)
+
+
+def test_with_both_commits_damaged_counting_begins_anew_after_the_last(path):
+    """What was counted until then is not counted again: a number too small can be explained, one too large cannot."""
+    filled(path, 1).commit()
+    filled(path, 2).commit()
+    when = path.stat().st_mtime_ns
+    for file in path.parent.iterdir():
+        file.write_bytes(b"nonsense\n")
+        os.utime(file, ns=(when, when))
+    found = journal.load(path)
+    assert (commands(found), found.folded_before_ns) == (0, when)
+    assert "anew" in found.note
+    assert found.counts["journals damaged"] == 1
+
+
+@pytest.mark.parametrize(
+    "plant", [lambda path: path.mkdir(), lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, lambda path: path.write_bytes(b"")]
+)
+def test_something_else_in_its_place_is_damage(path, plant):
+    """A folder, a link, a pipe or an empty file is not followed, waited for or trusted."""
+    plant(path)
+    found = journal.load(path)
+    assert found.totals == {}
+    assert "damaged" in found.note
+
+
+@pytest.mark.parametrize("step", ["journal written", "journal kept", "journal replaced"])
+def test_a_kill_at_any_step_of_a_commit_leaves_a_whole_journal(path, step, environment):
+    """The state is the one before or the one after, and the next commit goes through."""
+    filled(path, 1).commit()
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from pathlib import Path; import test_journal\n"
+        "found = test_journal.filled(Path(sys.argv[1]), 2); found.commit()"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, str(path), str(Path(__file__).parent)], env={**environment, VARIABLE: step}, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    found = journal.load(path)
+    assert commands(found) == (2 if step == "journal replaced" else 1)
+    assert found.note == ""
+    filled(path, 3).commit()
+    assert commands(journal.load(path)) == 3
+
+
+def test_a_commit_that_changes_nothing_writes_nothing(path):
+    """A shipper that looks twice a second does not wear the disk."""
+    found = filled(path)
+    found.commit()
+    stamp = path.stat().st_mtime_ns
+    time.sleep(0.02)
+    found.commit()
+    assert path.stat().st_mtime_ns == stamp
+
+
+def test_a_purged_folder_is_not_written_again(path):
+    """After a purge a commit fails; nothing of ours comes back."""
+    found = filled(path)
+    found.commit()
+    folder = path.parent
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+    fold.add(next(iter(found.totals.values())), [m.Measurement("kedro.commands", 1, ())])
+    with pytest.raises(FileNotFoundError):
+        found.commit()
+    assert not folder.exists()
+
+
+def test_instance_ids_are_random():
+    """No copy of a home folder, and no second resource, has the same stream."""
+    assert len({journal.instance_id() for _ in range(100)}) == 100
+
+
+def test_resources_are_forgotten_when_there_are_too_many_and_they_are_sent(path):
+    """A job id in OTEL_RESOURCE_ATTRIBUTES does not grow the journal without end; what waits is kept."""
+    found = journal.Journal(path)
+    for number in range(3 * journal.MAX_RESOURCES):
+        totals = found.resource({"job": number}, NOW)
+        totals.time_ns = NOW + number
+        if number % 100 == 0:
+            totals.revision = 1
+    assert len(found.totals) <= journal.MAX_RESOURCES
+    assert {totals.attributes["job"] for totals in found.totals.values() if totals.pending} == {0, 100, 200, 300, 400, 500, 600, 700}
+    assert found.counts["resources forgotten"] == 3 * journal.MAX_RESOURCES - len(found.totals)
+
+
+def test_one_process_holds_the_lock_until_it_dies(tmp_path, environment):
+    """A second shipper gets no lock; a killed one leaves none behind; looking does not take it."""
+    path = tmp_path / "shipper.lock"
+    mine = lock.Lock(path)
+    assert not lock.held(path)
+    assert mine.take()
+    assert mine.mine
+    assert lock.held(path)
+    assert not lock.Lock(path).take(0.05)
+    mine.release()
+    assert not lock.held(path)
+    code = f"from kedro_otel.shipping.lock import Lock; from pathlib import Path; print(Lock(Path({str(path)!r})).take(), flush=True); input()"
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"True\n"
+    assert lock.held(path)
+    assert not mine.take(0.05)
+    other.kill()
+    other.communicate()
+    assert mine.take()
+    mine.release()
+
+
+def test_a_lock_whose_file_was_purged_is_no_longer_ours(tmp_path):
+    """A shipper notices that its folder was taken away."""
+    path = tmp_path / "shipper.lock"
+    mine = lock.Lock(path)
+    assert mine.take()
+    path.unlink()
+    assert not mine.mine
+
+
+def test_a_planted_link_is_not_locked(tmp_path):
+    """A lock that is a symbolic link is refused, not followed."""
+    target = tmp_path / "target"
+    (tmp_path / "shipper.lock").symlink_to(target)
+    with pytest.raises(OSError, match="."):
+        lock.Lock(tmp_path / "shipper.lock").take()
+    assert not target.exists()
+
+
+def test_a_signal_held_in_the_future_is_tried_again_when_the_clock_was_wrong():
+    """A clock set back by a day does not stop sending for a day."""
+    one = journal.Signal()
+    one.next_ns = NOW + 600 * fold.SECOND
+    assert not one.ready(NOW)
+    assert one.ready(NOW + 601 * fold.SECOND)
+    assert one.ready(NOW - 86400 * fold.SECOND)
