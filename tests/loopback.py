@@ -252,11 +252,6 @@ def redirect_to(url: str, status: int = 302) -> Act:
     return refuse(status, {"Location": url})
 
 
-def bomb(handler: Handler) -> None:
-    """Answer 200 with 200 MiB of zeros in 200 KiB of gzip."""
-    handler.answer(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(200 << 20), 9))
-
-
 def endless(handler: Handler) -> None:
     """Answer 200 with a body that never ends."""
     handler.send_response(200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -15,14 +16,17 @@ TRACE, SPAN = "a" * 32, "b" * 16
 
 
 def totals() -> fold.Totals:
+    """Return totals with nothing in them."""
     return fold.Totals({"service.name": "kedro"}, "instance", NOW)
 
 
 def count(name: str = "kedro.commands", value: float = 1, **attributes: str) -> m.Measurement:
+    """Return a measurement of a counter."""
     return m.Measurement(name, value, tuple(sorted(attributes.items())))
 
 
 def lasted(seconds: float, span: str = SPAN, ended: int = NOW) -> m.Measurement:
+    """Return a measurement of a histogram."""
     return m.Measurement("kedro.command.duration", seconds, (), (TRACE, span, ended))
 
 
@@ -33,6 +37,7 @@ def sizes(ended: int, **kinds: int) -> list[m.Measurement]:
 
 
 def values(found: fold.Totals, instrument: str) -> dict[tuple[object, ...], float]:
+    """Return the values of an instrument by attributes."""
     return {attributes: series.value for (name, attributes), series in found.series.items() if name == instrument}
 
 
@@ -126,7 +131,7 @@ def test_points_of_a_later_attempt_have_a_later_time():
         found.stamp(now)
         times.append(found.time_ns)
     assert times == sorted(set(times))
-    assert all(later - earlier >= fold.STEP for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= fold.STEP for earlier, later in pairwise(times))
     assert times[-1] == NOW + 5 * fold.SECOND
 
 

@@ -21,6 +21,7 @@ NOW = 1_700_000_000 * fold.SECOND
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    """Return where this test's journal is."""
     folder = tmp_path / "destination"
     folder.mkdir()
     return folder / "journal-0123456789abcdef.json"
@@ -50,6 +51,7 @@ def state(found: journal.Journal) -> object:
 
 
 def commands(found: journal.Journal) -> float:
+    """Return how many commands a journal has counted."""
     return sum(series.value for totals in found.totals.values() for series in totals.series.values())
 
 
@@ -220,7 +222,7 @@ def test_a_planted_link_is_not_locked(tmp_path):
     """A lock that is a symbolic link is refused, not followed."""
     target = tmp_path / "target"
     (tmp_path / "shipper.lock").symlink_to(target)
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(OSError):
         lock.Lock(tmp_path / "shipper.lock").take()
     assert not target.exists()
 

@@ -83,6 +83,8 @@ def of_grpc(code: str, text: str = "") -> Answer:
     if code == "UNAVAILABLE":
         wrong = "http/1.x" in text.lower() or "trying to connect an http1.x server" in text.lower()
         return Answer(HOLD, f"{said}; that port speaks HTTP, not gRPC", WRONG_PROTOCOL) if wrong else Answer(RETRY, said, UNREACHABLE)
+    if code == "RESOURCE_EXHAUSTED" and "larger than max" in text:
+        return Answer(REJECT, said, code)
     if code == "DEADLINE_EXCEEDED":
         return Answer(RETRY, said, NO_ANSWER)
     return Answer(_GRPC.get(code, REJECT), said if code != "OK" else "", code)
