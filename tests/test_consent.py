@@ -246,8 +246,11 @@ def test_purge_erases_what_was_written_and_nothing_else(kedro: Callable[..., Res
 
 OPENED = re.compile(r"(openat|open|creat|execve|connect|mkdir|mkdirat|rename|renameat2?|unlink|unlinkat|symlink|link|linkat)\((.*)")
 SOURCE = Path(kedro_otel.__file__).parents[1]
-ALLOWED = re.compile(rf"kedro_otel(/|-[\d.]+\.dist-info)|_kedro_otel\.pth|{re.escape(str(SOURCE))}|/email/|otel\.toml|pyproject\.toml|\.telemetry")
-"""This package's own code, what Kedro needs to read any plugin's metadata, and the files that say whether it may record."""
+ALLOWED = re.compile(
+    rf"kedro_otel(/|-[\d.]+\.dist-info)|_kedro_otel\.pth|{re.escape(str(SOURCE))}|/email/|/importlib_metadata/|/tomli(b|\b)|"
+    r"otel\.toml|pyproject\.toml|\.telemetry"
+)
+"""This package's own code, what Kedro needs to read any plugin's metadata, TOML, and the files that say whether it may record."""
 
 
 def farm(folder: Path, *, without: str) -> Path:

@@ -28,7 +28,7 @@ def vocabulary(command: click.Command) -> Iterator[str]:
     if command.name:
         yield command.name
     yield from (word for parameter in command.params for word in parameter.opts if word.startswith("-"))
-    if isinstance(command, click.Group):
+    if hasattr(command, "list_commands") and hasattr(command, "get_command"):  # a Group, or what older releases of click call a collection
         context = click.Context(command)
         for name in command.list_commands(context):
             inner = command.get_command(context, name)

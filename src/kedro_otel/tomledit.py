@@ -120,8 +120,8 @@ def _insertions(text: str, table: tuple[str, ...], line: str) -> Iterator[str]:
             yield f"{text[: found.end()]}{lead}{prefix}{line}{newline}{text[found.end() :]}"
         if depth == len(table):
             for found in re.finditer(rf"{_name(table[-1])}[ \t]*=[ \t]*\{{", text):  # it may be written inline
+                yield f"{text[: found.end()]} {line} {text[found.end() :]}"  # into an empty one, and only there, without a comma
                 yield f"{text[: found.end()]} {line},{text[found.end() :]}"
-                yield f"{text[: found.end()]} {line} {text[found.end() :]}"
             yield f"{text}{newline}[{'.'.join(table)}]{newline}{line}{newline}"
     yield f"{''.join(f'{name}.' for name in table)}{line}{newline}{text}"
 
