@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel import names
@@ -131,9 +132,10 @@ def _heights(cells: list[Cell], row: Row, axis: Axis, glyphs: Glyphs) -> None:
         if 0 <= begin < axis.width:
             busy[begin] = max(busy[begin], 1 / 16)
     most = max(1.0, *busy)
+    kind = names.FOREIGN if row.members[0].operation.operation == names.FOREIGN else MANY
     for index, height in enumerate(busy):
         if height > 0:
-            cells[index] = (glyphs.heights[min(int(height / most * 8), 7)], MANY)
+            cells[index] = (glyphs.heights[min(int(height / most * 8), 7)], kind)
 
 
 def _ends(cells: list[Cell], row: Row, axis: Axis, glyphs: Glyphs) -> None:
@@ -156,12 +158,18 @@ def scale(axis: Axis) -> str:
     step = next((step for step in _STEPS if axis.width * step / total >= _LABEL), total + 1)
     labels = [" "] * axis.width
     for when in range(0, total + 1, step):
-        text = duration(when).replace(".00 ", " ").replace(".0 ", " ").replace(" m 00 s", " m").replace(" h 00 m", " h") if when else "0"
+        text = _ROUND.sub("", duration(when)) if when else "0"
         place = int(axis.cell(axis.begin_ns + when))
         if place + len(text) <= axis.width:
             labels[place : place + len(text)] = text
+    if step > total:
+        end = duration(total)
+        labels[-len(end) :] = end
     return "".join(labels).rstrip()
 
+
+_ROUND: Final = re.compile(r"(?<=\.\d)0(?= )|\.0+(?= )| 00 [sm]$")
+"""What a round duration does not need."""
 
 _LABEL: Final = 12
 """Cells between two labels, at least."""

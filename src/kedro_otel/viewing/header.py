@@ -112,4 +112,5 @@ def _nodes(trace: Trace) -> str:
     nodes = [node for node in trace.spans(names.NODE) if node.parent is trace.run]
     done = sum(node.operation.state == ENDED and not node.operation.error for node in nodes)
     planned = trace.run.operation.attributes.get(names.RUN_NODES)
-    return f"{done:,} of {count(planned, 'node')}" if isinstance(planned, int) and planned != done else count(done, "node")
+    total = planned if isinstance(planned, int) and planned >= len(nodes) else len(nodes)
+    return count(total, "node") if done == total else f"{done:,} of {count(total, 'node')}"

@@ -45,7 +45,7 @@ def put(screen: Console, *lines: Text) -> None:
     """Print lines, each cut at the screen's edge rather than wrapped."""
     for line in lines:
         line.rstrip()
-        screen.print(line, no_wrap=True, overflow="crop", crop=True, soft_wrap=False)
+        screen.print(line, no_wrap=True, overflow="ellipsis", crop=True, soft_wrap=False)
 
 
 def fit(text: str, cells: int, ellipsis: str = "…") -> str:

@@ -46,7 +46,7 @@ def _line(one: Summary, clock: str, width: int, glyphs: Glyphs, longest: int, *,
     line.append(f"{one.number or '':>4} ", "cyan")
     line.append(f"{mark(one.outcome, glyphs)} ", style(one.outcome))
     line.append(f"{clock} ")
-    line.append(f"{duration(one.duration_ns):>8} ")
+    line.append(f"{'?' if one.outcome == outcome.UNCLEAR else duration(one.duration_ns):>8} ")
     if width >= _ROOMY:
         line.append(_bar(one.duration_ns / longest if longest and one.number else 0, glyphs), "red" if one.error_type else "blue")
         line.append(f" {one.trace_id[:_ID]} ", "bright_black")

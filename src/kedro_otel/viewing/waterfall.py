@@ -10,7 +10,7 @@ from rich.text import Text
 from kedro_otel import names
 from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
 from kedro_otel.viewing.bars import FAILED, MANY, SPINE, Axis, bar, scale
-from kedro_otel.viewing.critical import critical_path
+from kedro_otel.viewing.critical import CriticalPath, critical_path
 from kedro_otel.viewing.outcome import failure
 from kedro_otel.viewing.phases import COMPUTE, LOAD, SAVE, totals
 from kedro_otel.viewing.rows import GROUP, NAMESPACE, REST, rows
@@ -19,7 +19,6 @@ from kedro_otel.viewing.text import clean, count, duration
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.bars import Cell, Glyphs
-    from kedro_otel.viewing.critical import CriticalPath
     from kedro_otel.viewing.rows import Row
     from kedro_otel.viewing.trace import Trace
 
@@ -91,8 +90,10 @@ def _axis(trace: Trace, width: int) -> Axis:
 
 
 def _path(trace: Trace) -> CriticalPath:
+    """A path of one node, or of nothing, is not worth a mark."""
     run = trace.run or trace.root
-    return critical_path([child for child in run.children if child.operation.operation == names.NODE])
+    path = critical_path([child for child in run.children if child.operation.operation == names.NODE])
+    return path if len(path.nodes) > 1 else CriticalPath((), 0)
 
 
 def _drawn(line: _Line, name: int, axis: Axis, glyphs: Glyphs, *, on_path: bool) -> Text:
@@ -160,10 +161,10 @@ def _legend(trace: Trace, path: CriticalPath, glyphs: Glyphs, top: Row, width: i
         (glyphs.compute, COMPUTE, sum(one.compute_ns for one in spent)),
         (glyphs.save, SAVE, sum(one.save_ns for one in spent)),
     )
-    parts = [[(f"{glyph * 2} ", _STYLES[kind]), (f"{kind} {duration(nanoseconds)}", "")] for glyph, kind, nanoseconds in sums]
+    parts = [[(f"{glyph * 2} ", _STYLES[kind]), (f"{kind} {duration(nanoseconds)}", "")] for glyph, kind, nanoseconds in sums if nanoseconds]
     if _has(top, names.FOREIGN):
         parts.append([(f"{glyphs.foreign * 2} ", _STYLES[names.FOREIGN]), ("your spans", "")])
-    if len(path.nodes) > 1:
+    if path.nodes:
         words = f"critical path {duration(path.duration_ns)} ({len(path.nodes):,} of {count(len(nodes), 'node')})"
         parts.append([(f"{glyphs.critical} ", "bold yellow"), (words, "")])
     return laid([join(part) for part in parts], width)
