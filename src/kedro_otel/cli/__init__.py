@@ -11,8 +11,6 @@ _FAMILIES: Final = {
     "list": "show",
     "show": "show",
     "export": "show",
-    "report": "report",
-    "compare": "compare",
     "status": "consent",
     "on": "consent",
     "off": "consent",
