@@ -12,10 +12,11 @@ ARGS ?=
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-# What a user has: the package and the demo's libraries, and whatever Kedro brings along.
+# The package and the demo's libraries, without the vendor's telemetry that Kedro brings along: nothing here is to be sent to it.
 $(VENV)/demo.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	$(BIN)/python -m pip uninstall --quiet --yes kedro-telemetry
 	touch $@
 
 # What a developer has on top. kedro-telemetry moves aside: no test may reach its vendor by accident or find what it has written.
