@@ -74,8 +74,9 @@ class Session(requests.Session):
             self.answer = Answer(RETRY, f"no answer within {self._timeout:g} s", NO_ANSWER)
         except requests.exceptions.RequestException as error:
             self.answer = _of_error(error, self._timeout)
-        except (OSError, ValueError) as error:
-            self.answer = Answer(RETRY, type(error).__name__, NO_ANSWER)
+        except (OSError, ValueError):
+            # what the network does comes as a RequestException; this is a file that cannot be read, or an odd URL
+            self.answer = Answer(HOLD, "the endpoint, its certificate or its key cannot be used", UNREACHABLE)
         if self.answer.outcome != OK:
             self.close()  # a connection that disappointed is not used again
         return _shown(request, self.answer)
