@@ -12,6 +12,16 @@ from typing import Any
 
 import pytest
 
+LOGGING = """
+version: 1
+disable_existing_loggers: false
+formatters: {plain: {format: "%(levelname)s %(name)s %(message)s"}}
+handlers: {console: {class: logging.StreamHandler, formatter: plain}}
+loggers: {kedro: {level: INFO}}
+root: {handlers: [console], level: INFO}
+"""
+"""Plain lines on stderr, for KEDRO_LOGGING_CONFIG: what rich draws depends on a terminal's width."""
+
 OURS = re.compile(r"_*(editable_impl_)?kedro_otel", re.IGNORECASE)
 """Entries of site-packages that make up this package, installed or editable."""
 

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-pytest_plugins = ("servers", "bare")
+pytest_plugins = ("servers", "bare", "overlays")
 
 FULL = bool(os.environ.get("FULL"))
 REQUIRE_SERVERS = bool(os.environ.get("KEDRO_OTEL_REQUIRE_SERVERS"))

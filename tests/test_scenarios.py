@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from bare import normal
+from bare import LOGGING, normal
 from trees import below, operations, tree
 
 REGISTRY = """
@@ -120,14 +120,6 @@ from kedro.runner import SequentialRunner
 class Own(SequentialRunner):
     """A runner of the project's own."""
 '''
-LOGGING = """
-version: 1
-disable_existing_loggers: false
-formatters: {plain: {format: "%(levelname)s %(name)s %(message)s"}}
-handlers: {console: {class: logging.StreamHandler, formatter: plain}}
-loggers: {kedro: {level: INFO}}
-root: {handlers: [console], level: INFO}
-"""
 
 SEQUENTIAL = ("SequentialRunner", "")
 THREAD = ("ThreadRunner", "")

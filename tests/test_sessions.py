@@ -1,0 +1,207 @@
+"""Sessions without the command line: scripts, threads, forks, notebooks, packaged projects, embeddings and the server."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bare import LOGGING
+from conftest import overlay as laid_over
+from kedro.framework.session import KedroSession
+from servers import eventually, free_ports, request
+from trees import below, operations, segments, tree
+
+from kedro_otel import names
+
+HAS_SERVER = pytest.mark.skipif(not (Path(inspect.getfile(KedroSession)).parents[2] / "server").is_dir(), reason="this Kedro has no server")
+
+NODES = """
+import os, signal, sys, time
+from multiprocessing import get_context
+from pathlib import Path
+
+def one(*_): return 1
+def add(x, *_): return x + 1
+def fail(*_): raise ValueError("told to fail")
+def interrupted(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+def killed(*_): os.kill(os.getpid(), signal.SIGKILL)
+def leave(*_): sys.exit(3)
+def wait(*_): time.sleep(0.2); return 1
+def forks(*_):
+    from kedro.framework.session import KedroSession
+    def child():
+        with KedroSession.create(project_path=Path.cwd()) as session:
+            session.run(node_names=["first"])
+    process = get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    return process.exitcode
+"""
+REGISTRY = """
+from kedro.pipeline import node, pipeline
+from .nodes import *
+
+def register_pipelines():
+    return {
+        "__default__": pipeline([node(one, None, "a", name="first"), node(add, "a", "kept", name="second")]),
+        "bad": pipeline([node(one, None, "a", name="first"), node(fail, "a", "b", name="bad")]),
+        "interrupted": pipeline([node(one, None, "a", name="first"), node(interrupted, "a", "b", name="stopped")]),
+        "killed": pipeline([node(one, None, "a", name="first"), node(killed, "a", "b", name="last")]),
+        "leaves": pipeline([node(one, None, "a", name="first"), node(leave, "a", "b", name="last")]),
+        "slow": pipeline([node(wait, None, f"s{i}", name=f"slow{i}") for i in range(3)]),
+        "missing": pipeline([node(add, "missing", "b", name="bad")]),
+        "forks": pipeline([node(forks, None, "code", name="outer")]),
+    }
+"""
+CATALOG = """
+kept: {type: json.JSONDataset, filepath: data/kept.json}
+missing: {type: json.JSONDataset, filepath: data/missing.json}
+"""
+START = """
+import inspect, os, sys, threading
+from pathlib import Path
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from opentelemetry import trace
+
+def run(name="__default__", **words):
+    key = "pipeline_names" if "pipeline_names" in inspect.signature(KedroSession.run).parameters else "pipeline_name"
+    with KedroSession.create(project_path=Path.cwd()) as session:
+        session.run(**{key: [name] if key == "pipeline_names" else name}, **words)
+
+def clean():
+    print("leaked" if trace.get_current_span().get_span_context().is_valid else "clean", os.environ.get("TRACEPARENT"))
+
+"""
+BOOTSTRAP = "bootstrap_project(Path.cwd())\n"
+
+DEFAULT = ("node first\n  save a", "node second\n  load a\n  save kept")
+GOOD = below("run __default__", *DEFAULT)
+BAD = below("run bad !ValueError", "node bad !ValueError\n  load a", DEFAULT[0])
+
+
+@pytest.fixture
+def where(project: Callable[..., Path], environment: dict[str, str]) -> Path:
+    """Return a project whose pipelines end in every way, logging plain text."""
+    path = project(nodes=NODES, registry=REGISTRY, catalog=CATALOG, files={"logging.yml": LOGGING})
+    environment.update({"KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "PYTHONWARNINGS": "ignore"})
+    return path
+
+
+@pytest.fixture
+def script(where: Path, unchanged: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``script(text, …)``, which runs Python in the project, with and without this package, and holds that nothing else differs."""
+
+    def script(text: str, **options: Any) -> Any:
+        (where / "script.py").write_text(START + BOOTSTRAP + text)
+        return unchanged("script.py", cwd=where, **options)
+
+    return script
+
+
+def traces(home: Path) -> list[str]:
+    """Return the tree of each trace, in order of time."""
+    found = operations(home)
+    ids = dict.fromkeys(operation.trace_id for operation in sorted(found, key=lambda each: each.start_ns))
+    return [tree(operation for operation in found if operation.trace_id == known) for known in ids]
+
+
+def test_every_run_of_a_script_is_a_trace_of_its_own(script: Callable[..., Any], home: Path) -> None:
+    """Three sessions in one process are three traces in one file, and nothing is current between them."""
+    assert script("for _ in range(3): run(); clean()").out == "clean None\n" * 3
+    assert traces(home) == [GOOD] * 3
+    assert len(segments(home)) == 1
+
+
+def test_an_exception_ends_its_run_alone(script: Callable[..., Any], home: Path) -> None:
+    """A script that catches a failed run and runs again has one red trace and one green one."""
+    script("try: run('bad')\nexcept ValueError as error: print(error)\nclean()\nrun()\nclean()")
+    assert traces(home) == [BAD, GOOD]
+
+
+def test_a_run_that_was_interrupted_ends_when_the_next_begins(script: Callable[..., Any], home: Path) -> None:
+    """Kedro tells nobody of Ctrl-C; the run that comes after it, in the same thread, does not become its child."""
+    script("try: run('interrupted')\nexcept KeyboardInterrupt: print('stopped')\nrun()\nclean()")
+    stopped, after = traces(home)
+    assert stopped == below("run interrupted !_OTHER", "node first\n  save a", "node stopped !_OTHER\n  load a")
+    assert after == GOOD
+
+
+def test_a_script_that_is_killed_leaves_the_node_it_died_in(script: Callable[..., Any], home: Path) -> None:
+    """After SIGKILL the finished run is whole and the other died in the node that it was in."""
+    script("run()\nrun('killed')", code=-signal.SIGKILL)
+    died = "!kedro_otel.process_died died"
+    assert traces(home) == [GOOD, below(f"run killed {died}", "node first\n  save a", f"node last {died}\n  load a")]
+
+
+def test_a_node_that_leaves_the_process_failed(script: Callable[..., Any], home: Path) -> None:
+    """SystemExit, which no hook of Kedro's tells, closes the run at the process's end as failed and not as died."""
+    script("run('leaves')", code=3)
+    assert traces(home) == [below("run leaves !_OTHER", "node first\n  save a", "node last !_OTHER\n  load a")]
+
+
+def test_sessions_in_threads_do_not_meet(script: Callable[..., Any], home: Path) -> None:
+    """Two sessions that run at the same time in two threads are two whole traces, and TRACEPARENT is as it was."""
+    script(
+        "list(__import__('kedro.framework.project', fromlist=['pipelines']).pipelines)\n"
+        "both = [threading.Thread(target=run, args=('slow',)) for _ in range(2)]\n"
+        "[thread.start() for thread in both]; [thread.join() for thread in both]; clean()",
+        order=False,
+    )
+    assert traces(home) == [below("run slow", *(f"node slow{i}\n  save s{i}" for i in range(3)))] * 2
+
+
+def test_a_session_in_a_fork_child_of_a_node_is_inside_the_node(script: Callable[..., Any], home: Path) -> None:
+    """A node that forks a process, which runs a session, has that run below itself; the child's recording is its own."""
+    script("run('forks')")
+    assert traces(home) == [below("run forks", "node outer\n  run __default__\n    node first\n      save a\n  save code")]
+    assert len(segments(home)) == 2
+
+
+def test_sessions_in_forked_children_are_traces_of_their_own(script: Callable[..., Any], home: Path) -> None:
+    """A script that forks between runs has one trace for each child, beside its own."""
+    script(
+        "from multiprocessing import get_context\nrun()\n"
+        "children = [get_context('fork').Process(target=run, args=(name,)) for name in ('__default__', 'bad')]\n"
+        "[child.start() for child in children]; [child.join() for child in children]\n"
+        "print([child.exitcode for child in children]); run()",
+        order=False,
+    )
+    assert sorted(traces(home)) == sorted([GOOD, GOOD, GOOD, BAD])
+    assert len(segments(home)) == 3
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_two_parallel_runs_of_one_process(script: Callable[..., Any], home: Path, method: str) -> None:
+    """Two runs with ParallelRunner, the second asynchronous and through the fork server of the first, are two whole traces."""
+    script(
+        "from kedro.runner import ParallelRunner\n"
+        "if __name__ == '__main__':\n    run(runner=ParallelRunner())\n    run(runner=ParallelRunner(is_async=True))\n    clean()",
+        env={"KEDRO_MP_CONTEXT": method},
+        order=False,
+    )
+    assert traces(home) == [GOOD] * 2
+
+
+def test_a_worker_that_failed_to_load_goes_on_to_other_work(script: Callable[..., Any], home: Path) -> None:
+    """After a failed load in a worker the next run's workers record as if nothing had been."""
+    script(
+        "from kedro.runner import ParallelRunner\nrunner = ParallelRunner(max_workers=1)\n"
+        "try: run('missing', runner=runner)\nexcept Exception as error: print(type(error).__name__)\n"
+        "run(runner=ParallelRunner(max_workers=1))",
+        env={"KEDRO_MP_CONTEXT": "fork"},
+        order=False,
+    )
+    assert traces(home) == [below("run missing !kedro.io.core.DatasetError", "node bad !_OTHER\n  load missing !_OTHER"), GOOD]
