@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import secrets
 import time
@@ -123,12 +124,11 @@ class Tape:
             spanId=span,
             parentSpanId=parent,
             name=name,
-            kind=1,
             startTimeUnixNano=str(self.ns(begin)),
             endTimeUnixNano=str(self.ns(end)),
             attributes=attributes(dotted(attrs) | ({"error.type": error} if error else {})),
             status={"code": 2} if error else {},
-            **(more or {}),
+            **{"kind": 1, **(more or {})},
         )
         return span
 
@@ -204,7 +204,7 @@ def value(found: Any) -> dict[str, Any]:
     if isinstance(found, int):
         return {"intValue": str(found)}
     if isinstance(found, float):
-        return {"doubleValue": found}
+        return {"doubleValue": found if math.isfinite(found) else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(found)]}
     if isinstance(found, list):
         return {"arrayValue": {"values": [value(item) for item in found]}}
     return {"stringValue": str(found)}
