@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import Result
+from loopback import Loopback, loopback
 
 from kedro_otel.recording import reader
+
+__all__ = ["loopback"]
 
 NODES = """
 from opentelemetry import trace
@@ -91,28 +92,9 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, list[bytes]]]:
-    """Run a receiver that takes everything; return its address and the bodies that it got."""
-    bodies: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            bodies.append(self.path.encode() + b"\n" + self.rfile.read(int(self.headers["content-length"])))
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", bodies
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def everything(loopback: Loopback) -> bytes:
+    """Return all that the receiver got."""
+    return b"".join(request.message.SerializeToString() for request in loopback.requests)
 
 
 @pytest.mark.parametrize("level", ["usage", "run", "full"])
@@ -121,14 +103,13 @@ def test_no_secret_is_recorded_or_leaves(
     project: Callable[..., Path],
     kedro: Callable[..., Result],
     environment: dict[str, str],
-    receiver: tuple[str, list[bytes]],
+    loopback: Loopback,
     tmp_path: Path,
 ) -> None:
     """No canary is in the recording or in what a receiver gets; at `usage` no word of the project is in what it gets.
 
     At `full`, which is for messages and others' attributes, those canaries sing: the others would be heard too.
     """
-    address, bodies = receiver
     user = tmp_path / "CANARY-home"
     user.mkdir()
     environment.update(
@@ -139,7 +120,7 @@ def test_no_secret_is_recorded_or_leaves(
         MY_SECRET="CANARY-variable",
         KEDRO_OTEL_DETAIL=level,
         KEDRO_OTEL_SHIP="manual",
-        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://CANARY-user:CANARY-password@{address[7:]}",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://CANARY-user:CANARY-password@{loopback.url[7:]}",
         OTEL_EXPORTER_OTLP_HEADERS="x-token=CANARY-header",
     )
     path = project(
@@ -155,7 +136,7 @@ def test_no_secret_is_recorded_or_leaves(
         kedro(*words, cwd=path, code=None)
     if level == "full":
         kedro("otel", "ship", cwd=path)
-        sent = b"".join(bodies)
+        sent = everything(loopback)
         assert all(word in sent for word in (b"CANARY-message", b"CANARY-attribute", b"CANARY-event"))
         assert not [word for word in (b"CANARY-password", b"CANARY-header", b"CANARY-credential") if word in sent]
         return
@@ -164,8 +145,11 @@ def test_no_secret_is_recorded_or_leaves(
     assert [text for text in recordings if "CANARY" in text] == []
     assert str(user) not in "".join(recordings)
     kedro("otel", "ship", cwd=path)
-    sent = b"".join(bodies)
-    assert {body.split(b"\n")[0] for body in bodies} == {b"/v1/traces", b"/v1/metrics"}
+    sent = everything(loopback)
+    assert {request.signal for request in loopback.requests} == {"traces", "metrics"}
+    as_sent = "".join(kedro("otel", "export", "--as-sent", f"-{number + 1}", cwd=path, code=None).out for number in range(3))
+    assert "CANARY" not in as_sent.replace(str(path), "")
+    assert not [word for word in ("project_word", "ProjectWord") if level == "usage" and word in as_sent.replace(str(path), "")]
     assert b"kedro run --pipeline ***** --tags ***** --params *****" in sent
     assert b"CANARY" not in sent
     own = [word for word in (b"project_word", b"project-word", b"ProjectWord") if word in sent]

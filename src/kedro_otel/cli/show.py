@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from kedro_otel import destination
+from kedro_otel.cli.consent import project_of
 from kedro_otel.cli.which import RunCommand, RunType, patient, say, say_if_off, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kedro_otel.viewing.summary import Summary
+    from kedro_otel.viewing.trace import Trace
 
 _BAD = ("failed", "killed", "interrupted")
 
@@ -91,21 +95,36 @@ def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int |
 
 @click.command("export", cls=RunCommand)
 @click.argument("run", type=RunType(), required=False)
+@click.option("--as-sent", is_flag=True, help="Print the messages that would leave at the detail in force, counters included.")
 @click.pass_context
-def export_(ctx: click.Context, run: str | None) -> None:
+def export_(ctx: click.Context, run: str | None, as_sent: bool) -> None:  # noqa: FBT001
     """Print a run as OTLP/JSON, one line per process, as any OTLP/HTTP receiver takes it.
 
     RUN as for `kedro otel show`.
     """
-    from kedro_otel.viewing.otlp import messages
-
     with patient():
         trace = trace_of(ctx, run)
-        for message in messages(trace):
+        for message in _as_sent(ctx, trace) if as_sent else _as_recorded(trace):
             click.echo(json.dumps(message, separators=(",", ":")))
     left = sum(span.operation.end_ns is None for span in trace.root.walk())
     if left:
         say(f"{left} operations have not ended and are left out")
+
+
+def _as_recorded(trace: Trace) -> Iterator[dict[str, Any]]:
+    from kedro_otel.viewing.otlp import messages
+
+    return messages(trace)
+
+
+def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
+    from kedro_otel import settings
+    from kedro_otel.shipping.preview import messages
+
+    known = settings.load(os.environ, project_of(ctx))
+    if destination.current(known) is None:
+        say("no endpoint is named, so nothing leaves; this is what would")
+    return messages(((span.header, span.operation) for span in trace.root.walk()), known)
 
 
 def _since(ctx: click.Context, since: str | None, now: int) -> int:

@@ -1,0 +1,119 @@
+"""What would leave of some operations, as messages that nobody sends: ``kedro otel export --as-sent``.
+
+The messages are made by what makes the real ones, and spelled as OTLP/JSON. Totals are those of a receiver that has
+nothing yet: they count these operations and no earlier ones. Once something was shipped, the journal tells under
+which ``service.instance.id`` and at which times.
+
+Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import destination, detail, names
+from kedro_otel import measurements as m
+from kedro_otel.recording.model import DIED, ENDED
+from kedro_otel.shipping import fold, journal, otlp, places
+from kedro_otel.shipping.reading import OURS
+from kedro_otel.shipping.shipper import MAX_SPANS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from kedro_otel.recording.model import Header, Operation
+    from kedro_otel.settings import Settings
+    from kedro_otel.shipping.fold import Totals
+
+_IDS: Final = ("traceId", "spanId", "parentSpanId")
+"""Bytes that OTLP/JSON spells in hex, where JSON made from protocol buffers has base64."""
+
+
+def messages(operations: Iterable[tuple[Header, Operation]], settings: Settings) -> Iterator[dict[str, Any]]:
+    """Yield ``{"resourceSpans": …}`` and ``{"resourceMetrics": …}``, as they would leave at the detail in force.
+
+    Args:
+        operations: each with the header of its segment. What has not ended, what was not sampled, and what the user's own
+            provider sends, does not leave.
+        settings: whose detail and exporters count. Whether an endpoint is named does not matter here.
+    """
+    ours = [(header, operation) for header, operation in operations if header.owner == OURS and operation.state in (ENDED, DIED)]
+    ours.sort(key=lambda pair: (pair[0].segment, pair[1].state == DIED, pair[1].offset))
+    level = settings.value("detail")
+    totals = _counted(ours, settings, level)
+    if settings.value(f"{destination.TRACES}_exporter") != "none":
+        yield from _traces(ours, totals, level)
+    if settings.value(f"{destination.METRICS}_exporter") != "none":
+        yield from _metrics([found for found in totals.values() if found.series])
+
+
+def _counted(ours: list[tuple[Header, Operation]], settings: Settings, level: str) -> dict[str, Totals]:
+    """Fold the operations, by resource, into totals that are named and timed as those already shipped, if any are."""
+    traced = settings.value(f"{destination.TRACES}_exporter") != "none"
+    target = destination.current(settings)
+    known = journal.load(_journal(target.id)).totals if target else {}
+    totals: dict[str, Totals] = {}
+    for header, operation in ours:
+        at = detail.narrowest(header.detail, level)
+        resource = detail.resource_at(header.resource, at)
+        key = fold.resource_key(resource)
+        if key not in totals:
+            totals[key] = _named(resource, known.get(key))
+        left = operation if operation.operation in (names.NODE, names.DATASET) else detail.at(operation, header, at)
+        if left is not None:
+            fold.add(totals[key], m.measure(left, at), exemplars=traced and operation.sampled, ephemeral=header.ephemeral)
+    return totals
+
+
+def _journal(identifier: str) -> Path:
+    return places.of(identifier).journal
+
+
+def _named(resource: Mapping[str, Any], known: Totals | None) -> Totals:
+    now = time.time_ns()
+    totals = fold.Totals(resource, known.instance if known else journal.instance_id(), now)
+    if known:
+        totals.start_ns, totals.time_ns = known.start_ns, known.time_ns
+    else:
+        totals.stamp(now)
+    return totals
+
+
+def _traces(ours: list[tuple[Header, Operation]], totals: Mapping[str, Totals], level: str) -> Iterator[dict[str, Any]]:
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    resources = {key: otlp.resource(found.attributes, found.instance) for key, found in totals.items()}
+    spans = []
+    for header, operation in ours:
+        at = detail.narrowest(header.detail, level)
+        left = detail.at(operation, header, at) if operation.sampled else None
+        if left is not None:
+            spans.append(otlp.span(left, resources[fold.resource_key(detail.resource_at(header.resource, at))]))
+    for start in range(0, len(spans), MAX_SPANS):
+        yield _json(encode_spans(spans[start : start + MAX_SPANS]))
+
+
+def _metrics(totals: list[Totals]) -> Iterator[dict[str, Any]]:
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+    streams = [(otlp.resource(found.attributes, found.instance), found) for found in totals]
+    for data, _fresh in otlp.zeros(streams):
+        yield _json(encode_metrics(data))
+    for data, _count in otlp.points(streams):
+        yield _json(encode_metrics(data))
+
+
+def _json(message: Any) -> dict[str, Any]:
+    """Return a message of protocol buffers as OTLP/JSON."""
+    from google.protobuf.json_format import MessageToJson  # type: ignore[import-untyped]
+
+    spelled: dict[str, Any] = json.loads(MessageToJson(message, use_integers_for_enums=True), object_hook=_hexed)
+    return spelled
+
+
+def _hexed(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: base64.b64decode(value).hex() if key in _IDS else value for key, value in fields.items()}
