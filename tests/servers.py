@@ -261,6 +261,8 @@ class Prometheus(Server):
         """Prepare one that scrapes the collector's own counters at ``collector`` (host:port)."""
         super().__init__(folder)
         self.collector = collector
+        self.every = "1s"
+        """How often it scrapes the collector and asks the alert rules; shipped are 15 s and 1 m, which no test can wait for."""
         self.scrape = ""
         """More of the configuration, appended: the scraping variant of docs/deployment.md."""
 
@@ -282,7 +284,8 @@ class Prometheus(Server):
             "[collector:8888]": f"['{self.collector}']",
             "[localhost:9090]": f"['127.0.0.1:{self.ports[0]}']",
             "/etc/prometheus/alerts.yml": str(rules),
-            "scrape_interval: 15s": "scrape_interval: 1s",
+            "scrape_interval: 15s": f"scrape_interval: {self.every}",
+            "evaluation_interval: 1m": f"evaluation_interval: {self.every}",
         }
         config = self.folder / "prometheus.yml"
         config.write_text(readdressed((ROOT / "stack" / "prometheus.yml").read_text(), addresses) + self.scrape)

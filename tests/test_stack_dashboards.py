@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -12,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import BIN, KEPT
 from panels import Panel, ask, choices, panels, search
+from people import Person, demo, doomed_project
 from recorded import DIED, Recorded, read
 
 from kedro_otel.measurements import HISTOGRAM_BOUNDARIES
@@ -21,28 +18,6 @@ from servers import Stack, eventually
 
 pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
-
-DOOMED = """
-import os, signal, time
-
-def first(name):
-    return name
-
-def second(name, how):
-    if how == "fail":
-        raise ValueError("told to fail")
-    if how == "die":
-        time.sleep(0.2)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return name
-"""
-REGISTRY = """
-from kedro.pipeline import node, pipeline
-from .nodes import first, second
-
-def register_pipelines():
-    return {"__default__": pipeline([node(first, "params:name", "a", name="first"), node(second, ["a", "params:how"], "b", name="second")])}
-"""
 
 
 class World(NamedTuple):
@@ -57,38 +32,14 @@ class World(NamedTuple):
         return [one for one in self.recorded if one.kind == kind and wanted(one)]
 
 
-class Person:
-    """An installation of Kedro: a HOME of its own, and commands that send what they record."""
-
-    def __init__(self, folder: Path, endpoint: str) -> None:
-        self.home = folder / "kedro-otel"
-        folder.mkdir()
-        kept = {key: os.environ[key] for key in KEPT if key in os.environ}
-        self.environment = {
-            **kept,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-            "HOME": str(folder),
-            "KEDRO_OTEL_HOME": str(self.home),
-            "KEDRO_OTEL_EPHEMERAL": "false",
-            "KEDRO_OTEL_DETAIL": "run",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-        }
-
-    def kedro(self, *words: str, cwd: Path, code: int = 0, **environment: str) -> None:
-        """Run one command to its end."""
-        command = [BIN / "kedro", *words]
-        done = subprocess.run(command, cwd=cwd, env={**self.environment, **environment}, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == code, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two people, three projects (two of one name), CI, a production machine; successes, failures, and one run killed."""
     folder = tmp_path_factory.mktemp("world")
     stack = Stack(folder / "stack").start()
     ana, ben = (Person(folder / name, stack.collector.otlp_http) for name in ("ana", "ben"))
-    wines, vines = (_demo(folder / name) for name in ("wines", "vines"))
-    doomed = _project(folder / "doomed")
+    wines, vines = (demo(folder / name) for name in ("wines", "vines"))
+    doomed = doomed_project(folder / "doomed")
 
     ana.kedro("--version", cwd=folder)
     ana.kedro("run", cwd=wines)
@@ -101,6 +52,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ben.kedro("run", "--params", "how=die", cwd=doomed, code=-9)
     ana.kedro("run", cwd=doomed, CI="true", GITHUB_ACTIONS="true")
 
+    for person in (ana, ben):
+        person.kedro("otel", "ship", cwd=folder)
     recorded = read(ana.home, ben.home)
     commands = sum(one.kind == "command" for one in recorded)
     arrived = eventually(lambda: stack.prometheus.total("kedro_commands_total"), lambda total: total == commands, seconds=60, every=0.5)
@@ -110,32 +63,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     assert eventually(lambda: len(stack.jaeger.spans()), lambda spans: spans >= len(recorded), seconds=30) == len(recorded)
     yield World(stack, recorded, time.time() + 1)
     stack.stop()
-
-
-def _demo(folder: Path) -> Path:
-    code = f"from pathlib import Path; from kedro_otel.cli.demo import _write; _write(Path({str(folder)!r}))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-    return folder
-
-
-def _project(folder: Path) -> Path:
-    import kedro
-
-    files = {
-        "pyproject.toml": f'[tool.kedro]\npackage_name = "doomed"\nproject_name = "doomed"\nkedro_init_version = "{kedro.__version__}"\n'
-        'tools = ["Linting", "Testing"]\n',
-        "src/doomed/__init__.py": "",
-        "src/doomed/settings.py": "",
-        "src/doomed/nodes.py": DOOMED,
-        "src/doomed/pipeline_registry.py": REGISTRY,
-        "conf/base/catalog.yml": "b: {type: json.JSONDataset, filepath: data/b.json}\n",
-        "conf/base/parameters.yml": "name: world\nhow: well\n",
-        "conf/local/.gitkeep": "",
-    }
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
 
 
 # --- what each panel must show, from the recordings -----------------------------------------------------------------
@@ -358,3 +285,22 @@ def test_what_can_be_chosen_is_what_there_is(world: World) -> None:
     assert ask(panel, prometheus, at, environment="production") == one(1)
     assert ask(panel, prometheus, at, ci="true") == one(1)
     assert ask(panel, prometheus, at, project="nobody's") == one(0)
+
+
+def test_the_usage_dashboard_needs_no_more_than_usage(tmp_path: Path, stack: Stack) -> None:
+    """At detail `usage` no panel of Usage is empty, and Runs still counts runs, under no name."""
+    person, project = Person(tmp_path / "cautious", stack.collector.otlp_http, "usage"), doomed_project(tmp_path / "doomed")
+    person.kedro("run", cwd=project)
+    person.kedro("run", "--params", "how=fail", cwd=project, code=1)
+    person.kedro("otel", "ship", cwd=project)
+    assert eventually(lambda: stack.prometheus.total("kedro_commands_total"), lambda total: total == 2) == 2
+    at = time.time() + 1
+    for panel in panels():
+        if panel.board == "usage":
+            assert any(ask(panel, stack.prometheus, at)), panel
+    runs, pipelines = (next(panel for panel in panels() if panel.title == title) for title in ("How many runs?", "How often does each pipeline run?"))
+    assert ask(runs, stack.prometheus, at) == one(2)
+    assert ask(pipelines, stack.prometheus, at) == [{("(not named)",): 2}]
+    ((shown_as, ident),) = choices("usage", "project", stack.prometheus, at).items()
+    assert ident.startswith(shown_as)
+    assert len(shown_as) == 8
