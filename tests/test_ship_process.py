@@ -1,0 +1,338 @@
+"""The detached process: one at a time, there while something runs, gone when nobody wants it, and killable anywhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from loopback import Loopback, hang, loopback
+from post import Post, post
+
+from kedro_otel import names, paths
+from kedro_otel.shipping import failpoints, launch, waiting
+from kedro_otel.shipping.failpoints import VARIABLE
+
+__all__ = ["loopback", "post"]
+
+
+def test_a_command_starts_it_and_it_ends_when_everything_is_delivered(post: Post, loopback: Loopback):
+    """Started and forgotten: what was recorded arrives, and no process stays."""
+    post.command()
+    post.launch()
+    post.until(lambda: loopback.total("kedro.commands") == 1 and loopback.span_names())
+    post.until(post.idle, 5)
+    assert not waiting.lacking(post.settings, waiting.recorded(post.target), post.journal)
+
+
+def test_starting_it_takes_the_command_a_few_milliseconds(post: Post):
+    """The best of several starts: what a command pays, whatever else this machine does."""
+    post.command()
+    post.launch()
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        launch.spawn("end")
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.02
+    assert min(took) > 0
+
+
+def test_it_is_detached(post: Post, loopback: Loopback):
+    """Own session, our own folder, no terminal, no inherited file, and a mark against starting another."""
+    loopback.always["traces"] = hang
+    post.command()
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    post.launch()
+    os.close(write)
+    child = launch._children[-1]
+    post.until(lambda: not post.idle())
+    proc = Path(f"/proc/{child.pid}")
+    assert os.getsid(child.pid) == child.pid
+    assert (proc / "cwd").resolve() == paths.home()
+    assert {str((proc / "fd" / number).readlink()) for number in "012"} == {"/dev/null"}
+    assert os.read(read, 1) == b""  # nobody holds the other end
+    assert f"{launch.GUARD}=1".encode() in (proc / "environ").read_bytes().split(b"\0")
+    assert b"canary" not in (proc / "cmdline").read_bytes()
+    assert "Umask:\t0077\n" in (proc / "status").read_text()
+    os.close(read)
+
+
+def test_it_starts_no_other_and_none_without_consent_or_endpoint(post: Post, monkeypatch):
+    """Inside itself, with telemetry off, or without an endpoint nothing is started."""
+    for variables in ({launch.GUARD: "1"}, {"KEDRO_OTEL_ENABLED": "false"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}):
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            before = len(launch._children)
+            launch.start("end")
+            assert len(launch._children) == before
+    assert post.ship(KEDRO_OTEL_ENABLED="false") == 0
+    assert not (post.home / "destinations").exists()
+
+
+def test_where_no_process_can_be_started_nothing_is_raised(post: Post, monkeypatch):
+    """A full process table or a missing interpreter is no reason to fail a command."""
+    post.command()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert not launch.spawn("end")
+    monkeypatch.setattr(sys, "executable", None)
+    launch.start("end")
+
+
+def test_nothing_of_the_project_is_imported(post: Post, loopback: Loopback, tmp_path, monkeypatch):
+    """Modules of the working folder and of PYTHONPATH that have the names of ours, sitecustomize too, are never run."""
+    evil = tmp_path / "project"
+    for name in ("sitecustomize", "usercustomize", "requests", "opentelemetry", "kedro_otel", "grpc", "yaml", "json", "urllib3"):
+        (evil / "src" / name).mkdir(parents=True)
+        for place in (evil / "src" / name / "__init__.py", evil / f"{name}.py"):
+            place.write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
+    monkeypatch.chdir(evil)
+    monkeypatch.setenv("PYTHONPATH", str(evil))
+    monkeypatch.setenv("PYTHONSTARTUP", str(evil / "json.py"))
+    monkeypatch.syspath_prepend(str(evil))
+    monkeypatch.syspath_prepend(str(evil / "src"))
+    post.command()
+    post.launch()
+    post.until(lambda: loopback.total("kedro.commands") == 1 and post.idle())
+    assert not (tmp_path / "ran").exists()
+
+
+def test_only_folders_with_installed_packages_are_handed_on(tmp_path, monkeypatch):
+    """An environment inside the project counts as installed, the project does not; a zipped application counts."""
+    project, site, other = tmp_path / "project", tmp_path / "project/.venv/lib/python3/site-packages", tmp_path / "wheels"
+    for folder in (project / "src/requests", site / "opentelemetry", site / "grpc", other / "requests", other / "google"):
+        folder.mkdir(parents=True)
+    archive = tmp_path / "app.pyz"
+    archive.touch()
+    monkeypatch.chdir(project)
+    found = launch.folders(["", "relative", str(project), str(project / "src"), str(site), str(other), str(archive), "/usr/lib/python311.zip"])
+    assert found == [str(Path(launch.__file__).parents[2]), str(site), str(other), str(archive)]
+
+
+def test_a_long_run_is_seen_while_it_runs(post: Post, loopback: Loopback):
+    """Node by node, each within about a second of its end; the shipper stays as long as the run does."""
+    post.set(KEDRO_OTEL_DETAIL="run")
+    tape = post.tape(time.time_ns())
+    tape.live()
+    run = tape.start("run", "run p", 0)
+    post.launch()
+    for number in range(3):
+        tape.end(tape.start("node", f"node n{number}", 0, run), 1)
+        began = time.monotonic()
+        post.until(lambda number=number: f"node n{number}" in loopback.span_names())
+        assert time.monotonic() - began < (8 if number == 0 else 2)
+    time.sleep(1)
+    assert not post.idle()
+    tape.end(run, 2)
+    tape.dead()
+    post.until(lambda: "run p" in loopback.span_names())
+    post.until(post.idle, 5)
+    assert len(loopback.spans()) == 4
+
+
+def test_a_killed_run_is_reported_within_seconds(post: Post, loopback: Loopback):
+    """The process is gone, its lock with it: red, naming the node, without another command."""
+    post.set(KEDRO_OTEL_DETAIL="run")
+    tape = post.tape(time.time_ns())
+    tape.live()
+    run = tape.start("run", "run p", 0)
+    tape.start("node", "node fatal", 1, run)
+    post.launch()
+    post.until(lambda: not post.idle())
+    time.sleep(1)
+    assert loopback.spans() == []
+    tape.dead()
+    began = time.monotonic()
+    post.until(lambda: len(loopback.span_names()) == 2)
+    assert time.monotonic() - began < 4
+    assert {span.status.code for span in loopback.spans()} == {2}
+    post.until(lambda: loopback.total("kedro.node.runs"))
+    ((attributes, value),) = loopback.totals("kedro.node.runs").items()
+    assert (dict(attributes)[names.ERROR_TYPE], value) == (names.PROCESS_DIED, 1)
+
+
+@pytest.mark.parametrize("point", failpoints.NAMES)
+def test_killed_at_any_step_it_loses_nothing_and_counts_nothing_twice(post: Post, loopback: Loopback, point):
+    """Every failpoint is reached; after it, and again at its second time, shipping on gives exact numbers and the same ids."""
+    post.set(KEDRO_OTEL_DETAIL="run", KEDRO_OTEL_MAX_SEGMENTS="2")
+    if point == "letter written":
+        loopback.always["traces"] = 400
+    recorded: Counter[str] = Counter()
+    for _ in range(4):
+        tape = post.run(nodes=1)
+        recorded[tape.trace] += 5
+    for time_ in (1, 2):
+        code = post.ship(code=None, **{VARIABLE: f"{point}:{time_}"})
+        assert code == (-signal.SIGKILL if time_ == 1 else code)
+    loopback.always.clear()
+    assert post.ship() == 0
+    for metric, value in (("kedro.commands", 4), ("kedro.pipeline.runs", 4), ("kedro.node.runs", 4), ("kedro.dataset.operations", 8)):
+        assert loopback.total(metric) == value
+    spans = {(span.trace_id.hex(), span.span_id.hex()) for span in loopback.spans()}
+    sent = Counter(trace for trace, _ in spans)
+    refused = post.journal.counts["spans refused"]
+    assert sum(sent.values()) + refused >= sum(recorded.values())
+    assert sent == recorded or refused
+    assert post.journal.note == ""
+
+
+def test_of_many_shippers_one_ships(post: Post, loopback: Loopback, full):
+    """Thirty-two at once, and again while they work: every number is right, no span comes twice."""
+    number = 32 if full else 8
+    for round_ in range(2):
+        for _ in range(5):
+            post.command()
+        processes = [post.shipper() for _ in range(number)]
+        assert {process.wait(60) for process in processes} == {0}
+        assert loopback.total("kedro.commands") == 5 * (round_ + 1)
+    assert len(loopback.spans()) == len({span.span_id for span in loopback.spans()}) == 10
+
+
+def test_no_command_is_missed_while_a_shipper_ends(post: Post, loopback: Loopback, full):
+    """Commands that end while the shipper is about to leave are its business or start the next one: none waits for a third."""
+    number = 60 if full else 15
+    for count in range(number):
+        post.command()
+        post.launch()
+        time.sleep(0.003 * (count % 40))
+    post.until(lambda: loopback.total("kedro.commands") == number, 60)
+    post.until(post.idle, 10)
+    assert len(loopback.spans()) == number
+
+
+def test_switching_off_ends_it_within_a_second(post: Post, loopback: Loopback):
+    """`kedro otel off` while a receiver keeps it waiting: gone, nothing more sent, nothing more written."""
+    loopback.always.update(traces=hang, metrics=hang)
+    post.command()
+    process = post.shipper()
+    post.until(lambda: loopback.of("traces", accepted=False))
+    paths.user_config().parent.mkdir(parents=True, exist_ok=True)
+    paths.user_config().write_text("enabled = false\n")
+    began = time.monotonic()
+    assert process.wait(10) == 0
+    assert time.monotonic() - began < 1.5
+    assert len(loopback.requests) == 1
+
+
+def test_a_purge_ends_it_and_nothing_comes_back(post: Post, loopback: Loopback):
+    """Recordings and journals erased under it: it goes within a second and writes nothing again."""
+    loopback.always.update(traces=hang, metrics=hang)
+    post.command()
+    process = post.shipper()
+    post.until(lambda: loopback.of("traces", accepted=False))
+    shutil.rmtree(paths.recordings())
+    shutil.rmtree(paths.destinations())
+    began = time.monotonic()
+    assert process.wait(10) == 0
+    assert time.monotonic() - began < 1.5
+    assert list(post.home.iterdir()) == []
+
+
+def test_a_receiver_that_is_away_for_a_moment_is_waited_for(post: Post):
+    """Nobody listens at first; when somebody does, everything comes, from the same process."""
+    port = post.loopback.server_address[1]
+    post.loopback.close()
+    post.command()
+    process = post.shipper()
+    post.until(lambda: post.journal.signals["traces"].failures)
+    server = Loopback(port)
+    try:
+        post.until(lambda: server.total("kedro.commands") == 1 and server.span_names(), 30)
+        assert process.wait(20) == 0
+    finally:
+        server.close()
+
+
+def test_a_poke_ends_its_waiting(post: Post, loopback: Loopback):
+    """`kedro otel ship` beside a shipper that backs off makes that one try at once, and waits for it."""
+    tape = post.tape(time.time_ns())
+    tape.live()
+    loopback.always["traces"] = 401
+    post.command()
+    post.shipper()
+    post.until(lambda: post.journal.signals["traces"].state == "hold")
+    loopback.always.clear()
+    assert not post.deliver().left
+    assert loopback.span_names() == Counter({"kedro run": 1})
+    assert not post.idle()
+    tape.dead()
+    post.until(post.idle)
+
+
+def test_the_wait_ends_when_everything_is_delivered(post: Post, loopback: Loopback):
+    """Where the machine vanishes a command waits for the delivery and not longer."""
+    post.command()
+    post.launch()
+    began = time.monotonic()
+    assert launch.wait(20) is None
+    assert time.monotonic() - began < 15
+    assert (loopback.total("kedro.commands"), loopback.span_names().total()) == (1, 1)
+
+
+@pytest.mark.parametrize(("status", "least"), [(503, 0.0), (401, 0.0)])
+def test_the_wait_is_not_for_what_will_not_come(post: Post, loopback: Loopback, status, least):
+    """Refused for now: the command goes on and says in one line what was left, why, where it is, and what to type."""
+    loopback.always.update(traces=status, metrics=status)
+    post.command()
+    post.launch()
+    began = time.monotonic()
+    said = launch.wait(20)
+    assert least <= time.monotonic() - began < 10
+    assert said is not None
+    assert "\n" not in said
+    for word in ("spans of 1 recording and counters", str(status), loopback.url, str(post.home), "kedro otel ship"):
+        assert word in said
+
+
+def test_the_wait_is_bounded(post: Post, loopback: Loopback):
+    """A receiver that hangs costs at most the deadline."""
+    loopback.always.update(traces=hang, metrics=hang)
+    post.command()
+    post.launch()
+    began = time.monotonic()
+    assert launch.wait(2.0) is not None
+    assert time.monotonic() - began < 2.7
+
+
+def test_nothing_is_said_where_there_is_no_endpoint(post: Post, monkeypatch):
+    """Without an endpoint there is nothing to wait for."""
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert launch.wait(5) is None
+
+
+def test_recordings_within_bounds_once_they_are_counted(post: Post, loopback: Loopback):
+    """The receiver of the traces is away: old recordings go, are counted before, and the loss is told."""
+    post.set(KEDRO_OTEL_MAX_SEGMENTS="3", KEDRO_OTEL_DETAIL="run")
+    loopback.always["traces"] = 401
+    for _ in range(10):
+        post.run(nodes=1)
+    old = post.run(nodes=1, destination="0123456789abcdef")
+    assert post.ship() == 0
+    assert len(list(post.recordings.glob("0*.jsonl"))) == 3
+    assert loopback.total("kedro.commands") == 10
+    assert post.journal.counts["recordings dropped unsent"] >= 7
+    assert old.path.exists() or list((post.home / "destinations/0123456789abcdef").glob("journal-*.json"))
+
+
+def test_an_idle_shipper_costs_little(post: Post, loopback: Loopback):
+    """CPU seconds of shipping one command, and of finding nothing to do."""
+    post.command()
+    code = (
+        "import resource, sys; from kedro_otel.shipping.process import main; main(); u = resource.getrusage(resource.RUSAGE_SELF);"
+        "print(u.ru_utime + u.ru_stime)"
+    )
+    costs = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-I", "-c", code], env=post.environment, capture_output=True, text=True, check=True)
+        costs.append(float(done.stdout))
+    assert loopback.total("kedro.commands") == 1
+    assert costs[0] < 1.5  # 0.4 on a machine that does nothing else
+    assert costs[1] < costs[0]
