@@ -56,14 +56,14 @@ def filtered(params: Any) -> bool:
     return pipeline_name(params) != DEFAULT or any(_get(params, key) for key in _FILTERS)
 
 
-def values(params: Any, pipeline: Any, root: Path | None) -> dict[str, Any]:
-    """Return the attributes of a run's span that its parameters and its pipeline give."""
+def values(params: Any, pipeline: Any, root: Path | None, context: Any = None) -> dict[str, Any]:
+    """Return the attributes of a run's span that its parameters, its pipeline and the session's ``context`` give."""
     run_id = _get(params, "run_id") or _get(params, "session_id")
     return {
         names.PIPELINE_NAME: pipeline_name(params),
         names.RUN_ID: None if run_id is None else str(run_id),
         names.RUNNER_NAME: runner_name(params),
-        names.ENVIRONMENT_NAME: _text(_get(params, "env")),
+        names.ENVIRONMENT_NAME: _text(_get(params, "env") or getattr(getattr(context, "config_loader", None), "default_run_env", None)),
         names.REVISION: project.revision(root) if root is not None else None,
         names.RUN_NODES: len(pipeline.nodes),
         names.RUN_DATASETS: sum(1 for name in pipeline.datasets() if not name.startswith(("parameters", "params:"))),

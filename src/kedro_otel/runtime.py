@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel import guard
@@ -33,7 +34,7 @@ class _State:
         self.decided = False
         self.inherited: Inherited | None = None
         self.voice: object = None
-        self.context: object = None
+        self.context: weakref.ref[Any] | None = None
         self.statistics: list[tuple[Any, dict[str, Any]]] = []
         self.closing = False
         self.commands = 0
@@ -115,9 +116,10 @@ def heard(voice: object) -> bool:
 
 def context_created(voice: object, context: Any) -> None:
     """``after_context_created``: in a session without the command line this is the first that is heard of a project."""
-    if context is _state.context and _state.voice is not voice:
+    known = _state.context() if _state.context is not None else None
+    if context is known and _state.voice is not voice:
         return
-    _state.voice, _state.context = voice, context
+    _state.voice, _state.context = voice, weakref.ref(context)
     recorder = _state.recorder
     if recorder is not None and recorder.command is not None:
         return
@@ -148,7 +150,8 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
 
     counted: dict[str, Any] = next((found for known, found in reversed(_state.statistics) if known is catalog), {})
     _state.statistics = [(known, found) for known, found in _state.statistics if known is not catalog]
-    values = {**run_facts.values(params, pipeline, recorder.root), **counted, **(run_facts.pipeline_statistics() if counted else {})}
+    context = _state.context() if _state.context is not None else None
+    values = {**run_facts.values(params, pipeline, recorder.root, context), **counted, **(run_facts.pipeline_statistics() if counted else {})}
     recorder.runs.began(run_facts.span_name(params), values, params, pipeline, catalog)
     _ship("run")
 
