@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from kedro_otel.recording.handoff import Handoff, Inherited
+    from kedro_otel.recording.memory import Memory
+    from kedro_otel.recording.writer import Writer
     from kedro_otel.settings import Settings
     from kedro_otel.tracing.nodes import Nodes
     from kedro_otel.tracing.recorder import Recorder
@@ -37,10 +39,19 @@ class _State:
         self.context: weakref.ref[Any] | None = None
         self.statistics: list[tuple[Any, dict[str, Any]]] = []
         self.closing = False
+        self.memory: Memory | None = None
         self.commands = 0
 
 
 _state = _State()
+
+
+def reset() -> None:
+    """Close this process's recording and forget what was decided: what comes next is recorded by the environment as it is then."""
+    _close_recorder()
+    closing = _state.closing
+    _state.__init__()  # type: ignore[misc]
+    _state.closing = closing
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -152,7 +163,7 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     _state.statistics = [(known, found) for known, found in _state.statistics if known is not catalog]
     context = _state.context() if _state.context is not None else None
     values = {**run_facts.values(params, pipeline, recorder.root, context), **counted, **(run_facts.pipeline_statistics() if counted else {})}
-    recorder.runs.began(run_facts.span_name(params), values, params, pipeline, catalog)
+    recorder.run_began(run_facts.span_name(params), values, params, pipeline, catalog)
     _ship("run")
 
 
@@ -160,7 +171,7 @@ def run_ended(params: Any, error: BaseException | None = None, *, failed: bool =
     """``after_pipeline_run`` and ``on_pipeline_error``."""
     recorder = _state.recorder
     if recorder is not None:
-        recorder.runs.ended(params, error, failed=failed)
+        recorder.run_ended(params, error, failed=failed)
         if recorder.command is None:
             _ship("run ended")
 
@@ -211,18 +222,19 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
 
 
 def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None, inherited: Inherited | None) -> Recorder | None:
-    from kedro_otel import paths
+    from kedro_otel import consent, paths
     from kedro_otel.recording.writer import RecordingError, Writer
     from kedro_otel.tracing.recorder import Recorder
 
     folder = paths.recordings()
+    _register_exit(worker=inherited is not None)
+    writer: Writer | None
     try:
-        writer = Writer(folder, resource, facts, _complain)
+        writer = Writer(folder, resource, facts, _complain, consent.watch(os.environ, root))
     except RecordingError as error:
-        _complain(
-            f"kedro-otel records nothing: {error}. Your run goes on unchanged. Name a folder of yours in KEDRO_OTEL_HOME, or type: kedro otel off"
-        )
-        return None
+        writer = _without_place(error, resource, facts, quiet=inherited is not None)
+        if writer is None:
+            return None
     detail = str(facts["detail"])
 
     def handoff() -> Handoff:
@@ -230,16 +242,31 @@ def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None
 
         return Handoff(folder, Inherited((), resource, facts, str(root) if root else None, detail), inherited)
 
-    recorder = Recorder(writer, root, os.environ, detail, handoff)
-    if not _state.closing:
-        _state.closing = True
-        if inherited is None:
-            atexit.register(_at_exit)
-        else:
-            from multiprocessing.util import Finalize
+    return Recorder(writer, root, os.environ, detail, handoff)
 
-            Finalize(None, _at_exit, exitpriority=10)
-    return recorder
+
+def _without_place(error: OSError, resource: dict[str, Any], facts: dict[str, Any], *, quiet: bool) -> Memory | None:
+    """Where nothing can be written: record in memory what can be sent from there, or nothing at all; say so, unless ``quiet`` as a worker is."""
+    from kedro_otel.recording.memory import Memory
+
+    sends = facts.get("destination") is not None and _mode() != "manual"
+    if not quiet:
+        what = "keeps what runs in memory until it is sent" if sends else "records nothing"
+        _complain(f"kedro-otel {what}: {error}. Your run goes on unchanged. Name a folder of yours in KEDRO_OTEL_HOME, or type: kedro otel off")
+    _state.memory = Memory(resource, facts) if sends else None
+    return _state.memory
+
+
+def _register_exit(*, worker: bool) -> None:
+    if _state.closing:
+        return
+    _state.closing = True
+    if worker:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit, exitpriority=10)
+    else:
+        atexit.register(_at_exit)
 
 
 def _join() -> Recorder | None:
@@ -257,7 +284,11 @@ def _join() -> Recorder | None:
     if inherited is not None:
         from pathlib import Path
 
-        _state.recorder = _recorder(inherited.resource, inherited.facts, Path(inherited.root) if inherited.root else None, inherited)
+        from kedro_otel import consent
+
+        root = Path(inherited.root) if inherited.root else None
+        if consent.decide(os.environ, root).enabled:  # it may have been taken back since the run began
+            _state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
     elif parent is None:
         _decide(None, _package_name())
     return _state.recorder
@@ -266,10 +297,11 @@ def _join() -> Recorder | None:
 def _forked() -> None:
     """In a fork child: let go of what is the parent's."""
     recorder, _state.recorder = _state.recorder, None
-    _state.closing = False
+    _state.closing, _state.memory = False, None
     if recorder is not None:
+        recording = recorder.writer.on
         recorder.writer.abandon()
-        _state.decided = False
+        _state.decided = not recording
         _state.inherited = recorder.forked()
     from kedro_otel.tracing import ids
 
@@ -289,23 +321,46 @@ def _package_name() -> str | None:
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
-@guard.guarded
 def _at_exit() -> None:
+    _end()
+    _confess()
+
+
+@guard.guarded
+def _end() -> None:
     recorder = _state.recorder
-    open_runs = recorder is not None and recorder.running
+    open_runs = recorder is not None and recorder.running and recorder.writer.on
     _close_recorder()
-    if open_runs:
-        _ship("exit")
+    if _state.memory is not None:
+        _hand_over(_state.memory, last=True)
+    elif open_runs:
+        _launch("exit")
+
+
+@guard.guarded
+def _confess() -> None:
+    """Count in the recordings' ledger the errors of ours that no segment could tell of."""
+    failures = sum(guard.errors.values())
+    if failures and _state.memory is None:
+        from kedro_otel import paths
+        from kedro_otel.recording import bounds
+
+        guard.errors.clear()
+        bounds.note(paths.recordings(), "internal_error", failures)
 
 
 def _close_recorder() -> None:
     recorder, _state.recorder = _state.recorder, None
-    if recorder is not None:
+    if recorder is None:
+        return
+    try:
+        recorder.end()
+    finally:
         failures = sum(guard.errors.values())
-        if failures:
+        if failures and recorder.writer.on:
             recorder.writer.lost["internal_error"] += failures
             guard.errors.clear()
-        recorder.close()
+        recorder.writer.close()
 
 
 def _ephemeral(known: Settings) -> bool:
@@ -317,19 +372,43 @@ def _ephemeral(known: Settings) -> bool:
 def _ship(reason: str) -> None:
     """Let the detached process send what is recorded, if there is where to; at the end wait for it where the machine may vanish."""
     recorder = _state.recorder
-    known = _state.settings
-    if known is None or recorder is None or recorder.writer.facts.get("destination") is None:
+    if recorder is None or not recorder.writer.on or recorder.writer.facts.get("destination") is None:
         return
+    if _state.memory is not None:
+        _hand_over(_state.memory)
+    else:
+        _launch(reason)
+
+
+def _launch(reason: str) -> None:
     from kedro_otel.shipping import launch
 
-    mode = launch.mode(known, os.environ)
-    if mode == "manual":
+    known, mode = _state.settings, _mode()
+    if known is None or mode == "manual":
         return
     launch.start(reason)
     if mode == "wait" and reason != "run":
         left = launch.wait(float(known.value("ship_timeout")))
         if left:
             _complain(left)
+
+
+def _hand_over(memory: Memory, *, last: bool = False) -> None:
+    """Have sent what is recorded in memory, once nothing is open in it."""
+    data = memory.take(whole=last)
+    if data:
+        from kedro_otel.shipping import launch
+
+        left = launch.hand_over(data)
+        if left:
+            _complain(left)
+
+
+def _mode() -> str:
+    from kedro_otel import settings
+    from kedro_otel.shipping import launch
+
+    return launch.mode(_state.settings or settings.load(os.environ), os.environ)
 
 
 def _notice() -> None:
