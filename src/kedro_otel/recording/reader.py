@@ -5,6 +5,7 @@ The format is described in docs/recording-format.md.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import stat
@@ -45,12 +46,17 @@ def segments(folder: Path | None = None) -> list[Path]:
     return [path for path, _ in listing(folder)]
 
 
-def listing(folder: Path | None = None) -> list[tuple[Path, os.stat_result]]:
-    """Return the segments in ``folder``, oldest first, each with what the file system knows of it."""
+def listing(folder: Path | None = None, since_ns: int = 0) -> list[tuple[Path, os.stat_result]]:
+    """Return the segments in ``folder`` that began at ``since_ns`` or later, oldest first, each with what the file system knows of it."""
+    since = f"{max(since_ns, 0):020d}"
     folder = paths.recordings() if folder is None else folder
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _NAME.fullmatch(entry.name) and _ours(entry)]
+            found = [
+                (entry.name, entry.stat(follow_symlinks=False))
+                for entry in entries
+                if entry.name >= since and _NAME.fullmatch(entry.name) and _ours(entry)
+            ]
     except OSError:
         return []
     return [(folder / name, known) for name, known in sorted(found)]
@@ -123,16 +129,27 @@ class Follower:
         segment = self.known()
         if self._tail and not segment.alive:
             segment.skipped["torn"] += 1
-        for operation in self._open.values():
+        segment.operations += self._judged(segment)
+        self._open = {}
+        return segment
+
+    def snapshot(self) -> Segment:
+        """Return the same as :meth:`close` as of now, apart from this follower, which goes on. Raises :class:`SegmentError` likewise."""
+        segment = copy.copy(self.known())
+        segment.operations = segment.operations + self._judged(segment)
+        return segment
+
+    def _judged(self, segment: Segment) -> list[Operation]:
+        judged = [copy.copy(operation) for operation in self._open.values()]
+        for operation in judged:
+            operation.attributes = dict(operation.attributes)
             if segment.continued or segment.alive:
                 operation.state = OPEN
             elif segment.alive is None:
                 operation.state = UNKNOWN
             else:
                 die(operation, segment.last_ns)
-            segment.operations.append(operation)
-        self._open = {}
-        return segment
+        return judged
 
     def _read(self, descriptor: int) -> None:
         for line, offset in self._lines(descriptor):

@@ -81,7 +81,7 @@ def sentence(trace: Trace) -> str:
     if outcome == OK:
         return what
     if outcome == RUNNING:
-        return f"{what} is running"
+        return f"{what} is running {_some([node.operation.name for node in trace.spans(names.NODE) if node.operation.state == OPEN])}".rstrip()
     if outcome == UNCLEAR:
         return f"{what} has not ended, and cannot be asked from here whether it still runs"
     found = [one for one in failures(trace) if one.span.operation.operation in (names.NODE, names.DATASET)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from kedro_otel.viewing.header import header
+from kedro_otel.viewing.rows import rows
 from kedro_otel.viewing.waterfall import waterfall
 
 if TYPE_CHECKING:
@@ -16,4 +17,4 @@ if TYPE_CHECKING:
 
 def picture(trace: Trace, width: int, glyphs: Glyphs, depth: int | None = None, slowest: int | None = None) -> list[Text]:
     """Return the lines of a trace for a screen of ``width`` cells."""
-    return [*header(trace, width, glyphs), Text(""), *waterfall(trace, width, glyphs, depth, slowest)]
+    return [*header(trace, width, glyphs), Text(""), *waterfall(trace, width, glyphs, rows(trace, depth, slowest))]

@@ -56,45 +56,51 @@ class Row:
         """Whether it, or one of its members, failed."""
         return any(member.operation.error for member in self.members)
 
+    @property
+    def running(self) -> bool:
+        """Whether it, or one of its members, runs."""
+        return any(member.operation.state == OPEN for member in self.members)
 
-def rows(trace: Trace, depth: int | None = None, slowest: int | None = None) -> Row:
+
+def rows(trace: Trace, depth: int | None = None, slowest: int | None = None, most: int = ROWS) -> Row:
     """Return the lines to show, below the outermost operation's.
 
     ``depth`` is the number of levels below the run: 1 is nodes, 2 also what they load and save and the user's own spans; namespaces
     are levels of their own where there are more than :data:`ROWS` nodes. None shows nodes, the user's spans and what failed.
-    ``slowest`` shows that many nodes, the slowest first, and nothing else.
+    ``slowest`` shows that many nodes, the slowest first, and nothing else. ``most`` is how many nodes' lines are shown before some
+    are told together.
     """
-    return _operation(trace.root, depth, slowest)
+    return _operation(trace.root, depth, slowest, most)
 
 
-def _operation(span: Span, depth: int | None, slowest: int | None) -> Row:
+def _operation(span: Span, depth: int | None, slowest: int | None, most: int) -> Row:
     row = _row(span)
     nodes = [child for child in span.children if child.operation.operation == names.NODE]
     outer = [child for child in span.children if child.operation.operation in (names.COMMAND, names.RUN)]
     details = [child for child in span.children if child.operation.operation in (names.DATASET, names.FOREIGN)]
-    row.below = [_operation(child, depth, slowest) for child in outer]
+    row.below = [_operation(child, depth, slowest, most) for child in outer]
     if slowest is not None:
         row.below += [_row(node) for node in sorted(nodes, key=lambda node: -node.duration_ns)[:slowest]]
         return row
     if depth is None:
-        row.below += _nodes(nodes) + _some_details(details, _LEVELS)
+        row.below += _nodes(nodes, most) + _some_details(details, _LEVELS)
     elif depth > 0:
         row.below += (_namespaces(nodes, 0, depth) if len(nodes) > ROWS else [_node(node, depth) for node in nodes]) + _details(details, depth)
     row.below.sort(key=lambda one: (one.kind == REST, one.begin_ns))
     return row
 
 
-def _nodes(nodes: list[Span]) -> list[Row]:
-    """Nodes one by one; by namespace where there are many, as many levels as fit; and at most :data:`ROWS` lines."""
-    if len(nodes) <= ROWS:
+def _nodes(nodes: list[Span], most: int) -> list[Row]:
+    """Nodes one by one; by namespace where there are many, as many levels as fit; and at most so many lines."""
+    if len(nodes) <= most:
         return [_node(node, None) for node in nodes]
     found = _namespaces(nodes, 0, 1)
     for depth in range(2, max(len(namespace(node)) for node in nodes) + 1):
         deeper = _namespaces(nodes, 0, depth)
-        if _lines(deeper) > ROWS:
+        if _lines(deeper) > most:
             break
         found = deeper
-    return _at_most(ROWS, found)
+    return _at_most(most, found)
 
 
 def _namespaces(nodes: list[Span], level: int, depth: int) -> list[Row]:
@@ -161,10 +167,10 @@ def _some_details(children: list[Span], levels: int) -> list[Row]:
 
 
 def _at_most(most: int, found: list[Row]) -> list[Row]:
-    """Return the lines, or those that failed and that took longest, and one for the others together."""
+    """Return the lines, or those that failed, run or took longest, and one for the others together."""
     if len(found) <= most:
         return found
-    order = sorted(found, key=lambda row: (not row.failed, -row.spent_ns))
+    order = sorted(found, key=lambda row: (not row.failed, not row.running, -row.spent_ns))
     kept = {id(row) for row in order[: most - 1]}
     rest = [member for row in found if id(row) not in kept for member in row.members]
     noun = "node" if rest[0].operation.operation == names.NODE else "span"

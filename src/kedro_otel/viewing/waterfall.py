@@ -13,7 +13,7 @@ from kedro_otel.viewing.bars import FAILED, MANY, SPINE, Axis, bar, scale
 from kedro_otel.viewing.critical import CriticalPath, critical_path
 from kedro_otel.viewing.outcome import failure
 from kedro_otel.viewing.phases import COMPUTE, LOAD, SAVE, totals
-from kedro_otel.viewing.rows import GROUP, NAMESPACE, REST, rows
+from kedro_otel.viewing.rows import GROUP, NAMESPACE, REST
 from kedro_otel.viewing.screen import fit, join, laid
 from kedro_otel.viewing.text import clean, count, duration
 
@@ -45,9 +45,8 @@ class _Line(NamedTuple):
     below: str
 
 
-def waterfall(trace: Trace, width: int, glyphs: Glyphs, depth: int | None = None, slowest: int | None = None) -> list[Text]:
-    """Return the waterfall's lines for a screen of ``width`` cells; ``depth`` and ``slowest`` as in :func:`kedro_otel.viewing.rows.rows`."""
-    top = rows(trace, depth, slowest)
+def waterfall(trace: Trace, width: int, glyphs: Glyphs, top: Row) -> list[Text]:
+    """Return the waterfall's lines for a screen of ``width`` cells; ``top`` is what :func:`kedro_otel.viewing.rows.rows` chose to show."""
     lines = _tree(top, glyphs)
     path = _path(trace)
     critical = {id(span) for span in path.nodes}
