@@ -12,7 +12,7 @@ from kedro_otel import paths, tomlfile
 from kedro_otel.settings import PYPROJECT, truth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 ENABLED: Final = "KEDRO_OTEL_ENABLED"
@@ -46,6 +46,28 @@ def decide(settings_environ: Mapping[str, str], project: Path | None) -> Consent
         return Consent(enabled=True, reason="kedro otel on")
     no = _generic_no(settings_environ, project)
     return Consent(enabled=not no, reason=no or "default")
+
+
+def watch(settings_environ: Mapping[str, str], project: Path | None) -> Callable[[], bool]:
+    """Return a function that tells whether the answer is still yes: it looks at the time of the user's file, and asks again when that changed."""
+    known = _changed(paths.user_config())
+
+    def still() -> bool:
+        nonlocal known
+        now = _changed(paths.user_config())
+        if now == known:
+            return True
+        known = now
+        return decide(settings_environ, project).enabled
+
+    return still
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _specific_no(environ: Mapping[str, str], said: str, user: dict[str, Any] | None, project: Path | None) -> str:

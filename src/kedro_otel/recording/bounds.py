@@ -14,6 +14,7 @@ from kedro_otel.recording import decode, host, liveness
 from kedro_otel.recording.decode import BadLineError
 from kedro_otel.recording.model import NEW, SegmentError
 from kedro_otel.recording.reader import listing, opened
+from kedro_otel.recording.writer import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -70,6 +71,17 @@ def dropped(folder: Path) -> Counter[str]:
     with contextlib.suppress(OSError), open(folder / LEDGER, "rb") as file:
         return _sum(file.read(_LEDGER_BYTES * 4))
     return Counter()
+
+
+def note(folder: Path, reason: str, count: int) -> None:
+    """Add to what :func:`dropped` tells, for what no segment could tell. Raises OSError where that cannot be written."""
+    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    private_folder(folder)
+    descriptor = os.open(folder / LEDGER, flags | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, json.dumps({reason: count}).encode() + b"\n")
+    finally:
+        os.close(descriptor)
 
 
 def _reason(limits: Limits, age_days: float, size: int, number: int) -> str:

@@ -24,6 +24,9 @@ DROP_FOREIGN_BYTES: Final = 256 * 1024 * 1024
 
 _DROP_AFTER: Final = {"foreign": DROP_FOREIGN_BYTES, "dataset": DROP_FOREIGN_BYTES // 8 * 9}
 
+LOOK_SECONDS: Final = 0.5
+"""After this long the next line waits until it is known that recording is still wanted."""
+
 FORMAT: Final = 1
 
 
@@ -81,18 +84,28 @@ class Writer:
         resource: Attributes of the resource.
         facts: Further members of the header: ``detail``, ``destination``, ``ephemeral``.
         complain: Called once, with one sentence, when writing had to stop.
+        wanted: Called at most every :data:`LOOK_SECONDS`: whether the user still allows it. A purge needs no word, the file is gone then.
 
     Raises:
         RecordingError: There is no writable place.
     """
 
-    def __init__(self, folder: Path, resource: Mapping[str, Any], facts: Mapping[str, Any], complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        resource: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        complain: Callable[[str], None],
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.process = os.urandom(8).hex()
         self.folder = folder
         self.resource = dict(resource)
         self.facts = dict(facts)
         self.lost: Counter[str] = Counter()
         self._complain = complain
+        self._wanted = wanted
+        self._look_at = time.monotonic() + LOOK_SECONDS
         self._lock = RLock()
         self._open: dict[str, bytes] = {}
         self._owned_by_user = False
@@ -101,7 +114,6 @@ class Writer:
         self._size = 0
         self._descriptor = -1
         self.stem = ""
-        private_folder(folder)
         self._begin()
 
     def start(self, span_id: str, line: bytes) -> None:
@@ -130,12 +142,18 @@ class Writer:
             if self._open.pop(span_id, None) is not None:
                 self._write(f'{{"drop":"{span_id}"}}\n'.encode())
 
-    def owned_by_user(self) -> None:
-        """Mark the segment, and what continues it, as sent by the user's own provider: not ours to ship."""
+    def owned_by_user(self, *, anew: bool = False) -> None:
+        """Mark the segment, and what continues it, as sent by the user's own provider: not ours to ship.
+
+        ``anew`` leaves what was recorded so far as it is, and goes on in a new segment.
+        """
         with self._lock:
             if not self._owned_by_user:
                 self._owned_by_user = True
-                self._write(b'{"owner":"user"}\n')
+                if anew and self._descriptor >= 0:
+                    self._rotate()
+                else:
+                    self._write(b'{"owner":"user"}\n')
 
     def close(self) -> None:
         """Write what was lost, and let go of the segment: from here on the process counts as ended."""
@@ -154,6 +172,7 @@ class Writer:
         return self._descriptor >= 0
 
     def _begin(self) -> None:
+        private_folder(self.folder)
         now = time.time_ns()
         stem = f"{now:020d}-{os.getpid()}-{os.urandom(4).hex()}"
         fresh = self.folder / f".new-{stem}"
@@ -211,6 +230,8 @@ class Writer:
         if self._descriptor < 0:
             self.lost["recording_stopped"] += 1
             return
+        if time.monotonic() > self._look_at and not self._still_wanted():
+            return
         if self._size > ROTATE_BYTES:
             self._rotate()
         try:
@@ -223,6 +244,14 @@ class Writer:
             return
         self._size += written
         self._written += written
+
+    def _still_wanted(self) -> bool:
+        """Look whether the user has switched recording off or purged the recordings meanwhile; if so, stop without a word."""
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        if (os.fstat(self._descriptor).st_nlink or (self.folder / f"{self.stem}.jsonl").exists()) and self._wanted():
+            return True
+        self._release()
+        return False
 
     def _rotate(self) -> None:
         descriptor, self._sequence = self._descriptor, self._sequence + 1

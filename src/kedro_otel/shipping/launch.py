@@ -42,7 +42,7 @@ _PACKAGES: Final = (
 """What the detached process may import, besides this package and Python's own library."""
 
 _INSTALLED: Final = ("site-packages", "dist-packages")
-_CODE: Final = "import os,sys;os.umask(0o77);sys.path[:0]=sys.argv[2:];from kedro_otel.shipping.process import main;sys.exit(main())"
+_CODE: Final = "import os,sys;os.umask(0o77);sys.path[:0]=sys.argv[2:];from kedro_otel.shipping.{} import main;sys.exit(main())"
 _WINDOWS_FLAGS: Final = 0x08000000 | 0x00000200  # CREATE_NO_WINDOW, CREATE_NEW_PROCESS_GROUP
 _children: list[Any] = []
 
@@ -72,6 +72,56 @@ def wait(deadline_s: float) -> str | None:
 
 def spawn(reason: str) -> bool:
     """Start a detached shipper, whatever runs already; return whether that was possible."""
+    try:
+        home = paths.home()
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _child("process", reason, home)
+    except OSError:
+        return False
+    return True
+
+
+def hand_over(data: bytes) -> str | None:
+    """Give a recording that has no place to a detached process that sends it; where the machine may vanish, wait for that.
+
+    Returns the one line for stderr about what was lost, or None.
+    """
+    known = settings.load(os.environ)
+    target = destination.current(known)
+    if os.environ.get(GUARD) or not sys.executable or target is None or not consent.decide(os.environ, None).enabled:
+        return None
+    import subprocess
+
+    patience = float(known.value("ship_timeout"))
+    try:
+        child = _child("piped", "memory", os.path.abspath(os.sep), stdin=subprocess.PIPE)
+        _feed(child.stdin, data, patience)
+        if mode(known, os.environ) != "wait" or child.wait(patience) == 0:
+            return None
+    except (OSError, subprocess.SubprocessError):
+        pass
+    return f"kedro-otel: what ran did not reach {target.traces or target.metrics}, and there is no place here to keep it. Name one in KEDRO_OTEL_HOME"
+
+
+def _feed(pipe: Any, data: bytes, patience: float) -> None:
+    """Write ``data`` into ``pipe`` and close it. Raises TimeoutError where nobody reads it for ``patience`` seconds."""
+    descriptor = pipe.fileno()
+    view = memoryview(data)
+    with pipe:
+        if os.name == "nt":
+            os.write(descriptor, view)
+            return
+        import select
+
+        os.set_blocking(descriptor, False)
+        while view:
+            if not select.select([], [descriptor], [], patience)[1]:
+                raise TimeoutError
+            view = view[os.write(descriptor, view) :]
+
+
+def _child(module: str, reason: str, folder: str | os.PathLike[str], **more: Any) -> Any:
+    """Start a detached Python that runs ``module``'s ``main`` in ``folder``. Raises OSError."""
     import subprocess
 
     class Detached(subprocess.Popen[bytes]):
@@ -81,23 +131,17 @@ def spawn(reason: str) -> bool:
             pass
 
     _children[:] = [child for child in _children if child.poll() is None]
-    more: dict[str, Any] = {"creationflags": _WINDOWS_FLAGS} if os.name == "nt" else {"start_new_session": True}
-    try:
-        home = paths.home()
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        child = Detached(
-            [sys.executable, "-I", "-S", "-c", _CODE, f"kedro-otel-shipper-{reason}", *folders(sys.path)],
-            cwd=home,
-            env={**os.environ, GUARD: "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **more,
-        )
-    except OSError:
-        return False
+    more.update({"creationflags": _WINDOWS_FLAGS} if os.name == "nt" else {"start_new_session": True})
+    child = Detached(
+        [sys.executable, "-I", "-S", "-c", _CODE.format(module), f"kedro-otel-shipper-{reason}", *folders(sys.path)],
+        cwd=folder,
+        env={**os.environ, GUARD: "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **{"stdin": subprocess.DEVNULL, **more},
+    )
     _children.append(child)
-    return True
+    return child
 
 
 def folders(path: Sequence[str]) -> list[str]:
