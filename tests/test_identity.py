@@ -257,6 +257,19 @@ def test_many_processes_agree_on_one_project(tmp_path: Path) -> None:
     assert path.read_text().count("project_id") == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="locks")
+def test_a_file_that_somebody_keeps_locked_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that another program holds costs a command at most a moment, and no id is made."""
+    import fcntl
+
+    monkeypatch.setattr(identity, "_PATIENCE", 0.05)
+    path = pyproject(tmp_path, HEAD)
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert identity.project_id(tmp_path, "p", create=True) is None
+    assert identity.project_id(tmp_path, "p", create=True) is not None
+
+
 def test_ci_makes_no_project(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
     """In CI, where it would dirty the checkout and invent projects, no UUID is made; one that is there is used."""
     path = project()

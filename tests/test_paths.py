@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from kedro_otel import paths
+from kedro_otel import consent, identity, paths
 
 ENVIRONMENTS = [
     {},
@@ -52,6 +52,22 @@ def test_on_a_mac_the_places_of_older_releases_are_known(monkeypatch: pytest.Mon
     found = paths.telemetry_toml()
     assert found[0] == platformdirs.user_config_path("kedro") / "telemetry.toml"
     assert {home / "Library/Preferences/kedro/telemetry.toml", home / "Library/Application Support/kedro/telemetry.toml"} <= set(found)
+
+
+def test_without_any_home_nothing_is_found_and_nothing_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without HOME whose user the system does not know has no places; asking for them does not raise."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KEDRO_OTEL_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    for path in (paths.home(), paths.user_config(), paths.telemetry_toml()[0]):
+        assert path.is_absolute()
+        assert not path.exists()
+        with pytest.raises(NotADirectoryError):
+            path.mkdir(parents=True)
+    assert identity.installation_id() is None
+    assert consent.decide({}, None) == (True, "default")
+    assert not [other for other in tmp_path.iterdir() if other.name != "home"]
 
 
 def test_platformdirs_is_not_loaded_for_it() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from conftest import Result
@@ -44,6 +46,64 @@ def test_every_field_and_setting_is_told() -> None:
         assert all((field.meaning, field.example, field.source)), field
         assert field.detail in names.DETAILS
     assert all(setting.sentence.endswith(".") for setting in SETTINGS)
+
+
+RARE = {
+    names.SERVICE_INSTANCE_ID,
+    names.SDK_NAME,
+    names.SDK_LANGUAGE,
+    names.SDK_VERSION,
+    names.REVISION,
+    names.VALIDATED_COUNT,
+    names.VALIDATOR_TYPE_COUNT,
+}
+"""Keys that are added when sent, or that need a repository or validators."""
+
+
+CATALOG = """
+greeting:
+  type: json.JSONDataset
+  filepath: data/greeting.json
+told:
+  type: json.JSONDataset
+  filepath: data/told.json
+"""
+
+
+def test_every_documented_key_is_exported(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+    """`kedro otel export` shows each field under its documented name, on what the documentation says that it is on."""
+    registry = """
+    from kedro.pipeline import node, pipeline
+    from .nodes import greet, shout, tell
+
+    def register_pipelines():
+        return {"__default__": pipeline([
+            node(greet, "params:name", "greeting", name="greet", tags="loud"),
+            node(shout, "greeting", "shouted", name="shout", namespace="space"),
+            node(tell, ["shouted", "params:fail"], "told", name="tell"),
+        ])}
+    """
+    path = project(registry=registry, catalog=CATALOG, pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n')
+    more = {"KEDRO_OTEL_DETAIL": "full", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"}
+    found: set[tuple[str, str]] = set()
+    for words in (("--from-nodes", "space.shout"), ("--params", "fail=false"), ("--params", "fail=true")):
+        kedro("run", "--env", "local", *words, cwd=path, code=None, env=more)
+        for line in kedro("otel", "export", cwd=path).out.splitlines():
+            if line.startswith("{"):
+                found.update(keys(json.loads(line)))
+    documented = {(kind, field.key) for field in names.FIELDS for kind in field.on}
+    assert found <= documented
+    assert {(kind, key) for kind, key in documented - found if key not in RARE} == set()
+
+
+def keys(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield every key of an OTLP/JSON message with what it is on."""
+    for of_resource in message["resourceSpans"]:
+        yield from (("resource", one["key"]) for one in of_resource["resource"]["attributes"])
+        for span in (span for scope in of_resource["scopeSpans"] for span in scope["spans"]):
+            kind = {"kedro": names.COMMAND, "run": names.RUN, "node": names.NODE}.get(span["name"].split(" ")[0], names.DATASET)
+            yield from ((kind, one["key"]) for one in span["attributes"])
+            yield from (("event", one["key"]) for event in span.get("events", []) for one in event["attributes"])
 
 
 def test_no_key_is_both_a_leaf_and_a_prefix() -> None:

@@ -22,6 +22,9 @@ UNDEFINED_PACKAGE: Final = "undefined_package_name"
 """What kedro-telemetry hashes in place of the package name where there is none."""
 
 _TABLE: Final = ("tool", "kedro_telemetry")
+_PATIENCE: Final = 1.0
+"""Seconds to wait for another process that writes the same file."""
+
 _HEX: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -124,7 +127,11 @@ def _created_project_uuid(path: Path) -> str | None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the file at ``path`` locked, where the system can: who waited must read again, the file may be a new one."""
+    """Hold the file at ``path`` locked, where the system can: who waited must read again, the file may be a new one.
+
+    Raises:
+        OSError: if the file cannot be opened, or somebody else keeps it locked for longer than a command should wait.
+    """
     try:
         import fcntl
     except ImportError:
@@ -136,7 +143,20 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _lock(fcntl: Any, descriptor: int) -> None:
+    import time
+
+    end = time.monotonic() + _PATIENCE
+    while not _taken(fcntl, descriptor):
+        if time.monotonic() > end:
+            raise BlockingIOError("somebody else keeps it locked")
+        time.sleep(0.01)
+
+
+def _taken(fcntl: Any, descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError:
-        return  # a file system without locks: the last one to write wins, as in kedro-telemetry
+        return True  # a file system without locks: the last one to write wins, as in kedro-telemetry
+    return True

@@ -77,10 +77,16 @@ def _folder(kind: str, name: str) -> str:
 
 
 def _asked(kind: str, name: str) -> str:
+    """Ask platformdirs. Where there is no home folder at all, answer with a place in which nothing can be or be made."""
     import platformdirs
 
-    if kind == "state":
-        return platformdirs.user_state_dir(name)
-    if kind == "config":
-        return platformdirs.user_config_dir(name)
-    return platformdirs.site_config_dir(name)
+    try:
+        if kind == "state":
+            found = platformdirs.user_state_dir(name)
+        elif kind == "config":
+            found = platformdirs.user_config_dir(name)
+        else:
+            found = platformdirs.site_config_dir(name)
+    except RuntimeError:
+        found = ""
+    return found if os.path.isabs(found) else f"{os.path.abspath(os.devnull)}/{name}"  # noqa: PTH100, PTH117 (as above)
