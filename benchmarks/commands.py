@@ -75,7 +75,11 @@ def measured(place: Place, words: Sequence[str], *, project: bool, others: bool,
             for name in OTHERS:
                 if name not in place.bins:
                     continue
-                more = {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["up"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"} if name in {"plain", "instrument"} else {}
+                more = (
+                    {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["up"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+                    if name in {"plain", "instrument"}
+                    else {}
+                )
                 listed.append(place.contestant(name, name, words, project=project, more=more))
                 if more:
                     refused = {**more, "OTEL_EXPORTER_OTLP_ENDPOINT": urls["refused"]}
@@ -117,5 +121,3 @@ def _working(contestants: Sequence[Contestant]) -> list[Contestant]:
 def costs(raw: Sequence[Mapping[str, float]]) -> list[Cost]:
     """Return the costs that were kept as JSON."""
     return [Cost(**one) for one in raw]
-
-

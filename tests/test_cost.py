@@ -1,0 +1,105 @@
+"""What the package costs, counted rather than timed: the same on every machine, so a regression is a failure and never noise.
+
+Seconds are measured by `make bench` and told in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bare import bare_python
+from conftest import Result
+
+from kedro_otel.recording import reader
+
+__all__ = ["bare_python"]
+
+LOADED = """
+import atexit, json, sys
+atexit.register(lambda: open({file!r}, "w").write(json.dumps(sorted(sys.modules))))
+sys.argv = ["kedro", *{words!r}]
+from kedro.framework.cli.cli import main
+main()
+"""
+NODES = 50
+REGISTRY = f"""
+from kedro.pipeline import node, pipeline
+
+def same(x):
+    return x
+
+def register_pipelines():
+    return {{"__default__": pipeline([node(same, "params:name", f"d{{i}}", name=f"n{{i}}") for i in range({NODES})])}}
+"""
+
+
+@pytest.fixture
+def loads(run: Callable[..., Result], bare_python: Path, tmp_path: Path) -> Callable[..., set[str]]:
+    """Return ``loads(*words, cwd=, env=)``: the modules that a command loads here and not where this package is not installed."""
+
+    def modules(python: str | Path, words: tuple[str, ...], **options: object) -> set[str]:
+        file = tmp_path / "modules.json"
+        run(python, "-c", LOADED.format(file=str(file), words=words), **options)
+        return set(json.loads(file.read_text()))
+
+    return lambda *words, **options: modules(sys.executable, words, **options) - modules(bare_python, words, **options)
+
+
+def test_a_start_loads_little(loads: Callable[..., set[str]], tmp_path: Path) -> None:
+    """`kedro --version` loads a score of our modules, a few small ones of Python's library, and nothing of anybody else's."""
+    extra = loads("--version", cwd=tmp_path)
+    ours = {name for name in extra if name.split(".")[0] == "kedro_otel"}
+    python = {name for name in extra - ours if name.split(".")[0].lstrip("_") in {word.lstrip("_") for word in sys.stdlib_module_names}}
+    assert extra - ours - python == set()
+    assert len(ours) <= 30, sorted(ours)
+    assert len(python) <= 6, sorted(python)
+
+
+def test_an_endpoint_loads_nothing_of_a_network(loads: Callable[..., set[str]], tmp_path: Path) -> None:
+    """With an endpoint the command itself still loads nothing that could speak to it; that is the shipper's."""
+    extra = loads("--version", cwd=tmp_path, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    assert not {name.split(".")[0] for name in extra} & {"opentelemetry", "google", "grpc", "requests", "urllib3", "rich", "kedro_telemetry"}
+
+
+def test_off_loads_next_to_nothing(loads: Callable[..., set[str]], tmp_path: Path) -> None:
+    """Switched off, the package has loaded only what it takes to find that out."""
+    extra = loads("--version", cwd=tmp_path, env={"KEDRO_OTEL_ENABLED": "false"})
+    assert len({name for name in extra if name.startswith("kedro_otel")}) <= 12, sorted(extra)
+
+
+def test_a_run_loads_no_exporter(loads: Callable[..., set[str]], project: Callable[..., Path]) -> None:
+    """A pipeline run loads OpenTelemetry's API and tracing, and neither its metrics nor anything that sends."""
+    extra = loads("run", cwd=project())
+    assert "opentelemetry.trace" in extra
+    heavy = ("opentelemetry.sdk.metrics", "opentelemetry.exporter", "google", "grpc", "requests", "urllib3")
+    assert not [name for name in extra if name.startswith(heavy)]
+
+
+def test_a_node_writes_each_operation_once(project: Callable[..., Path], run: Callable[..., Result], tmp_path: Path) -> None:
+    """A node with one load and one save is four lines and four writes: its start, its end, one for each of the two."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    path = project(registry=REGISTRY, catalog="{}")
+    log = tmp_path / "writes.txt"
+    kedro = Path(sys.executable).with_name("kedro")
+    run(strace, "-f", "-y", "-e", "trace=write,writev,pwrite64,fsync,fdatasync", "-e", "signal=none", "-o", log, kedro, "run", cwd=path)
+    ours = [line for line in log.read_text(errors="replace").splitlines() if "/recordings/" in line]
+    assert not [line for line in ours if "sync" in line]
+    lines = Counter(line.partition(b":")[0] for file in reader.segments() for line in file.read_bytes().splitlines())
+    assert lines[b'{"start"'] == lines[b'{"end"'] == NODES + 2
+    assert lines[b'{"span"'] == 2 * NODES
+    assert len(ours) == sum(lines.values())
+    assert sum(lines.values()) <= 4 * NODES + 8
+
+
+def test_a_node_takes_less_than_two_kibibytes(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+    """The recording of a no-op node with one load and one save is at most 2,048 bytes."""
+    kedro("run", cwd=project(registry=REGISTRY, catalog="{}"))
+    assert sum(file.stat().st_size for file in reader.segments()) / NODES <= 2048
