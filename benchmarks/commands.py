@@ -1,4 +1,4 @@
-"""What a whole command takes: ``kedro --version``, ``kedro registry list`` and the demo's ``kedro run``, beside the others and with every endpoint."""
+"""What a whole command takes: ``kedro --version``, ``kedro registry list`` the demo's ``kedro run``; beside the others, with every endpoint."""
 
 from __future__ import annotations
 

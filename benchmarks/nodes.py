@@ -23,8 +23,8 @@ def measure(folder: Path, sizes: Sequence[tuple[int, int, int]], names: Sequence
         print(f"{nodes} no-op nodes, {runs} runs in each of {processes} processes")
         mine: list[dict[str, Any]] = []
         for number in range(processes):
-            for name in names if number % 2 == 0 else list(reversed(names)):
-                mine.append(one(folder / f"{name}-{nodes}-{number}", name, nodes, runs))
+            turn = names if number % 2 == 0 else list(reversed(names))
+            mine += [one(folder / f"{name}-{nodes}-{number}", name, nodes, runs) for name in turn]
         for name in names:
             print(f"  {name:6} {1e6 * cpu_per_node(mine, name, nodes):8.1f} µs a node, peak {memory(mine, name, nodes):.1f} MiB")
         rows += mine

@@ -80,7 +80,7 @@ def _nodes(data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows_of = list(data)
     names = list(dict.fromkeys(row["name"] for row in rows_of))
     yield "## A node\n"
-    yield "Nodes that do nothing, with one input and one output in memory – three operations –, logging off. CPU, since such a node is nothing else.\n"
+    yield "Nodes that do nothing, with one input and one output in memory – three operations –, logging off. CPU: it is nothing else.\n"
     rows = []
     for nodes in sorted({row["nodes"] for row in rows_of}):
         bare = cpu_per_node(rows_of, "bare", nodes)

@@ -21,11 +21,8 @@ def measure(folder: Path, count: int, sizes: Sequence[int] = (100, 1000, 10_000)
     found = build(ENVIRONMENTS["ours"])
     assert found is not None
     base = {"PATH": os.environ["PATH"], "KEDRO_OTEL_EPHEMERAL": "false", "COLUMNS": "120", "LANG": "C.UTF-8"}
-    contestants = []
-    for number in RECORDINGS:
-        contestants.append(
-            Contestant(f"list {number}", [str(found / "kedro"), "otel", "list"], base | {"HOME": str(folder / f"list-{number}")}, folder)
-        )
+    words = [str(found / "kedro"), "otel"]
+    contestants = [Contestant(f"list {number}", [*words, "list"], base | {"HOME": str(folder / f"list-{number}")}, folder) for number in RECORDINGS]
     template = folder / "template"
     template.mkdir()
     print("making recordings")
@@ -37,7 +34,7 @@ def measure(folder: Path, count: int, sizes: Sequence[int] = (100, 1000, 10_000)
         home = folder / f"show-{nodes}"
         home.mkdir()
         once(_run(found, home, nodes, base), timeout=3600)
-        contestants.append(Contestant(f"show {nodes}", [str(found / "kedro"), "otel", "show"], base | {"HOME": str(home)}, folder))
+        contestants.append(Contestant(f"show {nodes}", [*words, "show"], base | {"HOME": str(home)}, folder))
     start = Contestant("start", [str(found / "kedro"), "--version"], base | {"HOME": str(folder), "KEDRO_OTEL_ENABLED": "false"}, folder)
     print(f"looking, {count} rounds")
     return {name: [cost._asdict() for cost in costs] for name, costs in rounds([start, *contestants], count).items()}
