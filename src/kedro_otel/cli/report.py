@@ -1,0 +1,55 @@
+"""``kedro otel report``: a run as one HTML file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from kedro_otel.cli.which import RunCommand, RunType, patient, say_if_off, trace_of
+
+
+@click.command("report", cls=RunCommand)
+@click.argument("run", type=RunType(), required=False)
+@click.option("-o", "--output", metavar="FILE", help="Where to write it; - is stdout. [default: run-TRACE.html]")
+@click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object that says what was written where.")
+@click.pass_context
+def report_(ctx: click.Context, run: str | None, output: str | None, in_browser: bool, as_json: bool) -> None:  # noqa: FBT001
+    """Write a run as one HTML file: timeline, pipeline, figures; the failure first, if there was one.
+
+    The file needs no network and no other file: open it, mail it, keep it with a CI job. RUN as for `kedro otel show`.
+    """
+    from kedro_otel.viewing import outcome
+    from kedro_otel.viewing.report.page import page
+
+    with patient():
+        trace = trace_of(ctx, run)
+        html = page(trace).encode()
+    if output == "-":
+        if as_json or in_browser:
+            raise click.UsageError("-o - writes the page to stdout: leave out --json and --open")
+        sys.stdout.buffer.write(html)
+        return
+    path = Path(output or f"run-{trace.trace_id[:8]}.html")
+    _write(path, html)
+    told = {"file": str(path), "bytes": len(html), "trace_id": trace.trace_id, "outcome": outcome.of(trace)}
+    click.echo(json.dumps(told) if as_json else str(path))
+    if in_browser:
+        click.launch(path.resolve().as_uri())
+    say_if_off(ctx)
+
+
+def _write(path: Path, html: bytes) -> None:
+    """Replace the file in one step; what is no regular file (a device, a pipe) is written to as it is."""
+    from kedro_otel import files
+
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(html)
+        else:
+            files.replace(path, html, mode=None if path.exists() else 0o644)
+    except OSError as error:
+        raise click.ClickException(f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o.") from error

@@ -1,0 +1,95 @@
+// What was recorded, as objects: one for each span, one for each namespace above its nodes. Times are microseconds since the trace began.
+const data = JSON.parse(document.getElementById('data').textContent);
+const KINDS = ['command', 'run', 'node', 'dataset', 'foreign'];
+const STATES = ['ended', 'open', 'died', 'unknown'];
+const text = (number) => (number < 0 ? '' : data.strings[number]);
+const texts = (numbers) => numbers.map(text);
+const byId = (id) => document.getElementById(id);
+
+function make(tag, className, content) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (content !== undefined) made.textContent = content;
+  return made;
+}
+
+function drawn(tag, attributes, content) {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (content !== undefined) made.textContent = content;
+  return made;
+}
+
+function duration(us) {
+  if (us < 1e3) return `${Math.floor(us)} µs`;
+  if (us < 1e6) return us < 9950 ? `${(us / 1e3).toFixed(1)} ms` : `${Math.min(us / 1e3, 999).toFixed(0)} ms`;
+  if (us < 6e7) return us < 9.995e6 ? `${(us / 1e6).toFixed(2)} s` : `${Math.min(us / 1e6, 59.9).toFixed(1)} s`;
+  const pad = (number) => String(Math.floor(number)).padStart(2, '0');
+  if (us < 3.6e9) return `${Math.floor(us / 6e7)} m ${pad((us % 6e7) / 1e6)} s`;
+  if (us < 8.64e10) return `${Math.floor(us / 3.6e9)} h ${pad((us % 3.6e9) / 6e7)} m`;
+  return `${Math.floor(us / 8.64e10)} d ${pad((us % 8.64e10) / 3.6e9)} h`;
+}
+
+const plural = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : noun.endsWith('s') ? 'es' : 's'}`;
+const clock = (us) => new Date(data.begin + us / 1e3).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
+const spans = data.spans.kind.map((kind, index) => ({
+  id: index, kind: KINDS[kind], label: text(data.spans.name[index]), start: data.spans.start[index], took: data.spans.took[index],
+  end: data.spans.start[index] + data.spans.took[index], state: STATES[data.spans.state[index] & 7], failed: data.spans.state[index] >= 8,
+  critical: false, children: [], parent: null, slow: false,
+}));
+spans.forEach((span, index) => {
+  span.parent = spans[data.spans.parent[index]] || null;
+  if (span.parent) span.parent.children.push(span);
+});
+const nodes = spans.filter((span) => span.kind === 'node');
+nodes.forEach((node, index) => {
+  const told = data.nodes;
+  Object.assign(node, {
+    load: told.load[index], compute: told.compute[index], save: told.save[index], namespace: text(told.namespace[index]), func: text(told.function[index]),
+    file: text(told.file[index]), tags: texts(told.tags[index]), inputs: texts(told.inputs[index]), outputs: texts(told.outputs[index]),
+  });
+});
+spans.filter((span) => span.kind === 'dataset').forEach((span, index) => {
+  span.what = ['', 'load', 'save'][data.operations.what[index]];
+  span.type = text(data.operations.type[index]);
+});
+for (const index of data.critical) spans[index].critical = true;
+for (const node of [...nodes].sort((a, b) => b.took - a.took).slice(0, 20)) node.slow = true;
+data.pids.span.forEach((index, at) => { spans[index].pid = data.pids.pid[at]; });
+for (const span of spans) if (span.pid === undefined && span.parent) span.pid = span.parent.pid;
+for (const failure of data.failures) spans[failure.span].failure = failure;
+const root = spans[0];
+
+// Namespaces become spans of their own, made of their nodes: they are what one folds.
+function underNamespaces(members, level, parent) {
+  const groups = new Map();
+  const found = [];
+  for (const member of members) {
+    const path = member.kind === 'node' && member.namespace ? member.namespace.split('.') : [];
+    if (path.length <= level || level > 20) {
+      member.parent = parent;
+      found.push(member);
+      continue;
+    }
+    let group = groups.get(path[level]);
+    if (!group) {
+      group = { id: all.length, kind: 'namespace', label: path[level], parent, members: [], state: 'ended' };
+      groups.set(path[level], group);
+      all.push(group);
+      found.push(group);
+    }
+    group.members.push(member);
+  }
+  for (const group of groups.values()) {
+    group.start = group.members.reduce((least, one) => Math.min(least, one.start), Infinity);
+    group.end = group.members.reduce((most, one) => Math.max(most, one.end), 0);
+    group.took = group.members.reduce((sum, one) => sum + one.took, 0);
+    group.failed = group.members.some((one) => one.failed);
+    group.critical = group.members.some((one) => one.critical);
+    group.children = underNamespaces(group.members, level + 1, group);
+  }
+  return found.sort((a, b) => a.start - b.start);
+}
+const all = [...spans];
+for (const span of spans) if (span.children.some((child) => child.namespace)) span.children = underNamespaces(span.children, 0, span);
