@@ -31,10 +31,15 @@ def test_folders_are_platformdirs_own(changes: dict[str, str], monkeypatch: pyte
     monkeypatch.delenv("KEDRO_OTEL_HOME")
     for name, value in changes.items():
         monkeypatch.setenv(name, value)
-    assert paths.home() == platformdirs.user_state_path("kedro-otel")
-    assert paths.user_config() == platformdirs.user_config_path("kedro") / "otel.toml"
-    assert paths.site_config() == platformdirs.site_config_path("kedro") / "otel.toml"
-    assert paths.telemetry_toml()[0] == platformdirs.user_config_path("kedro") / "telemetry.toml"
+    pairs = [
+        (paths.home(), platformdirs.user_state_path("kedro-otel")),
+        (paths.user_config(), platformdirs.user_config_path("kedro") / "otel.toml"),
+        (paths.site_config(), platformdirs.site_config_path("kedro") / "otel.toml"),
+        (paths.telemetry_toml()[0], platformdirs.user_config_path("kedro") / "telemetry.toml"),
+    ]
+    for ours, theirs in pairs:
+        assert ours.is_absolute()
+        assert ours == theirs or not theirs.is_absolute()  # as older releases say where newer ones go by the XDG specification
 
 
 def test_home_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -70,10 +70,12 @@ def _folder(kind: str, name: str) -> str:
     if kind == "site":
         return _asked(kind, name) if "XDG_CONFIG_DIRS" in os.environ else f"/etc/xdg/{name}"
     variable, default = _XDG[kind]
-    home = os.environ.get("HOME")
-    base = os.environ.get(variable) or (f"{home}/{default}" if home else "")
-    # platformdirs' releases differ on what a relative folder means: let the one installed answer
-    return f"{base}/{name}" if base.startswith("/") and not base.endswith("/") else _asked(kind, name)
+    base = os.environ.get(variable, "")
+    if not base.startswith("/"):  # a relative one does not count, says the XDG specification
+        base = f"{os.environ.get('HOME', '')}/{default}"
+        if not os.environ.get("HOME", "").startswith("/"):
+            return _asked(kind, name)
+    return f"{base}/{name}"
 
 
 def _asked(kind: str, name: str) -> str:
