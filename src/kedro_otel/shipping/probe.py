@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from kedro_otel import __version__, names
-from kedro_otel.destination import METRICS, TRACES, signal
+from kedro_otel.destination import GRPC, METRICS, TRACES, signal
 from kedro_otel.shipping.answers import NO_ANSWER, UNREACHABLE, WRONG_PROTOCOL, Answer
 from kedro_otel.shipping.exporters import Sender
 from kedro_otel.shipping.journal import HOLD, OK, RETRY
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 TEST: Final = "kedro otel doctor"
 ACCEPTED, REJECTED = "accepted", "rejected"
 _PATIENCE: Final = 5.0
+_SETTINGS: Final = 4
+_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
+"""Preface of HTTP/2 and an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5)."""
 
 
 def probe(known: Settings) -> dict[str, Answer]:
@@ -43,14 +48,28 @@ def verdict(answer: Answer) -> str:
 
 
 def _guessed(answer: Answer, url: str, protocol: str) -> Answer:
-    """Recognise a wrong protocol by the port, where the failure itself does not tell it."""
-    host = url.partition("://")[2] or url
-    port = host.split("/", 1)[0].rpartition(":")[2]
-    if answer.outcome == RETRY and answer.status == NO_ANSWER and port == "4317" and protocol != "grpc":
-        return answer._replace(outcome=HOLD, status=WRONG_PROTOCOL, why=f"{answer.why}; 4317 is the port for gRPC")
-    if answer.outcome in (RETRY, HOLD) and answer.status == NO_ANSWER and port == "4318" and protocol == "grpc":
-        return answer._replace(outcome=HOLD, status=WRONG_PROTOCOL, why=f"{answer.why}; 4318 is the port for HTTP")
-    return answer
+    """Recognise a wrong protocol, where the failure itself does not tell it, by what the port speaks."""
+    if answer.outcome != RETRY or answer.why == "connection refused":
+        return answer
+    spoken = _spoken(url)
+    wrong = (spoken == GRPC) != (protocol == GRPC) if spoken else False
+    return answer._replace(outcome=HOLD, status=WRONG_PROTOCOL, why=f"that port speaks {spoken}, not {protocol}") if wrong else answer
+
+
+def _spoken(url: str) -> str:
+    """Return "grpc" or "http/protobuf" for a port without TLS, "" where it does not say: gRPC answers HTTP/2's greeting, HTTP a version it knows."""
+    parts = urlsplit(url if "://" in url else f"//{url}")
+    if parts.scheme == "https" or not parts.hostname:
+        return ""
+    try:
+        with socket.create_connection((parts.hostname, parts.port or 80), timeout=2.0) as connection:
+            connection.sendall(_GREETING)
+            said = connection.recv(64)
+    except (OSError, ValueError):
+        return ""
+    if said.startswith(b"HTTP/1."):
+        return "http/protobuf"
+    return GRPC if len(said) >= 9 and said[3] == _SETTINGS else ""
 
 
 def _resource() -> Any:
