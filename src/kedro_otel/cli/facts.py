@@ -20,6 +20,14 @@ MEANING: Final = {
 """What each detail means, in one line."""
 
 
+_DROPPED: Final = {
+    "age": "segments dropped (too old)",
+    "bytes": "segments dropped (too many bytes)",
+    "segments": "segments dropped (too many)",
+}
+"""What the ledger of the bounds says, in words."""
+
+
 def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
     """Return all that status knows, ready for JSON. Nothing is created; no secret is in it."""
     known = settings.load(environ, root)
@@ -104,6 +112,7 @@ def _change(known: settings.Settings) -> str:
 
 def _recorded() -> dict[str, Any]:
     """Count what is recorded; what could not be recorded or read is told by reason."""
+    from kedro_otel.recording import bounds
     from kedro_otel.recording.glance import glance
     from kedro_otel.recording.model import SegmentError
     from kedro_otel.recording.reader import segments
@@ -122,6 +131,8 @@ def _recorded() -> dict[str, Any]:
         counts["bytes"] += segment.size
         counts.update(one.operation for one in segment.operations)
         lost.update(segment.lost)
+        lost.update({f"lines skipped ({reason})": count for reason, count in segment.skipped.items()})
+    lost.update({_DROPPED.get(reason, reason): count for reason, count in bounds.dropped(paths.recordings()).items()})
     since = datetime.fromtimestamp(oldest // 10**9, tz=timezone.utc).isoformat() if oldest else None
     return {
         "commands": counts[names.COMMAND],

@@ -28,6 +28,9 @@ _WANTED: Final = (
 )
 """Lines that matter here. The writer spells a line's first key and word without a space, which the format promises."""
 
+_PASSED: Final = (b'{"start":"node"', b'{"end":"node"', b'{"span":"dataset"', b'{"span":"foreign"')
+"""Lines that do not, if they are whole: whatever begins otherwise, or has no end, is damage and counted."""
+
 
 def glance(path: Path) -> Segment:
     """Return a segment of which ``operations`` has commands and runs only. Raises :class:`SegmentError`.
@@ -48,17 +51,19 @@ def glance(path: Path) -> Segment:
 
 def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
     data = _whole(descriptor)
-    header, *lines, _ = data.split(b"\n") if b"\n" in data else (b"", b"")
+    header, *lines, rest = data.split(b"\n") if b"\n" in data else (b"", b"")
     follower = Follower(path)
     follower.take(header, 0)
     for line in lines:
-        if line.startswith(_WANTED):
+        if line.startswith(_WANTED) or not (line.startswith(_PASSED) and line.endswith(b"}")):
             follower.take(line, 0)
     segment = follower.known()
-    if follower.open_operations():
+    if follower.open_operations() or rest:
         segment.alive = liveness.alive(descriptor, segment.header)
         with contextlib.suppress(BadLineError):
             segment.last_ns = max(segment.last_ns, decode.when(decode.parse(lines[-1])))
+    if rest and not segment.alive:
+        segment.skipped["torn"] += 1
     segment.size = data.rfind(b"\n") + 1
     follower.close()
     return segment, len(data)
