@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,18 @@ def user_file(text: str | bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
+
+
+def at_once(imports: str, ask: str) -> set[str]:
+    """Let eight processes evaluate ``ask`` at the same moment; return what they say."""
+    code = f"import sys, time; {imports}; print(flush=True); until = float(sys.stdin.readline())\nwhile time.time() < until: pass\nprint({ask})"
+    started = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    for process in started:
+        assert process.stdout is not None
+        process.stdout.readline()
+    moment = str(time.time() + 0.2)
+    with ThreadPoolExecutor(8) as pool:
+        return {out.strip() for out, _ in pool.map(lambda process: process.communicate(moment), started)}
 
 
 def test_a_uuid_is_made_once() -> None:
@@ -101,10 +114,7 @@ def test_many_processes_agree_on_one_uuid(text: str | None, run: Callable[..., R
     """Of processes that make or repair the UUID at once, all report the one that is then in the file."""
     if text is not None:
         user_file(text)
-    code = "import sys; from kedro_otel import identity; sys.stdin.read(); print(identity.installation_id())"
-    started = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        said = {one[0].strip() for one in pool.map(lambda process: process.communicate(""), started)}
+    said = at_once("import uuid; from kedro_otel import identity, files, tomledit", "identity.installation_id()")
     assert said == {identity.installation_id(create=False)}
 
 
@@ -247,12 +257,8 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
 def test_many_processes_agree_on_one_project(tmp_path: Path) -> None:
     """Of processes that find no UUID at once, all report the one that is then in the file, once."""
     path = pyproject(tmp_path, HEAD)
-    code = "import sys, pathlib, kedro_otel.identity as i; sys.stdin.read(); print(i.project_id(pathlib.Path(sys.argv[1]), 'p', create=True))"
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)
-    ]
-    with ThreadPoolExecutor(8) as pool:
-        said = {one[0].strip() for one in pool.map(lambda process: process.communicate(""), started)}
+    ask = f"identity.project_id(pathlib.Path({str(tmp_path)!r}), 'p', create=True)"
+    said = at_once("import pathlib, uuid; from kedro_otel import identity, files, tomledit", ask)
     assert said == {identity.project_id(tmp_path, "p", create=False)}
     assert path.read_text().count("project_id") == 1
 
