@@ -30,7 +30,20 @@ function duration(us) {
   return `${Math.floor(us / 8.64e10)} d ${pad((us % 8.64e10) / 3.6e9)} h`;
 }
 
-const plural = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : noun.endsWith('s') ? 'es' : 's'}`;
+// Names that are too long are cut in the middle: their ends are what tells them apart.
+const measure = document.createElement('canvas').getContext('2d');
+const family = getComputedStyle(document.body).fontFamily;
+const setFont = (size, weight = 400) => { measure.font = `${weight} ${size}px ${family}`; };
+function shortened(label, room) {
+  if (measure.measureText(label).width <= room) return label;
+  const letters = [...label];
+  let keep = Math.min(letters.length - 1, 90);
+  const cut = () => `${letters.slice(0, Math.ceil(keep / 2)).join('')}…${letters.slice(letters.length - Math.floor(keep / 2)).join('')}`;
+  while (keep > 3 && measure.measureText(cut()).width > room) keep -= 1;
+  return cut();
+}
+
+const plural = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : /(s|x|ch)$/.test(noun) ? 'es' : 's'}`;
 const clock = (us) => new Date(data.begin + us / 1e3).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
 const spans = data.spans.kind.map((kind, index) => ({
@@ -54,7 +67,7 @@ spans.filter((span) => span.kind === 'dataset').forEach((span, index) => {
   span.what = ['', 'load', 'save'][data.operations.what[index]];
   span.type = text(data.operations.type[index]);
 });
-for (const index of data.critical) spans[index].critical = true;
+data.critical.forEach((index, place) => { spans[index].critical = true; spans[index].place = place; });
 for (const node of [...nodes].sort((a, b) => b.took - a.took).slice(0, 20)) node.slow = true;
 data.pids.span.forEach((index, at) => { spans[index].pid = data.pids.pid[at]; });
 for (const span of spans) if (span.pid === undefined && span.parent) span.pid = span.parent.pid;

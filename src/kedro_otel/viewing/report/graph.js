@@ -1,5 +1,5 @@
 // The pipeline as a graph: which node waits for which, and how long each took. Drawn in layers; of a large pipeline, namespaces or the slowest nodes.
-const MOST = 120;
+const MOST = 60;
 const graph = { level: -1, zoom: 1 };
 const plainName = (name) => name.split('@')[0];
 
@@ -44,7 +44,7 @@ function boxesAt(level) {
       if (boxOf[other] === boxOf[index]) continue;
       const edge = boxOf[index].up.get(boxOf[other].id) || { names: [], hot: false, through: false };
       edge.names.push(...datasets);
-      edge.hot = edge.hot || (nodes[other].critical && nodes[index].critical);
+      edge.hot = edge.hot || (nodes[other].critical && nodes[index].place === nodes[other].place + 1);
       boxOf[index].up.set(boxOf[other].id, edge);
     }
   });
@@ -83,7 +83,7 @@ function fewer({ boxes, order }) {
     const reach = new Map();
     for (const [from, edge] of box.up) {
       if (kept.has(boxes[from])) reach.set(from, edge);
-      else for (const one of front.get(from) || []) if (!reach.has(one)) reach.set(one, { names: [], hot: box.hot && boxes[one].hot, through: true });
+      else for (const one of front.get(from) || []) if (!reach.has(one)) reach.set(one, { names: [], hot: edge.hot && boxes[one].hot, through: true });
       if (reach.size > 8) break;
     }
     if (kept.has(box)) { shown.push({ ...box, up: reach }); front.set(box.id, [box.id]); } else front.set(box.id, [...reach.keys()].slice(0, 4));
@@ -91,22 +91,14 @@ function fewer({ boxes, order }) {
   return { boxes: shown, order: shown, left: boxes.length - shown.length };
 }
 
-const measure = document.createElement('canvas').getContext('2d');
-function shortened(label, room) {
-  measure.font = `12.5px ${getComputedStyle(document.body).fontFamily}`;
-  if (measure.measureText(label).width <= room) return label;
-  let keep = Math.min(label.length - 1, 60);
-  const cut = () => `${label.slice(0, Math.ceil(keep / 2))}…${label.slice(label.length - Math.floor(keep / 2))}`;
-  while (keep > 3 && measure.measureText(cut()).width > room) keep -= 1;
-  return cut();
-}
-
-function layered(order) {
+// Layers along the edges, none wider than what fits: a box that finds no room goes one layer further.
+function layered(order, widest) {
   const layerOf = new Map();
   const layers = [];
   for (const box of order) {
     let layer = 0;
     for (const from of box.up.keys()) layer = Math.max(layer, (layerOf.get(from) ?? -1) + 1);
+    while (layers[layer] && layers[layer].length >= widest) layer += 1;
     layerOf.set(box.id, layer);
     (layers[layer] ||= []).push({ box, layer, near: [], size: 0, at: 0 });
   }
@@ -117,7 +109,7 @@ function layered(order) {
       const [a, b] = [spot.get(from), spot.get(box.id)];
       if (!a) continue;
       const path = [a];
-      if (b.layer - a.layer <= 14) {
+      if (order.length <= 30) {
         for (let layer = a.layer + 1; layer < b.layer; layer += 1) {
           const bend = { box: null, layer, near: [], size: 0, at: 0 };
           layers[layer].push(bend);
@@ -170,14 +162,19 @@ function placed(layers, sizeOf, gap) {
 function drawGraph() {
   const chosen = fewer(boxesAt(graph.level));
   const room = byId('drawing').clientWidth || 800;
-  const { layers, edges } = layered(chosen.order);
   const high = 46;
-  const wideOf = (one) => Math.min(Math.max(measure.measureText(one.box.label).width + 26, 88), 176);
-  measure.font = `12.5px ${getComputedStyle(document.body).fontFamily}`;
+  setFont(12.5);
+  const figureOf = (box) => duration(box.took) + (box.members.length > 1 ? ` · ${plural(box.members.length, 'node')}` : '');
+  const wideOf = ({ box }) => Math.min(Math.max(measure.measureText(box.label).width + 26, measure.measureText(figureOf(box)).width * 0.92 + 24, 88), 176);
   const gap = 34;
-  const widths = layers.map((layer) => Math.max(...layer.filter((one) => one.box).map(wideOf)));
+  let { layers, edges } = layered(chosen.order, 12);
+  let widths = layers.map((layer) => Math.max(...layer.filter((one) => one.box).map(wideOf)));
   const across = widths.reduce((sum, one) => sum + one + gap, -gap);
   const downward = room < 760 || across * 0.92 > room;
+  if (downward) {
+    ({ layers, edges } = layered(chosen.order, Math.max(Math.floor(room / (chosen.order.length > 30 ? 160 : 125)), 2)));
+    widths = layers.map(() => high);
+  }
   let [least, most] = [Infinity, -Infinity];
   placed(layers, (one) => (downward ? wideOf(one) : high), downward ? 16 : 14);
   for (const one of layers.flat()) { least = Math.min(least, one.at - one.size / 2); most = Math.max(most, one.at + one.size / 2); }
@@ -193,18 +190,21 @@ function drawGraph() {
   const scale = Math.min(1, Math.max(room / width, 0.62)) * graph.zoom;
   const svg = drawn('svg', { width: width * scale, height: height * scale, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': 'Pipeline graph; arrow keys move between nodes' });
   const xy = (one, end) => {
-    const flow = one.box ? one.from + (end ? (downward ? one.thick : one.wide) : 0) : one.from + one.thick / 2;
+    const flow = one.from + (end ? (one.box && !downward ? one.wide : one.thick) : 0);
     return downward ? [one.at - least + pad, flow + pad] : [flow + pad, one.at - least + pad];
   };
   const longest = Math.max(...chosen.boxes.map((box) => box.took), 1);
   for (const one of layers.flat()) if (one.box) one.wide = downward ? one.size : one.thick;
   for (const { path, edge } of edges) {
-    const points = path.map((one, index) => (one.box ? xy(one, index === 0) : xy(one)));
+    // Across a layer that it only passes, an edge runs straight, beside the boxes.
+    const points = path.flatMap((one, index) => (one.box ? [xy(one, index === 0)] : [xy(one, false), xy(one, true)]));
+    const straight = path.flatMap((one) => (one.box ? [false] : [false, true]));
     let line = `M${points[0].map((x) => x.toFixed(1)).join(',')}`;
     for (let index = 1; index < points.length; index += 1) {
       const [x0, y0] = points[index - 1];
       const [x1, y1] = points[index];
-      line += downward ? `C${x0.toFixed(1)},${((y0 + y1) / 2).toFixed(1)} ${x1.toFixed(1)},${((y0 + y1) / 2).toFixed(1)} ${x1.toFixed(1)},${y1.toFixed(1)}`
+      if (straight[index]) line += `L${x1.toFixed(1)},${y1.toFixed(1)}`;
+      else line += downward ? `C${x0.toFixed(1)},${((y0 + y1) / 2).toFixed(1)} ${x1.toFixed(1)},${((y0 + y1) / 2).toFixed(1)} ${x1.toFixed(1)},${y1.toFixed(1)}`
         : `C${((x0 + x1) / 2).toFixed(1)},${y0.toFixed(1)} ${((x0 + x1) / 2).toFixed(1)},${y1.toFixed(1)} ${x1.toFixed(1)},${y1.toFixed(1)}`;
     }
     const drawnEdge = drawn('path', { class: `edge${edge.hot ? ' hot' : ''}${edge.through ? ' through' : ''}`, d: line });
@@ -223,7 +223,7 @@ function drawGraph() {
     const inner = one.wide - 20;
     group.append(drawn('title', {}, `${box.label}: ${duration(box.took)}`), drawn('rect', { class: 'frame', width: one.wide, height: high, rx: 7 }),
       drawn('text', { class: 'label', x: 10, y: 18 }, shortened(box.label, inner)),
-      drawn('text', { class: 'time', x: 10, y: 33 }, duration(box.took) + (box.members.length > 1 ? ` · ${plural(box.members.length, 'node')}` : '')),
+      drawn('text', { class: 'time', x: 10, y: 33 }, figureOf(box)),
       drawn('rect', { class: 'rail', x: 10, y: 38, width: inner, height: 3, rx: 1.5 }), drawn('rect', { class: 'heat', x: 10, y: 38, width: Math.max((box.took / longest) * inner, 1.5), height: 3, rx: 1.5 }));
     const go = () => {
       if (box.members.length > 1 && graph.level > 0) { const named = box.members[0]; let at = named.parent; while (at && at.kind === 'namespace' && at.members.length < box.members.length) at = at.parent; visit(at && at.kind === 'namespace' ? at : named); } else visit(box.members[0]);
@@ -242,6 +242,8 @@ function drawGraph() {
     ? `The ${plural(chosen.boxes.length, graph.level ? 'box' : 'node')} that took longest, that failed, or that the critical path runs through; ${chosen.left.toLocaleString('en')} more are left out, dashed lines lead through them.`
     : '';
   byId('drawing').replaceChildren(svg);
+  const first = svg.querySelector('.box.bad') || svg.querySelector('.box.hot');
+  if (first && svg.clientWidth > room) byId('drawing').scrollLeft = first.getBoundingClientRect().left - svg.getBoundingClientRect().left - room / 2;
 }
 
 function startGraph() {
@@ -256,7 +258,7 @@ function startGraph() {
       option.value = level;
       choice.append(option);
     }
-    if (nodes.length > MOST / 3) graph.level = 1;
+    if (nodes.length > 40) graph.level = 1;
     choice.value = graph.level;
     choice.addEventListener('change', () => { graph.level = Number(choice.value); drawGraph(); });
     byId('level-label').hidden = false;

@@ -125,7 +125,7 @@ def _shares(trace: Trace) -> str:
     bars, at = [], 0.0
     for kind, spent in found:
         width = spent / total * 1000
-        bars.append(f'<rect class="{kind}" x="{at:.2f}" width="{max(width - 2, 1):.2f}" height="10"/>')
+        bars.append(f'<rect class="{kind}" x="{at:.2f}" width="{max(width - (2 if at + width < 999 else 0), 1):.2f}" height="10"/>')
         at += width
     key = "".join(f'<li class="{kind}">{kind} <b>{escape(duration(spent))}</b> {spent / total:.0%}</li>' for kind, spent in found)
     return (

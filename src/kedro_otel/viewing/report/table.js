@@ -1,19 +1,20 @@
-// The figures: one row for each node, or each dataset, sorted by any column, two hundred at a time.
+// The figures: one row for each node, or each dataset, sorted by any column, fifty of them and then as many as one asks for.
+const FIRST = 50;
 const STEP = 200;
-const table = { what: 'nodes', sort: 'took', down: true, filter: '', shown: STEP };
+const table = { what: 'nodes', sort: 'took', down: true, filter: '', shown: FIRST };
 
 const total = Math.max(data.run[1] - data.run[0], 1);
 const TABLES = {
   nodes: {
     rows: nodes.map((span) => ({ label: span.label, span, start: span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, failed: span.failed, outcome: span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
-    columns: [['label', 'Node'], ['start', 'Began'], ['took', 'Time'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['share', 'Share'], ['outcome', 'Outcome']],
+    columns: [['label', 'Node'], ['took', 'Time'], ['share', 'Share'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['start', 'Began'], ['outcome', 'Outcome']],
   },
   datasets: {
     rows: data.datasets.name.map((name, index) => ({
       label: text(name), type: text(data.datasets.type[index]).split('.').pop(), loads: data.datasets.loads[index], load: data.datasets.load[index], saves: data.datasets.saves[index],
       save: data.datasets.save[index], took: data.datasets.load[index] + data.datasets.save[index], failed: Boolean(data.datasets.failed[index]),
     })),
-    columns: [['label', 'Dataset'], ['type', 'Type'], ['loads', 'Loads'], ['load', 'Load time'], ['saves', 'Saves'], ['save', 'Save time'], ['took', 'Time'], ['share', 'Share']],
+    columns: [['label', 'Dataset'], ['took', 'Time'], ['share', 'Share'], ['loads', 'Loads'], ['load', 'Load time'], ['saves', 'Saves'], ['save', 'Save time'], ['type', 'Type']],
   },
 };
 const WORDS = new Set(['label', 'type', 'outcome']);
@@ -40,7 +41,7 @@ function drawTable() {
   const made = make('table');
   const head = make('tr');
   for (const [name, title] of columns) {
-    const cell = make('th');
+    const cell = make('th', name === 'share' || name === 'type' ? 'words' : '');
     cell.scope = 'col';
     if (name === table.sort) cell.setAttribute('aria-sort', table.down ? 'descending' : 'ascending');
     const button = make('button', '', title);
@@ -85,7 +86,7 @@ function startTable() {
   byId('tables').hidden = false;
   const tabs = ['nodes', 'datasets'].map((name) => byId(`tab-${name}`));
   const choose = (what) => {
-    Object.assign(table, { what, sort: 'took', down: true, shown: STEP });
+    Object.assign(table, { what, sort: 'took', down: true, shown: FIRST });
     for (const tab of tabs) { const on = tab.id === `tab-${what}`; tab.setAttribute('aria-selected', on); tab.tabIndex = on ? 0 : -1; }
     byId('figures').setAttribute('aria-labelledby', `tab-${what}`);
     drawTable();
@@ -104,7 +105,7 @@ function startTable() {
     drawTable();
     byId('figures').querySelector(`[data-sort=${name}]`).focus({ preventScroll: true });
   });
-  byId('filter').addEventListener('input', (event) => { table.filter = event.target.value.trim().toLowerCase(); table.shown = STEP; drawTable(); });
+  byId('filter').addEventListener('input', (event) => { table.filter = event.target.value.trim().toLowerCase(); table.shown = FIRST; drawTable(); });
   byId('more').addEventListener('click', () => { table.shown += STEP; drawTable(); });
   drawTable();
 }

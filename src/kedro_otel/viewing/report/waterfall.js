@@ -128,11 +128,16 @@ function drawRow({ span, level, inside, open }, index) {
   if (!view.printing) row.style.top = `${index * HEIGHT}px`;
   const name = make('div', 'name');
   name.setAttribute('role', 'gridcell');
-  name.style.paddingLeft = `${Math.min(level - 1, 12) * (innerWidth < 640 ? 9 : 15)}px`;
+  const narrow = innerWidth <= 640;
+  const indent = Math.min(level - 1, 12) * (narrow ? 9 : 15);
+  name.style.paddingLeft = `${indent}px`;
   const twist = make('span', 'twist', inside ? (open ? '▼' : '▶') : '');
   twist.setAttribute('aria-hidden', 'true');
-  const label = make('bdi', '', span.kind === 'dataset' && span.what ? `${span.what} ${span.label}` : span.kind === 'run' ? `run ${span.label}`.replace(/^run run /, 'run ') : span.label);
-  label.title = label.textContent.length > 18 ? label.textContent : '';
+  const full = span.kind === 'dataset' && span.what ? `${span.what} ${span.label}` : span.kind === 'run' ? `run ${span.label}`.replace(/^run run /, 'run ') : span.label;
+  setFont(narrow ? 12.5 : 14, span.failed || ['command', 'run', 'namespace'].includes(span.kind) ? 620 : 400);
+  const room = view.nameWide - indent - (narrow ? 15 : 18) - 10 - (span.critical ? 16 : 0) - (span.members ? 42 : 0);
+  const label = make('bdi', '', view.printing ? full : shortened(full, Math.max(room, 30)));
+  if (label.textContent !== full) { name.title = full; name.setAttribute('aria-label', full); }
   name.append(twist, label);
   if (span.members) name.append(make('span', 'size', span.members.length.toLocaleString('en')));
   if (span.critical && (span.kind === 'node' || span.kind === 'namespace')) {
@@ -151,6 +156,7 @@ function drawRow({ span, level, inside, open }, index) {
 }
 
 function drawRows() {
+  view.nameWide = parseFloat(getComputedStyle(document.querySelector('.lanes')).paddingLeft);
   const all = view.printing;
   const first = all ? 0 : Math.max(Math.floor(rowsBox.scrollTop / HEIGHT) - 8, 0);
   const last = all ? Math.min(view.rows.length, 500) : Math.min(first + Math.ceil((rowsBox.clientHeight || 800) / HEIGHT) + 16, view.rows.length);
@@ -172,14 +178,14 @@ function drawRuler() {
   const steps = [];
   for (let power = 0; power < 7; power += 1) for (const base of [1, 2, 5]) steps.push(base * 10 ** power);
   for (const seconds of [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000]) steps.push(seconds * 1e6);
-  const step = steps.find((one) => (wide * one) / range >= 78) || range;
+  const step = steps.find((one) => (wide * one) / range >= Math.min(78, wide / 2.4)) || range;
   const origin = data.run[0];
   const made = [];
   for (let at = Math.ceil((view.from - origin) / step) * step; at <= view.to - origin && made.length < 60; at += step) {
     const sign = at < 0 ? '−' : '';
     const label = make('span', '', at === 0 ? '0' : sign + duration(Math.abs(at)).replace(/(\.\d)0(?= )/, '$1').replace(/\.0+(?= )/, '').replace(/ 00 [sm]$/, ''));
     label.style.left = `${percent(at + origin)}%`;
-    if (percent(at + origin) < 101 - 5500 / wide) made.push(label);
+    if ((percent(at + origin) / 100) * wide + label.textContent.length * 6.2 + 5 <= wide) made.push(label);
   }
   ruler.replaceChildren(...made);
   // The lines behind the bars: one gradient, moved to where the first label is.
