@@ -12,6 +12,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -85,7 +86,8 @@ def clean():
     print("leaked" if trace.get_current_span().get_span_context().is_valid else "clean", os.environ.get("TRACEPARENT"))
 
 """
-BOOTSTRAP = "bootstrap_project(Path.cwd())\n"
+MAIN = 'if __name__ == "__main__":\n    bootstrap_project(Path.cwd())\n'
+"""Workers that are spawned import the script once more."""
 
 DEFAULT = ("node first\n  save a", "node second\n  load a\n  save kept")
 GOOD = below("run __default__", *DEFAULT)
@@ -105,7 +107,7 @@ def script(where: Path, unchanged: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``script(text, …)``, which runs Python in the project, with and without this package, and holds that nothing else differs."""
 
     def script(text: str, **options: Any) -> Any:
-        (where / "script.py").write_text(START + BOOTSTRAP + text)
+        (where / "script.py").write_text(START + MAIN + indent(text, "    "))
         return unchanged("script.py", cwd=where, **options)
 
     return script
@@ -188,7 +190,7 @@ def test_two_parallel_runs_of_one_process(script: Callable[..., Any], home: Path
     """Two runs with ParallelRunner, the second asynchronous and through the fork server of the first, are two whole traces."""
     script(
         "from kedro.runner import ParallelRunner\n"
-        "if __name__ == '__main__':\n    run(runner=ParallelRunner())\n    run(runner=ParallelRunner(is_async=True))\n    clean()",
+        "run(runner=ParallelRunner())\nrun(runner=ParallelRunner(is_async=True))\nclean()",
         env={"KEDRO_MP_CONTEXT": method},
         order=False,
     )

@@ -9,6 +9,7 @@ import atexit
 import os
 import sys
 import weakref
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel import guard
@@ -30,6 +31,7 @@ class _State:
     """What this process has decided so far."""
 
     def __init__(self) -> None:
+        self.lock = RLock()
         self.recorder: Recorder | None = None
         self.settings: Settings | None = None
         self.root: Path | None = None
@@ -127,8 +129,8 @@ def heard(voice: object) -> bool:
 
 def context_created(voice: object, context: Any) -> None:
     """``after_context_created``: in a session without the command line this is the first that is heard of a project."""
-    known = _state.context() if _state.context is not None else None
-    if context is known and _state.voice is not voice:
+    manager = context._hook_manager  # noqa: SLF001 -- which of our hook objects this session has, nothing else tells
+    if _state.voice is not voice and manager.is_registered(_state.voice):
         return
     _state.voice, _state.context = voice, weakref.ref(context)
     recorder = _state.recorder
@@ -193,11 +195,18 @@ def nodes_for(voice: object) -> Nodes | None:
 
 def _decide(root: Path | None, package: str | None) -> Recorder | None:
     """Look for consent for the project at ``root`` and, given it, make the recorder that this process keeps."""
+    with _state.lock:
+        recorder = _decided(root, package)
+        _state.decided = True  # not before, for other threads look at it without the lock
+        return recorder
+
+
+def _decided(root: Path | None, package: str | None) -> Recorder | None:
     from kedro_otel import consent, settings
 
     if _state.recorder is not None and root != _state.root:
         _close_recorder()
-    _state.decided, _state.root = True, root
+    _state.root = root
     if not consent.decide(os.environ, root).enabled:
         _close_recorder()
         return None
@@ -271,7 +280,13 @@ def _register_exit(*, worker: bool) -> None:
 
 def _join() -> Recorder | None:
     """In a worker process, go on where the parent process said; without its word, record nothing."""
-    _state.decided = True
+    with _state.lock:
+        recorder = _state.recorder if _state.decided else _joined()
+        _state.decided = True
+        return recorder
+
+
+def _joined() -> Recorder | None:
     from multiprocessing import parent_process
 
     inherited = _state.inherited
@@ -297,7 +312,7 @@ def _join() -> Recorder | None:
 def _forked() -> None:
     """In a fork child: let go of what is the parent's."""
     recorder, _state.recorder = _state.recorder, None
-    _state.closing, _state.memory = False, None
+    _state.lock, _state.closing, _state.memory = RLock(), False, None
     if recorder is not None:
         recording = recorder.writer.on
         recorder.writer.abandon()

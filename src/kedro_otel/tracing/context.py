@@ -77,8 +77,10 @@ def current() -> Open | Remote | None:
     return Remote(f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags.sampled, found.trace_state.to_header())
 
 
-def adopt_baggage(environ: Mapping[str, str]) -> None:
-    """Take over the ``BAGGAGE`` that the environment carries, unless some is current already."""
+def adopt_baggage(environ: Mapping[str, str]) -> context.Context:
+    """Take over the ``BAGGAGE`` that the environment carries, unless some is current already; return the context before."""
+    before = context.get_current()
     header = environ.get(BAGGAGE)
     if header and not baggage.get_all():
         context.attach(W3CBaggagePropagator().extract({"baggage": header}))
+    return before

@@ -30,11 +30,27 @@ _recipients: list[Callable[[ReadableSpan], None]] = []
 """Who records what our provider's spans say: the newest, for a fork child has the parent's provider and a recording of its own."""
 
 
+_ours: list[TracerProvider] = []
+"""Ours, once made."""
+
+
 def install(resource: Mapping[str, Any], environ: Mapping[str, str], record: Callable[[ReadableSpan], None]) -> None:
-    """Make an SDK provider of ours the global one, if none is set; from now on it hands every finished span to ``record``."""
+    """Make an SDK provider of ours the global one, if none is set; from now on it hands every finished span to ``record``.
+
+    It is put where OpenTelemetry keeps the global provider, and not set by ``set_tracer_provider``, which works once in a process:
+    that once is the user's, also while one of their nodes runs, and after a notebook's first run.
+    """
     _recipients[:] = [record]
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        trace.set_tracer_provider(_make(resource, environ))
+        if not _ours:
+            _ours.append(_make(resource, environ))
+        trace._TRACER_PROVIDER = _ours[0]  # noqa: SLF001 -- see above
+
+
+def withdraw() -> None:
+    """Take ours away again, if it is the global one."""
+    if _ours and trace._TRACER_PROVIDER is _ours[0]:  # noqa: SLF001 -- see install
+        trace._TRACER_PROVIDER = None  # noqa: SLF001
 
 
 def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProvider:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel import names, propagation
@@ -11,7 +12,7 @@ from kedro_otel.tracing import failures
 from kedro_otel.tracing.operation import Open, Scribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, MutableMapping
     from pathlib import Path
 
     from kedro_otel.recording.handoff import Handoff, Inherited
@@ -31,7 +32,7 @@ class Recorder:
         handoff: Makes what is left for worker processes, when a first run needs it.
     """
 
-    def __init__(self, writer: Writer, root: Path | None, environ: Mapping[str, str], detail: str, handoff: Callable[[], Handoff]) -> None:
+    def __init__(self, writer: Writer, root: Path | None, environ: MutableMapping[str, str], detail: str, handoff: Callable[[], Handoff]) -> None:
         self.writer = writer
         self.root = root
         self.scribe = Scribe(writer, environ, full=detail == names.FULL)
@@ -39,6 +40,7 @@ class Recorder:
         self._own_command = False
         self._environ = environ
         self._handoff = handoff
+        self._lock = RLock()
         self._context: Any = None
         self._runs: Runs | None = None
         self.nodes: Nodes | None = None
@@ -48,11 +50,26 @@ class Recorder:
     def runs(self) -> Runs:
         """The runs of this process; what is needed for them is imported with the first."""
         if self._runs is None:
-            from kedro_otel.tracing.runs import Runs
+            with self._lock:
+                if self._runs is None:
+                    from kedro_otel.tracing.runs import Runs
 
-            self._runs = Runs(self.scribe, self.root, self._environ, self._handoff(), self.contexts, lambda: self.command)
-            self.nodes = self._runs.nodes
+                    self._runs = Runs(self.scribe, self.root, self._environ, self._handoff(), self.contexts, lambda: self.command)
+                    self.nodes = self._runs.nodes
         return self._runs
+
+    def run_began(self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any) -> None:
+        """A pipeline run begins: decide whose provider makes the spans of the user's code in it."""
+        with self._lock:
+            self.contexts()
+            self._look_for_provider()
+            self._install()
+        self.runs.began(name, values, params, pipeline, catalog)
+
+    def run_ended(self, params: Any, error: BaseException | None, *, failed: bool) -> None:
+        """A pipeline run ended; after the last one OpenTelemetry is as we found it."""
+        self.runs.ended(params, error, failed=failed)
+        self._withdraw()
 
     @property
     def running(self) -> bool:
@@ -63,11 +80,10 @@ class Recorder:
         """Return what a fork child works for, if a run was ever begun here."""
         return self._runs.forked() if self._runs is not None else None
 
-    def close(self) -> None:
-        """The process ends: close what is open, as failed where nothing ended it, and let go of the segment."""
+    def end(self) -> None:
+        """The process ends, or another project begins: close what is open, as failed where nothing ended it."""
         if self._runs is not None:
             self._runs.close(getattr(sys, "last_value", None))
-        self.writer.close()
 
     def command_began(self, name: str, values: dict[str, Any], start_ns: int, *, own: bool) -> None:
         """A command began at ``start_ns``; ``own`` says that it is one of the project's own cli.py."""
@@ -92,21 +108,35 @@ class Recorder:
         error = failures.behind(sys.exc_info()[1])
         if self._runs is not None:
             self._runs.end_all(error)
+            self._withdraw()
         values: dict[str, Any] = {names.EXIT_CODE: int(code)}
         if code:
             values.update(failures.facts(error, self.root))
         self.scribe.finish(command, values, error=error, failed=bool(code))
 
     def contexts(self) -> Any:
-        """Return the module that knows OpenTelemetry's context; from the first run on, decide whose provider makes spans."""
+        """Return the module that knows OpenTelemetry's context; with the first call, decide whose provider makes spans."""
         if self._context is None:
-            from kedro_otel.tracing import context, provider
+            with self._lock:
+                if self._context is None:
+                    from kedro_otel.tracing import context
 
-            self._context = context
-            self._look_for_provider()
-            if self.scribe.live is None:
-                provider.install(self.writer.resource, self._environ, self.foreign)
+                    self._look_for_provider()
+                    self._install()
+                    self._context = context
         return self._context
+
+    def _install(self) -> None:
+        if self.scribe.live is None:
+            from kedro_otel.tracing import provider
+
+            provider.install(self.writer.resource, self._environ, self.foreign)
+
+    def _withdraw(self) -> None:
+        if self.scribe.live is None and self._context is not None and not self.running:
+            from kedro_otel.tracing import provider
+
+            provider.withdraw()
 
     def _look_for_provider(self) -> None:
         if "opentelemetry.trace" not in sys.modules or self.scribe.live is not None:
@@ -119,8 +149,9 @@ class Recorder:
         from kedro_otel.tracing.live import Live
 
         self.scribe.live = Live(theirs, self.writer.resource)
-        self.writer.owned_by_user()
-        if self.command is not None:
+        later = self._context is not None
+        self.writer.owned_by_user(anew=later)
+        if self.command is not None and not later:
             # The command began before anybody could know: it is recorded again, as the span that the user's provider makes.
             self.writer.drop(self.command.span_id)
             self._begin_command(self.command.values)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel import names, propagation
-from kedro_otel.tracing import failures
+from kedro_otel import names
+from kedro_otel.tracing import callers, failures
+from kedro_otel.tracing.announce import Announcer
 from kedro_otel.tracing.nodes import Family, Nodes
 from kedro_otel.tracing.operation import Open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, MutableMapping
     from pathlib import Path
-    from types import FrameType
 
     from kedro_otel.propagation import Remote
     from kedro_otel.recording.handoff import Handoff
@@ -25,17 +24,22 @@ if TYPE_CHECKING:
 _ONE_PROCESS: Final = frozenset({"SequentialRunner", "ThreadRunner"})
 """Runners that are known to start no worker process."""
 
+_SERVER: Final = "kedro server start"
+"""A command that never belongs to what it runs: each request is a trace of its own."""
+
 
 class OpenRun(Open):
-    """A pipeline run between ``before_pipeline_run`` and whatever ends it."""
+    """A pipeline run between ``before_pipeline_run`` and whatever ends it.
+
+    Where a runner is called without a session, hence without that hook, ``call`` says which call of the runner it is.
+    """
 
     def __init__(self, name: str, parent: Open | Remote | None, start_ns: int, run_id: str | None, catalog: Any) -> None:
         super().__init__(names.RUN, name, parent, start_ns)
         self.family = Family(self, run_id, catalog)
         self.params: Any = None
         self.pipeline: Any = None
-        self.implicit = False
-        self.outer: str | None = None
+        self.call: tuple[int, Any] | None = None
         self.members: frozenset[int] | None = None
 
     def has(self, node: Any) -> bool:
@@ -61,7 +65,7 @@ class Runs:
         self,
         scribe: Scribe,
         root: Path | None,
-        environ: Mapping[str, str],
+        environ: MutableMapping[str, str],
         handoff: Handoff,
         contexts: Callable[[], Any],
         command: Callable[[], Open | None],
@@ -70,6 +74,7 @@ class Runs:
         self._scribe = scribe
         self._root = root
         self._environ = environ
+        self._announcer = Announcer(environ)
         self._handoff = handoff
         self._contexts = contexts
         self._command = command
@@ -94,28 +99,33 @@ class Runs:
         now = time.time_ns()
         context = self._contexts()
         self._end_stale()
-        context.adopt_baggage(self._environ)
+        before = context.adopt_baggage(self._environ)
         run = OpenRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
         run.params, run.pipeline = params, pipeline
         self._open_run(run, values)
+        run.previous = before
 
     def _above(self) -> Open | Remote | None:
         """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
         found = self._contexts().current()
-        if isinstance(found, Open) and not _inside_runner():
+        if isinstance(found, Open) and callers.runner() is None:
             found = None  # left behind by an interruption
-        return found or self._command() or propagation.incoming(self._environ)
+        command = self._command()
+        if found is None and command is not None:
+            return command if command.name != _SERVER else None
+        return found or self._announcer.incoming()
 
     def _open_run(self, run: OpenRun, values: dict[str, Any]) -> None:
         self._scribe.begin(run, values)
         with self._lock:
             self.open.append(run)
-        run.outer = os.environ.get(propagation.TRACEPARENT)
         self._enter(run)
         self._hand_off()
 
     def _hand_off(self) -> None:
-        strangers = any(run.values.get(names.RUNNER_NAME) not in _ONE_PROCESS for run in self.open if not run.implicit)
+        if not self._scribe.writer.on:  # switched off or purged meanwhile: no file of ours comes back
+            return
+        strangers = any(run.values.get(names.RUNNER_NAME) not in _ONE_PROCESS for run in self.open if run.call is None)
         self._handoff.note(self.open, for_strangers=strangers)
 
     def ended(self, params: Any, error: BaseException | None = None, *, failed: bool = False) -> None:
@@ -138,7 +148,7 @@ class Runs:
         self.nodes.close(run.family, error, failing, failed=failed)
         self._leave(run)
         end_ns = 0
-        if run.implicit:
+        if run.call is not None:
             # Nobody said when it ended or how: as its last node did.
             error, failed, end_ns = run.family.error, run.family.failed, run.family.last_ns
         self._scribe.finish(run, failures.facts(error, self._root) if failed else {}, end_ns=end_ns, error=error, failed=failed)
@@ -146,9 +156,10 @@ class Runs:
 
     def _end_stale(self) -> None:
         """End a run of this thread that was interrupted in a notebook, where no hook fires; one that calls another run goes on."""
+        self._end_calls()
         thread = get_ident()
         stale = [run for run in self.open if run.thread == thread]
-        if stale and not _inside_runner():
+        if stale and callers.runner() is None:
             last = getattr(sys, "last_value", None)
             error = last if isinstance(last, KeyboardInterrupt) else None
             for run in reversed(stale):
@@ -168,19 +179,14 @@ class Runs:
     def _family_of(self, node: Any, run_id: str | None) -> Family | None:
         """Return the run that ``node`` belongs to in this thread; None where only its run id, not known yet, can tell."""
         runs = self.open
-        if len(runs) == 1 and not runs[0].implicit:
+        if len(runs) == 1 and runs[0].call is None:
             return runs[0].family
+        if all(run.call is not None for run in runs):
+            return self._family_without_run(node, run_id)
         thread = get_ident()
         for run in reversed(runs):
             if run.thread == thread:
-                if run.implicit and _runner_call(run.family.run_id) != run.family.run_id:
-                    self._end_run(run, None, failed=True)
-                    return self._family_without_run(run_id)
                 return run.family
-        if len(runs) == 1:
-            return runs[0].family
-        if not runs:
-            return self._family_without_run(run_id)
         candidates = [run for run in runs if run.has(node)] or runs
         if len(candidates) > 1:
             named = [run for run in candidates if run.family.run_id == run_id] if run_id is not None else []
@@ -189,7 +195,7 @@ class Runs:
             return chosen[0].family if chosen else None
         return candidates[0].family
 
-    def _family_without_run(self, run_id: str | None) -> Family | None:
+    def _family_without_run(self, node: Any, run_id: str | None) -> Family | None:
         """Return the run of the parent process that this worker works for, or a run of our own for a runner that is called without one."""
         if self._handoff.inherited is not None:
             remote = self._handoff.inherited.run(run_id)
@@ -197,33 +203,51 @@ class Runs:
                 return None
             family = self._families.get(remote.span_id)
             if family is None:
-                self._contexts()
+                self._contexts().adopt_baggage(self._environ)
                 family = self._families[remote.span_id] = Family(remote, run_id)
             return family
-        run_id = run_id or _runner_call(None)
-        run = OpenRun("run", self._above(), time.time_ns(), run_id, None)
-        run.implicit = True
-        self._open_run(run, {names.RUN_ID: run_id})
-        return run.family
+        frame = callers.of_node(node)
+        call = callers.call(frame)
+        with self._lock:
+            for run in self.open:
+                if run.call == call:
+                    return run.family
+            self._end_calls()
+            known = run_id or (frame.f_locals.get("run_id") if frame is not None else None)
+            run = OpenRun("run", self._above(), time.time_ns(), known, None)
+            run.call = call
+            # No hook says when it is over, so it never becomes current: only its nodes do.
+            self._scribe.begin(run, {names.RUN_ID: known})
+            self.open.append(run)
+            return run.family
+
+    def _end_calls(self) -> None:
+        """End the runs of runners that have returned since."""
+        running = callers.running()
+        for run in list(self.open):
+            if run.call is not None and run.call not in running:
+                self._end_run(run, None, failed=True)
 
     def _enter(self, operation: Open) -> None:
         self._contexts().enter(operation)
-        if operation.kind != names.DATASET and (operation.kind == names.RUN or self._alone(operation)):
-            os.environ[propagation.TRACEPARENT] = propagation.spell(operation.trace_id, operation.span_id, sampled=operation.sampled)
+        if self._alone(operation):
+            self._announcer.name(operation)
+        elif operation.kind == names.RUN:
+            self._announcer.name(None)
 
     def _leave(self, operation: Open) -> None:
         self._contexts().leave(operation)
-        if operation.kind == names.RUN:
-            outer = operation.outer if isinstance(operation, OpenRun) else None
-            if outer is None:
-                os.environ.pop(propagation.TRACEPARENT, None)
-            else:
-                os.environ[propagation.TRACEPARENT] = outer
+        if self._alone(operation):
+            above = operation.parent
+            while isinstance(above, Open) and above.current is None:
+                above = above.parent
+            self._announcer.name(above if isinstance(above, Open) else None)
+        elif operation.kind == names.RUN:
+            self._announcer.name(None)
 
     def _alone(self, operation: Open) -> bool:
-        """Return whether no other node can be running beside ``operation``, so that the environment may name it."""
-        parent = operation.parent
-        return not isinstance(parent, Open) or parent.thread == operation.thread
+        """Return whether nothing else can be running beside ``operation``, so that the environment may name it."""
+        return all(run.thread == operation.thread for run in self.open)
 
 
 def _run_id(params: Any) -> str | None:
@@ -231,21 +255,3 @@ def _run_id(params: Any) -> str | None:
         return None
     found = params.get("run_id", params.get("session_id"))
     return None if found is None else str(found)
-
-
-def _runner_frame() -> FrameType | None:
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- nothing else tells a nested run from a new start after an interruption
-    while frame is not None and not (frame.f_code.co_name == "run" and frame.f_globals.get("__name__") == "kedro.runner.runner"):
-        frame = frame.f_back
-    return frame
-
-
-def _inside_runner() -> bool:
-    """Return whether this thread is inside a Kedro runner: a run that begins there is nested."""
-    return _runner_frame() is not None
-
-
-def _runner_call(otherwise: str | None) -> str | None:
-    """Return the run id with which the runner was called that this thread is inside of, or ``otherwise`` outside of one."""
-    frame = _runner_frame()
-    return otherwise if frame is None else frame.f_locals.get("run_id")
