@@ -336,3 +336,16 @@ def test_an_idle_shipper_costs_little(post: Post, loopback: Loopback):
     assert loopback.total("kedro.commands") == 1
     assert costs[0] < 1.5  # 0.4 on a machine that does nothing else
     assert costs[1] < costs[0]
+
+
+def test_what_was_recorded_in_memory_is_handed_over(post: Post, loopback: Loopback):
+    """Where no place is writable a child takes the segment through a pipe, ships it, and leaves nothing behind."""
+    tape = post.command()
+    tape.span("foreign", "large", "", 0, 1, text="x" * 300_000)  # more than a pipe holds
+    segment = tape.path.read_bytes()
+    shutil.rmtree(post.recordings)
+    assert launch.hand_over(segment) is None
+    post.until(lambda: loopback.total("kedro.commands") == 1)
+    assert launch._children[-1].wait(20) == 0
+    assert list(post.home.iterdir()) == []
+    assert loopback.span_names() == Counter({"kedro run": 1})

@@ -69,7 +69,7 @@ def _deliver(known: Settings, target: Destination, where: places.Places, before:
             time.sleep(min(max(wait, _LOOK), 1.0))
     finally:
         shipper.close()
-    return Delivered(_since(before, shipper.journal), _left(known, target, shipper.journal))
+    return Delivered(_since(before, shipper.journal), _left(known, target, shipper.journal, everything=everything))
 
 
 def _watch(known: Settings, target: Destination, where: places.Places, lock: Lock, before: Counter[str]) -> Delivered:
@@ -93,8 +93,8 @@ def _watch(known: Settings, target: Destination, where: places.Places, lock: Loc
         time.sleep(_LOOK)
 
 
-def _left(known: Settings, target: Destination, written: Journal) -> Left:
-    return lacking(known, recorded(target), written)
+def _left(known: Settings, target: Destination, written: Journal, *, everything: bool = False) -> Left:
+    return lacking(known, recorded(target, everything=everything), written)
 
 
 def _since(before: Counter[str], written: Journal) -> Counter[str]:

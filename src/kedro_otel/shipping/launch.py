@@ -55,8 +55,9 @@ def start(reason: str, known: Settings | None = None) -> None:
     """
     if os.environ.get(GUARD) or not sys.executable or not consent.decide(os.environ, None).enabled:
         return
-    target = destination.current(known or settings.load(os.environ))
-    if target is not None and not lock.held(places.of(target.id).lock):
+    known = known or settings.load(os.environ)
+    target = destination.current(known)
+    if target is not None and known.value("ship") != "manual" and not lock.held(places.of(target.id).lock):
         spawn(reason)
 
 

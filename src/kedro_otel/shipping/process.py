@@ -46,8 +46,12 @@ def main() -> int:
     where = places.of(target.id)
     private_folder(where.folder.parent)
     private_folder(where.folder)
-    while work(target, found, where):
-        pass
+    try:
+        while work(target, found, where):
+            pass
+    except Exception as error:
+        log(where, f"stopped by a mistake of ours, {_place(error)}; what is recorded stays and is tried again")
+        raise
     return 0
 
 
@@ -140,6 +144,14 @@ def _guarded(lock: Lock) -> threading.Event:
 
     threading.Thread(target=watch, name="kedro-otel-guard", daemon=True).start()
     return stop
+
+
+def _place(error: BaseException) -> str:
+    """Return the class of an error and where it arose, without its message, which may hold anything."""
+    import traceback
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {os.path.basename(frame.filename)}:{frame.lineno}"
 
 
 def _woken(where: places.Places) -> int:

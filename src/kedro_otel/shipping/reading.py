@@ -69,6 +69,8 @@ class Reading:
         level: The detail in force; a segment recorded at a narrower one stays at that.
         traced: Whether spans are sent at all, so that exemplars may point at them.
         reconsider: Whether to look again at segments that were not wanted before.
+
+    ``touched`` tells whether the last round moved anything that is worth a commit.
     """
 
     def __init__(self, journal: Journal, wants: Callable[[Header], bool], level: str, *, traced: bool = True, reconsider: bool = False) -> None:
@@ -77,6 +79,7 @@ class Reading:
         self.level = level
         self.traced = traced
         self.reconsider = reconsider
+        self.touched = False
         self._spans = False
         self.now: Callable[[], int] = time.time_ns
         self._watched: dict[str, Watched] = {}
@@ -98,6 +101,7 @@ class Reading:
 
         The caller may stop wanting spans on the way, by :meth:`abandon`.
         """
+        self.touched = False
         self._list()
         self._spans = spans
         for watched in list(self._watched.values()):
@@ -117,6 +121,7 @@ class Reading:
 
     def acknowledge(self, items: list[Item]) -> None:
         """Move the cursors past ``items``, which are in order; what is finished is no longer watched."""
+        self.touched = True
         for item in items:
             cursor = item.watched.cursor
             cursor.spans = max(cursor.spans, item.offset)
@@ -185,6 +190,7 @@ class Reading:
         for operation in ended:
             if operation.state == DIED or operation.offset > cursor.folded:
                 self._fold(operation, segment.header, watched)
+        self.touched = self.touched or bool(ended) or cursor.folded < watched.follower.offset
         cursor.folded = max(cursor.folded, watched.follower.offset)
         reached("folded")
         if not self._spans:
@@ -203,6 +209,7 @@ class Reading:
         return False
 
     def _leave(self, watched: Watched) -> None:
+        self.touched = True
         watched.cursor.size = NOT_OURS
         del self._watched[watched.path.stem]
 
@@ -248,6 +255,7 @@ class Reading:
             return
         if self.traced and set(cursor.dead) - set(cursor.dead_shipped):
             return
+        self.touched = True
         try:
             cursor.size = watched.path.stat().st_size
         except OSError:
@@ -257,6 +265,7 @@ class Reading:
 
     def _unreadable(self, watched: Watched) -> None:
         """Leave a file alone that is no segment, until it changes."""
+        self.touched = True
         self.journal.counts["segments unreadable"] += 1
         watched.alive = False
         try:

@@ -77,7 +77,8 @@ class Shipper:
         started_ns = time.time_ns()
         spans = TRACES in self._senders and self.journal.signals[TRACES].ready(started_ns)
         self._spans(spans=spans)
-        self.journal.commit()
+        if self.reading.touched:
+            self.journal.commit()
         if METRICS in self._senders:
             self._metrics()
         return self._state()

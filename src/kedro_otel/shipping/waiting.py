@@ -61,18 +61,15 @@ def wait(deadline_s: float) -> str | None:
     return said(left, target) if left else None
 
 
-def recorded(target: Destination) -> dict[str, int]:
-    """Return the size of every segment that is to go to ``target`` from here, by its name."""
+def recorded(target: Destination, *, everything: bool = False) -> dict[str, int]:
+    """Return the size of every segment that is to go to ``target`` from here, by its name; with ``everything``, of all that are ours."""
     from kedro_otel.shipping.reading import OURS, header_of
 
     sizes: dict[str, int] = {}
-    for path in reader.segments():
+    for path, known in reader.listing():
         header = header_of(path)
-        if header is not None and header.destination == target.id and header.owner == OURS and places.mine(header.machine_id):
-            try:
-                sizes[path.stem] = path.stat().st_size
-            except OSError:
-                continue
+        if header is not None and header.owner == OURS and (everything or (header.destination == target.id and places.mine(header.machine_id))):
+            sizes[path.stem] = known.st_size
     return sizes
 
 
