@@ -135,7 +135,7 @@ function drawRow({ span, level, inside, open }, index) {
   twist.setAttribute('aria-hidden', 'true');
   const full = span.kind === 'dataset' && span.what ? `${span.what} ${span.label}` : span.kind === 'run' ? `run ${span.label}`.replace(/^run run /, 'run ') : span.label;
   setFont(narrow ? 12.5 : 14, span.failed || ['command', 'run', 'namespace'].includes(span.kind) ? 620 : 400);
-  const room = view.nameWide - indent - (narrow ? 15 : 18) - 10 - (span.critical ? 16 : 0) - (span.members ? 42 : 0);
+  const room = view.nameWide - indent - (narrow ? 15 : 18) - 10 - (span.critical ? 16 : 0) - (span.members ? String(span.members.length).length * 8 + 8 : 0);
   const label = make('bdi', '', view.printing ? full : shortened(full, Math.max(room, 30)));
   if (label.textContent !== full) { name.title = full; name.setAttribute('aria-label', full); }
   name.append(twist, label);
@@ -178,7 +178,7 @@ function drawRuler() {
   const steps = [];
   for (let power = 0; power < 7; power += 1) for (const base of [1, 2, 5]) steps.push(base * 10 ** power);
   for (const seconds of [10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000]) steps.push(seconds * 1e6);
-  const step = steps.find((one) => (wide * one) / range >= Math.min(78, wide / 2.4)) || range;
+  const step = steps.find((one) => (wide * one) / range >= Math.min(78, wide / 3.2)) || range;
   const origin = data.run[0];
   const made = [];
   for (let at = Math.ceil((view.from - origin) / step) * step; at <= view.to - origin && made.length < 60; at += step) {

@@ -1,0 +1,223 @@
+"""A comparison for its readers: a screen, a program, a pull request, one line of a CI log."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from kedro_otel import names
+from kedro_otel.viewing import outcome
+from kedro_otel.viewing.compare import ADDED, FASTER, REMOVED, SAME, SLOWER
+from kedro_otel.viewing.screen import fit, join, laid
+from kedro_otel.viewing.text import clean, count, duration, moment, timestamp
+
+if TYPE_CHECKING:
+    from kedro_otel.viewing.bars import Glyphs
+    from kedro_otel.viewing.compare import Change, Comparison, Profile
+
+_STYLES: Final = {SLOWER: "bold red", FASTER: "bold green", ADDED: "cyan", REMOVED: "yellow", SAME: "bright_black"}
+_ROWS: Final = 25
+_IN_MARKDOWN: Final = 30
+_SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
+
+
+def screen_lines(found: Comparison, width: int, glyphs: Glyphs, now_ns: int, *, every: bool = False) -> list[Text]:
+    """Return the lines for a screen: the run, then what changed, then (if they are few, or ``every``) the nodes that did not."""
+    after = found.after.trace.root.operation
+    lines = laid(
+        [
+            Text(clean(outcome.title(after)), "bold"),
+            Text(moment(after.start_ns, now_ns), "bright_black"),
+            Text(f"against {against(found, now_ns)}", "bright_black"),
+        ],
+        width,
+        f" {glyphs.dot} ",
+    )
+    nodes = _shown(found.nodes, every=every)
+    datasets = [one for one in found.datasets if every or one.verdict != SAME]
+    name = min(max(cell_len(clean(one.name)) for one in [*nodes, *datasets, found.run]) if nodes or datasets else 3, max(width - 52, 12))
+    name = max(name, 13)
+    lines += [Text(""), _row(found.run._replace(name="the whole run"), name)]
+    for title, changes in (("nodes", nodes), ("datasets, loads and saves together", datasets)):
+        if changes:
+            lines += [Text(""), Text(title, "bold"), *(_row(one, name) for one in changes)]
+    hidden = len(found.nodes) - len(nodes)
+    lines.append(Text(""))
+    if not changed(found):
+        lines.append(Text(calm(found), "green"))
+    elif hidden:
+        lines.append(Text(f"{count(hidden, 'other node')} as before: --all shows them", "bright_black"))
+    return lines + _paths(found, width, glyphs)
+
+
+def against(found: Comparison, now_ns: int) -> str:
+    """Return what the run is compared with, in words."""
+    if found.named:
+        root = found.typical.trace.root.operation
+        return f"{clean(outcome.title(root))} of {moment(root.start_ns, now_ns)}"
+    run = found.after.trace.run
+    of = f" of {clean(run.operation.attributes[names.PIPELINE_NAME], 80)}" if run and run.operation.attributes.get(names.PIPELINE_NAME) else ""
+    return f"the median of {count(found.history, 'earlier run')}{of}" if found.history > 1 else f"the one earlier run{of}"
+
+
+def changed(found: Comparison) -> list[Change]:
+    """Return what changed: nodes first, then datasets."""
+    return [one for one in (*found.nodes, *found.datasets) if one.verdict != SAME]
+
+
+def calm(found: Comparison) -> str:
+    """Return the sentence for nothing of note."""
+    if found.run.verdict != SAME:
+        return "no single node or dataset accounts for it: none differs by more than earlier runs differ among themselves"
+    return "as before: no node and no dataset differs by more than earlier runs differ among themselves"
+
+
+def line(found: Comparison, allowed: float, now_ns: int, *, slower: bool) -> str:
+    """Return one line for a CI log: how much slower the run was, and which nodes most of it is in."""
+    run = found.run
+    change = f"{_percent(run)} {'slower' if run.difference_ns >= 0 else 'faster'}".lstrip("+-")
+    told = (
+        f"{'SLOWER' if slower else 'ok'}: the run took {duration(run.after_ns)}, {change} than {against(found, now_ns)} ({duration(run.before_ns)})"
+    )
+    culprits = [one for one in found.nodes if one.verdict in (SLOWER, ADDED)][:3]
+    told += f"; allowed {allowed:.0%}"
+    if not slower and run.relative is not None and run.relative > allowed:
+        told += "; earlier runs differ as much among themselves"
+    return told + (f"; most of it in {', '.join(f'{clean(one.name, 80)} {_difference(one)}' for one in culprits)}" if culprits else "")
+
+
+def plain(found: Comparison) -> dict[str, Any]:
+    """Return a dictionary ready for JSON: durations in seconds, every node and dataset."""
+    return {
+        "after": _told(found.after),
+        "before": {**_told(found.typical), "of": "run" if found.named else "median", "runs": 1 if found.named else found.history},
+        "history": found.history,
+        "run": _change(found.run),
+        "nodes": [_change(one) for one in found.nodes],
+        "datasets": [_change(one) for one in found.datasets],
+    }
+
+
+def markdown(found: Comparison, now_ns: int) -> str:
+    """Return a comment for a pull request: the verdict, what changed, and the rest folded away."""
+    run = found.run
+    sign = {SLOWER: "🔴", FASTER: "🟢"}.get(run.verdict, "⚪")
+    head = (
+        f"**{sign} `kedro run`: {duration(run.after_ns)}, {_difference(run)}** against {_escaped(against(found, now_ns))} ({duration(run.before_ns)})"
+    )
+    telling = changed(found)
+    parts = [head, ""]
+    parts += _markdown_table(telling[:_IN_MARKDOWN]) if telling else [f"_{calm(found)}_"]
+    if len(telling) > _IN_MARKDOWN:
+        parts.append(f"\nand {len(telling) - _IN_MARKDOWN:,} more")
+    if found.after.path:
+        parts += ["", f"Critical path {duration(found.after.path_ns)} (was {duration(found.typical.path_ns)}): {_markdown_path(found.after.path)}"]
+        if found.after.path != found.typical.path:
+            parts.append(f"It was: {_markdown_path(found.typical.path)}")
+    rest = [one for one in found.nodes if one.verdict == SAME]
+    if rest:
+        parts += ["", f"<details><summary>{count(len(rest), 'node')} as before</summary>", "", *_markdown_table(rest[:200]), "", "</details>"]
+    return "\n".join(parts)
+
+
+def _shown(nodes: list[Change], *, every: bool) -> list[Change]:
+    return nodes if every or len(nodes) <= _ROWS else [one for one in nodes if one.verdict != SAME]
+
+
+def _row(one: Change, name: int) -> Text:
+    style = _STYLES[one.verdict]
+    quiet = "bright_black" if one.verdict == SAME else ""
+    before = "" if one.verdict == ADDED else duration(one.before_ns)
+    after = "" if one.verdict == REMOVED else duration(one.after_ns)
+    word = one.verdict if one.verdict != SAME else ""
+    relative = "" if one.verdict in (ADDED, REMOVED) else _percent(one)
+    cells = [
+        ("  ", ""),
+        (fit(clean(one.name), name), quiet if one.verdict == SAME else style),
+        (f" {before:>9} {'→' if before and after else ' '} {after:<9}", quiet),
+        (f" {_signed(one.difference_ns):>9} {relative:>8}", style),
+        (f"  {word}", style),
+    ]
+    return join(cells)
+
+
+def _paths(found: Comparison, width: int, glyphs: Glyphs) -> list[Text]:
+    after, before = found.after, found.typical
+    if not after.path:
+        return []
+    lines = [Text(f"critical path {duration(after.path_ns)}, was {duration(before.path_ns)}")]
+    lines += _chain("  now ", after.path, set(before.path), width, glyphs)
+    if after.path != before.path:
+        lines += _chain("  was ", before.path, set(after.path), width, glyphs)
+    return lines
+
+
+def _chain(label: str, path: tuple[str, ...], other: set[str], width: int, glyphs: Glyphs) -> list[Text]:
+    most = 30
+    shown = [Text(clean(name, 60), "" if name in other else "bold yellow") for name in path[:most]]
+    if len(path) > most:
+        shown.append(Text(f"{glyphs.ellipsis} {len(path) - most:,} more", "bright_black"))
+    lines = laid(shown, width - len(label), f" {glyphs.after} ")
+    return [join([(label if not index else " " * len(label), "bright_black")]) + one for index, one in enumerate(lines)]
+
+
+def _signed(nanoseconds: int) -> str:
+    return f"{'+' if nanoseconds >= 0 else '-'}{duration(abs(nanoseconds))}"
+
+
+def _percent(one: Change) -> str:
+    return "" if one.relative is None else f"{one.relative:+.0%}"
+
+
+def _difference(one: Change) -> str:
+    if one.verdict in (ADDED, REMOVED):
+        return f"{one.verdict} ({duration(max(one.after_ns, one.before_ns))})"
+    return f"{_signed(one.difference_ns)} ({_percent(one)})"
+
+
+def _told(one: Profile) -> dict[str, Any]:
+    run = (one.trace.run or one.trace.root).operation
+    return {
+        "trace_id": one.trace.trace_id,
+        "run_id": run.attributes.get(names.RUN_ID),
+        "start": timestamp(run.start_ns),
+        "outcome": outcome.of(one.trace),
+        "duration_seconds": one.took_ns / 1e9,
+        "critical_path": {"duration_seconds": one.path_ns / 1e9, "nodes": list(one.path)},
+    }
+
+
+def _change(one: Change) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "verdict": one.verdict,
+        "before_seconds": None if one.verdict == ADDED else one.before_ns / 1e9,
+        "after_seconds": None if one.verdict == REMOVED else one.after_ns / 1e9,
+        "difference_seconds": one.difference_ns / 1e9,
+        "relative": one.relative,
+        "limit_seconds": one.limit_ns / 1e9,
+    }
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", clean(text, 120))
+
+
+def _markdown_path(path: tuple[str, ...]) -> str:
+    shown = [_escaped(name) for name in path[:20]]
+    return " → ".join(shown + ([f"… {len(path) - 20:,} more"] if len(path) > 20 else []))
+
+
+def _markdown_table(changes: list[Change]) -> list[str]:
+    rows = ["| | before | after | difference | |", "| --- | ---: | ---: | ---: | --- |"]
+    for one in changes:
+        before = "" if one.verdict == ADDED else duration(one.before_ns)
+        after = "" if one.verdict == REMOVED else duration(one.after_ns)
+        difference = "" if one.verdict in (ADDED, REMOVED) else _difference(one)
+        kind = "" if one.kind == "node" else "dataset "
+        word = "" if one.verdict == SAME else one.verdict
+        rows.append(f"| {kind}{_escaped(one.name)} | {before} | {after} | {difference} | {word} |")
+    return rows
