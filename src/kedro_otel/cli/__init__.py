@@ -10,6 +10,8 @@ import click
 _FAMILIES: Final = {
     "list": "show",
     "show": "show",
+    "report": "report",
+    "compare": "compare",
     "export": "show",
     "status": "consent",
     "on": "consent",
