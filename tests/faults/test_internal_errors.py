@@ -1,0 +1,274 @@
+"""Every function of ours that a hook can reach raises, one at a time: Kedro does not notice, and the user can find out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any, NamedTuple
+
+import pytest
+from bare import normal
+from trees import segments
+
+import kedro_otel
+from kedro_otel.recording import bounds
+
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="forks"), pytest.mark.timeout(1800)]
+POISON = Path(__file__).parent / "poison"
+SOURCE = Path(kedro_otel.__file__).parent
+
+NODES = """
+from opentelemetry import trace
+
+def greet(name):
+    with trace.get_tracer("mine").start_as_current_span("inner", attributes={"a": 1}, links=[trace.Link(trace.get_current_span().get_span_context())]) as span:
+        span.add_event("event")
+    return f"hello {name}"
+
+def shout(greeting):
+    yield greeting.upper()
+    yield "!"
+
+def tell(shouted, fail):
+    if fail:
+        raise ValueError("told to fail")
+    return {"text": str(shouted)}
+"""
+REGISTRY = """
+from kedro.pipeline import node, pipeline
+from .nodes import greet, shout, tell
+
+def register_pipelines():
+    whole = pipeline([
+        node(greet, "params:name", "greeting", name="greet"),
+        node(shout, "greeting", "shouted", name="shout", tags="loud"),
+        node(tell, ["shouted", "params:fail"], "told", name="tell"),
+    ])
+    return {"__default__": whole, "missing": pipeline([node(tell, ["missing", "params:fail"], "told", name="lost")])}
+"""
+CATALOG = """
+told: {type: json.JSONDataset, filepath: data/told.json}
+missing: {type: json.JSONDataset, filepath: data/missing.json}
+"""
+SETTINGS = """
+import os
+if os.environ.get("OWN_PROVIDER"):
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    trace.set_tracer_provider(TracerProvider())
+"""
+CLI = """
+import click
+
+@click.group()
+def cli():
+    pass
+
+@cli.command()
+@click.option("--word")
+def ours(word):
+    print("ours", word)
+"""
+SCRIPT = """
+import threading
+from pathlib import Path
+from kedro.framework.project import configure_project
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from kedro.framework.hooks import hook_impl
+from opentelemetry.trace import get_current_span
+
+bootstrap_project(Path.cwd())
+for _ in range(2):
+    with KedroSession.create(project_path=Path.cwd()) as session:
+        print(sorted(session.run()))
+with KedroSession.create(project_path=Path.cwd(), runtime_params={"fail": True}) as session:
+    try:
+        session.run()
+    except ValueError as error:
+        print("failed", error)
+"""
+LOGGING = """
+version: 1
+disable_existing_loggers: false
+formatters: {plain: {format: "%(levelname)s %(name)s %(message)s"}}
+handlers: {console: {class: logging.StreamHandler, formatter: plain}}
+loggers: {kedro: {level: INFO}}
+root: {handlers: [console], level: INFO}
+"""
+
+
+class Scenario(NamedTuple):
+    """A way into the package: the words after ``kedro``, or none for the script; variables; whether lines come in any order."""
+
+    words: tuple[str, ...] | None
+    env: dict[str, str]
+    sorted: bool = False
+
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+SCENARIOS = {
+    "run": Scenario(("run",), {"KEDRO_OTEL_DETAIL": "full"}),
+    "failure": Scenario(("run", "--params", "fail=true"), {"KEDRO_OTEL_DETAIL": "full"}),
+    "load failure": Scenario(("run", "--pipeline", "missing"), {}),
+    "own command": Scenario(("ours", "--word", "x"), {}),
+    "script": Scenario(None, {}),
+    "provider": Scenario(("run",), {"OWN_PROVIDER": "1", "KEDRO_OTEL_DETAIL": "full"}),
+    "threads": Scenario(("run", "--runner=ThreadRunner", "--async"), {}, sorted=True),
+    "below another": Scenario(
+        ("run",),
+        {
+            "TRACEPARENT": f"00-{'ab' * 16}-{'cd' * 8}-00",
+            "TRACESTATE": "a=b",
+            "BAGGAGE": "k=v",
+            "OTEL_RESOURCE_ATTRIBUTES": "team=blue",
+        },
+    ),
+    "sampled": Scenario(("run",), {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}),
+    "workers": Scenario(("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "fork"}, sorted=True),
+    "shipping": Scenario(("registry", "list"), {**ENDPOINT, "KEDRO_OTEL_SHIP": "wait", "KEDRO_OTEL_SHIP_TIMEOUT": "0.2", "KEDRO_OTEL_EPHEMERAL": "auto"}),
+    "shipping a run": Scenario(("run",), {**ENDPOINT, "KEDRO_OTEL_SHIP": "auto"}),
+    "no place": Scenario(("run",), {**ENDPOINT, "KEDRO_OTEL_HOME": "/proc/nowhere", "KEDRO_OTEL_SHIP": "background"}),
+    "strangers": Scenario(("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "spawn"}, sorted=True),
+}
+
+NET = {"guard.py"}
+"""What catches the others cannot be tried itself."""
+
+COUNTING = {"paths.py", "recording/bounds.py", "recording/writer.py", "recording/liveness.py", "recording/host.py"}
+"""Files through which the counting itself goes: what fails there is logged, and counted where it still can be."""
+
+DOORS = ("cli/", "viewing/", "testing.py", "demo_project/", "_stack/")
+"""What only a command of the user's reaches."""
+
+
+class Bench:
+    """A driver that runs scenarios in a project, each with a home of its own."""
+
+    def __init__(self, path: Path, environment: dict[str, str], tmp_path: Path) -> None:
+        self.path = path
+        self.tmp_path = tmp_path
+        self.number = 0
+        environment = {key: value for key, value in environment.items() if key != "KEDRO_OTEL_RAISE"}
+        self.process = subprocess.Popen(
+            [sys.executable, POISON / "driver.py"],
+            cwd=path,
+            env={
+                **environment,
+                "POISON_DRIVER": "1",
+                "PYTHONPATH": str(POISON),
+                "KEDRO_LOGGING_CONFIG": str(path / "logging.yml"),
+                "KEDRO_OTEL_SHIPPER_TEST": "1",
+            },
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, scenario: Scenario, **env: str) -> tuple[dict[str, Any], Path]:
+        """Run a scenario; return what the user sees of it, and its home."""
+        self.number += 1
+        home = self.tmp_path / f"home{self.number}"
+        out = str(self.tmp_path / f"out{self.number}")
+        for left in (self.path / "data").glob("*.json"):
+            left.unlink()
+        job: dict[str, Any] = {"env": {"KEDRO_OTEL_HOME": str(home), **scenario.env, **env}, "out": out}
+        job.update({"words": list(scenario.words)} if scenario.words is not None else {"script": str(self.path / "script.py")})
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        code = int(self.process.stdout.readline())
+        texts = {}
+        for name in ("out", "err"):
+            lines = normal(Path(f"{out}.{name}").read_text(), self.path, str(home)).splitlines()
+            kept = [line for line in lines if not line.startswith("kedro-otel")]
+            texts[name] = sorted(kept) if scenario.sorted else kept
+        told = self.path / "data" / "told.json"
+        return {"code": code, **texts, "told": told.read_text() if told.exists() else None}, home
+
+    def close(self) -> None:
+        """End the driver."""
+        self.process.communicate()
+
+
+@pytest.fixture
+def bench(project: Callable[..., Path], environment: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
+    """Return the driver, in a project."""
+    files = {"script.py": SCRIPT, "logging.yml": LOGGING, "src/minimal/cli.py": CLI}
+    path = project(nodes=NODES, registry=REGISTRY, catalog=CATALOG, settings=SETTINGS, files=files)
+    found = Bench(path, environment, tmp_path)
+    yield found
+    found.close()
+
+
+def functions(file: Path) -> Iterator[CodeType]:
+    """Yield the code of every function in a source file, also of those inside others."""
+    stack = [compile(file.read_text(encoding="utf-8"), str(file), "exec")]
+    while stack:
+        code = stack.pop()
+        inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+        stack += inner
+        # a class's body is code too, and runs when its module is imported
+        yield from (one for one in inner if not one.co_name.startswith("<") and "__qualname__" not in one.co_names[:3])
+
+
+def named(code: CodeType) -> str:
+    """Return how the poison calls a function."""
+    return f"{code.co_filename.rpartition('/kedro_otel/')[2]}:{code.co_firstlineno}"
+
+
+def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: bool, figure: Callable[[str], None]) -> None:
+    """With any one function raising, exit code, output and results are Kedro's; the error is logged once per place and process, and counted."""
+    reached: dict[str, str] = {}
+    expected: dict[str, dict[str, Any]] = {}
+    for name, scenario in SCENARIOS.items():
+        trace = tmp_path / f"trace-{name.replace(' ', '-')}"
+        expected[name], _ = bench.run(scenario, POISON_TRACE=str(trace))
+        for line in trace.read_text().split():
+            reached.setdefault(line, name)
+    assert {name: one["code"] for name, one in expected.items() if one["code"]} == {"failure": 1, "load failure": 1}
+    loaded = {line.partition(":")[0] for line in reached}
+    known = {named(code): code for file in SOURCE.rglob("*.py") if str(file.relative_to(SOURCE)) in loaded for code in functions(file)}
+    never = sorted(f"{line} {code.co_qualname if sys.version_info >= (3, 11) else code.co_name}" for line, code in known.items() if line not in reached)
+    unexplained = [line for line in never if line.partition(" ")[2] not in UNREACHED and not line.startswith((*DOORS, *SHIPPER))]
+    wanted = [line for line in sorted(reached) if line in known and line.partition(":")[0] not in NET and not line.startswith(DOORS)]
+    chosen = wanted if full else wanted[:: len(wanted) // 40]
+    wrong: list[str] = []
+    logged = counted = 0
+    for line in chosen:
+        name = reached[line]
+        scenario = SCENARIOS[name]
+        log = tmp_path / f"log-{line.replace('/', '-')}"
+        seen, home = bench.run(scenario, POISON=line, POISON_LOG=str(log))
+        who = f"{line} {known[line].co_name} ({name})"
+        wrong += [f"{who}: {key} {seen[key]!r:.600}" for key in seen if seen[key] != expected[name][key]]
+        lines = log.read_text().splitlines() if log.exists() else []
+        failures = Counter(text for text in lines if "failed in" in text)
+        if failures and max(failures.values()) > 1:
+            wrong.append(f"{who}: logged {failures.most_common(1)}")
+        logged += bool(failures)
+        if not failures:
+            wrong.append(f"{who}: not logged {lines[:2]}")
+        told = bounds.dropped(home / "recordings")["internal_error"] + sum(segment.lost["internal_error"] for segment in segments(home))
+        counted += bool(told)
+        if not told and line.partition(":")[0] not in COUNTING and name != "no place":
+            wrong.append(f"{who}: not counted")
+        shutil.rmtree(home, ignore_errors=True)
+    report = os.environ.get("POISON_REPORT")
+    if report:
+        Path(report).write_text("\n".join([*wrong, "--- never", *unexplained]))
+    assert wrong == []
+    assert unexplained == []
+    figure(f"{len(chosen)} of {len(wanted)} functions raised: 0 changes seen by the user, {logged} logged, {counted} counted")
+
+
+SHIPPER = ("shipping/",)
+UNREACHED: dict[str, str] = {}
