@@ -84,9 +84,7 @@ def problems(settings: Settings) -> list[str]:
     for name in (TRACES, METRICS):
         source = _endpoint(settings, name)
         if settings.value(source) and _address(settings, name) is None and settings.value(f"{name}_exporter") != "none":
-            found.append(
-                f"{source} from {settings.origin(source)}: must begin with http:// or https:// for {_nearest(settings, 'protocol', name)}; no {name} are sent."
-            )
+            found.append(f"{source} from {settings.origin(source)}: must begin with http:// or https://; no {name} are sent.")
     headers = [value for key in ("headers", "traces_headers", "metrics_headers") for value in (settings.value(key) or {}).values()]
     unset = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)} - set(settings.environ)
     return found + [f"A header needs the environment variable {name}, which is not set." for name in sorted(unset)]
