@@ -71,12 +71,12 @@ def test_a_run_that_went_well(folder: Path, typed: Callable[..., Result]) -> Non
   SequentialRunner · env local · demo · kedro 1.7.0 · run run-012345
   trace 0123456789abcdef0123456789abcdef
 
-                   0             1 s           2 s            3 s
-kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   3.92 s
-└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   3.48 s
-   ├─ load_cars    ░░░░░░░░░░░░░█▒                                      1.05 s ◆
-   ├─ split                       ░░████▒▒                              520 ms ◆
-   └─ train                               ░░██████████████████████▒▒▒   1.90 s ◆
+                   0            1 s           2 s           3 s
+kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   3.92 s
+└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   3.48 s
+   ├─ load_cars    ░░░░░░░░░░░░█▒                                     1.05 s ◆
+   ├─ split                      ░░████▒▒                             520 ms ◆
+   └─ train                              ░░█████████████████████▒▒▒   1.90 s ◆
 
 ░░ load 1.20 s   ██ compute 1.85 s   ▒▒ save 420 ms
 ◆ critical path 3.47 s (3 of 3 nodes)
@@ -96,11 +96,11 @@ def test_a_run_that_failed(folder: Path, typed: Callable[..., Result]) -> None:
   SequentialRunner · env local · exit code 1 · demo · kedro 1.7.0
   run run-012345 · trace 0123456789abcdef0123456789abcdef
 
-                   0                500 ms           1 s
-kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   1.90 s ✗
-└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   1.46 s ✗
-   ├─ load_cars    ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░██▒▒▒                 1.05 s ◆
-   └─ split                                            ░░░██████████▊   400 ms …
+                   0               500 ms          1 s
+kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   1.90 s ✗
+└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   1.46 s ✗
+   ├─ load_cars    ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░█▒▒▒▒                1.05 s ◆
+   └─ split                                           ░░░█████████▊   400 ms ✗ ◆
          ValueError at src/demo/nodes.py:42
 
 ░░ load 1.00 s   ██ compute 350 ms   ▒▒ save 100 ms
@@ -116,17 +116,17 @@ def test_a_run_that_was_killed(folder: Path, typed: Callable[..., Result]) -> No
         screen(typed("show", "last"))
         == """
 ✗ kedro run was killed while running node train
-  the process ended without a word; last sign of life today 10:00:02
+  its process was last heard of today 10:00:02
   today 10:00:00 · 2.17 s (run 1.77 s) · pipeline __default__ · 2 of 3 nodes
   SequentialRunner · env local · demo · kedro 1.7.0 · run run-012345
   trace 0123456789abcdef0123456789abcdef
 
-                   0             500 ms        1 s           1.5 s
-kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   2.17 s ✗
-└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   1.77 s ✗
-   ├─ load_cars    ░░░░░░░░░░░░░░░░░░░░░░░░░██▒▒▒                       1.05 s ◆
-   ├─ split                                      ░░█████████▒▒▒         520 ms ◆
-   └─ train                                                    ░░░░░✗   killed ✗
+                   0            500 ms        1 s          1.5 s
+kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   2.17 s ✗
+└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   1.77 s ✗
+   ├─ load_cars    ░░░░░░░░░░░░░░░░░░░░░░░░██▒▒                       1.05 s ◆
+   ├─ split                                    ░░░████████▒▒▒▒        520 ms ◆
+   └─ train                                                   ░░░░✗   killed ✗
 
 ░░ load 1.20 s   ██ compute 350 ms   ▒▒ save 220 ms
 ◆ critical path 1.57 s (2 of 3 nodes)
@@ -147,12 +147,12 @@ def test_a_narrow_terminal(folder: Path, typed: Callable[..., Result]) -> None:
   kedro 1.7.0 · run run-012345
   trace 0123456789abcdef0123456789abcdef
 
-                 0     3.48 s
-kedro run        ◂━━━━━━━━━━▸   3.92 s
-└─ run __…ault__ ━━━━━━━━━━━━   3.48 s
-   ├─ load_cars  ░░░▒           1.05 s ◆
-   ├─ split          █          520 ms ◆
-   └─ train           ░█████▒   1.90 s ◆
+                     3.48 s
+kedro run        ◂━━━━━━━━▸   3.92 s
+└─ run __…ault__ ━━━━━━━━━━   3.48 s
+   ├─ load_cars  ░░░          1.05 s ◆
+   ├─ split         █▒        520 ms ◆
+   └─ train           ████▒   1.90 s ◆
 
 ░░ load 1.20 s   ██ compute 1.85 s
 ▒▒ save 420 ms
@@ -174,10 +174,10 @@ def test_a_terminal_without_these_characters(folder: Path, typed: Callable[..., 
   env local - demo - kedro 1.7.0 - run run-012345
   trace 0123456789abcdef0123456789abcdef
 
-                   0             1 s
-kedro run          <---------------------------->   2.45 s
-`- run __default__ ------------------------------   2.01 s
-   `- na?ve        .......###############========   2.00 s
+                   0            1 s
+kedro run          <-------------------------->   2.45 s
+`- run __default__ ----------------------------   2.01 s
+   `- na?ve        .......##############=======   2.00 s
 
 .. load 500 ms   ## compute 1.00 s   == save 500 ms
 """
@@ -206,14 +206,14 @@ def test_a_run_of_several_processes_with_spans_of_the_users(folder: Path, typed:
   ParallelRunner · demo · kedro 1.7.0 · trace 0123456789abcdef0123456789abcdef
   4 processes
 
-                 0            1 s          2 s          3 s
-run data_science ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   4.00 s ✗
-├─ fit_0          ░░░░░░░███████████████████▍                           2.00 s
-│  └─ my loop            ▄▄▄▄▄▄▄▄▄▄▄▄▄                                  1.00 s
-├─ fit_1                       ░░░░░░░███████████████████▍              2.00 s ✗
+                 0           1 s          2 s         3 s
+run data_science ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   4.00 s ✗
+├─ fit_0          ░░░░░░███████████████████▍                          2.00 s
+│  └─ my loop           ▄▄▄▄▄▄▄▄▄▄▄▄▄                                 1.00 s
+├─ fit_1                       ░░░░░░██████████████████▉              2.00 s ✗
 │  │  shop.errors.StockError at src/shop/nodes.py:7
-│  └─ my loop                         ▄▄▄▄▄▄▄▄▄▄▄▄▄                     1.00 s
-└─ tune                                     ✗                           killed ✗
+│  └─ my loop                        ▄▄▄▄▄▄▄▄▄▄▄▄▄                    1.00 s
+└─ tune                                    ✗                          killed ✗
 
 ░░ load 1.00 s   ██ compute 3.00 s   ▄▄ your spans
 """
@@ -244,13 +244,13 @@ def test_a_large_run(folder: Path, typed: Callable[..., Result]) -> None:
   today 10:00:00 · 31.0 s · 299 of 300 nodes · demo · kedro 1.7.0
   trace 0123456789abcdef0123456789abcdef
 
-                        0             10 s           20 s
-run                     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   31.0 s ✗
-├─ region_0 (100 nodes) ██████████████▅                                 10.0 s
-├─ region_1 (100 nodes)               ▄██████████████▁                  10.0 s ✗
-│  └─ region_1.n150                          ▎                          100 ms ✗
+                        0            10 s          20 s
+run                     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   31.0 s ✗
+├─ region_0 (100 nodes) █████████████▇                                10.0 s
+├─ region_1 (100 nodes)              ▂█████████████▆                  10.0 s ✗
+│  └─ region_1.n150                         ▎                         100 ms ✗
 │        ValueError at src/demo/nodes.py:42
-└─ region_2 (100 nodes)                              ██████████████▅    10.0 s
+└─ region_2 (100 nodes)                            ▃█████████████▅    10.0 s
 
 ██ compute 30.0 s
 """
@@ -268,18 +268,18 @@ def test_loads_and_saves_are_shown_on_request(folder: Path, typed: Callable[...,
   SequentialRunner · env local · demo · kedro 1.7.0 · run run-012345
   trace 0123456789abcdef0123456789abcdef
 
-                   0             1 s           2 s            3 s
-kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   3.92 s
-└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   3.48 s
-   ├─ load_cars    ░░░░░░░░░░░░░█▒                                      1.05 s ◆
-   │  ├─ load d0   ░░░░░░░░░░░░░                                        900 ms
-   │  └─ save d1                 ▒                                      100 ms
-   ├─ split                       ░░████▒▒                              520 ms ◆
-   │  ├─ load d1                  ░░                                    100 ms
-   │  └─ save d2                        ▒▒                              120 ms
-   └─ train                               ░░██████████████████████▒▒▒   1.90 s ◆
-      ├─ load d2                          ░░                            200 ms
-      └─ save d3                                                  ▒▒▒   200 ms
+                   0            1 s           2 s           3 s
+kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   3.92 s
+└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   3.48 s
+   ├─ load_cars    ░░░░░░░░░░░░█▒                                     1.05 s ◆
+   │  ├─ load d0   ░░░░░░░░░░░░                                       900 ms
+   │  └─ save d1                ▒                                     100 ms
+   ├─ split                      ░░████▒▒                             520 ms ◆
+   │  ├─ load d1                 ░░                                   100 ms
+   │  └─ save d2                       ▒▒                             120 ms
+   └─ train                              ░░█████████████████████▒▒▒   1.90 s ◆
+      ├─ load d2                         ░░                           200 ms
+      └─ save d3                                                ▒▒▒   200 ms
 
 ░░ load 1.20 s   ██ compute 1.85 s   ▒▒ save 420 ms
 ◆ critical path 3.47 s (3 of 3 nodes)
@@ -293,10 +293,10 @@ kedro run          ◂━━━━━━━━━━━━━━━━━━━�
   SequentialRunner · env local · demo · kedro 1.7.0 · run run-012345
   trace 0123456789abcdef0123456789abcdef
 
-                   0             1 s           2 s            3 s
-kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   3.92 s
-└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   3.48 s
-   └─ train                               ░░██████████████████████▒▒▒   1.90 s ◆
+                   0            1 s           2 s           3 s
+kedro run          ◂━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━▸   3.92 s
+└─ run __default__ ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   3.48 s
+   └─ train                              ░░█████████████████████▒▒▒   1.90 s ◆
 
 ░░ load 1.20 s   ██ compute 1.85 s   ▒▒ save 420 ms
 ◆ critical path 3.47 s (3 of 3 nodes)
@@ -317,8 +317,8 @@ def test_a_command_that_ran_no_pipeline(folder: Path, typed: Callable[..., Resul
   today 10:00:00 · 700 ms · exit code 2 · demo · kedro 1.7.0
   trace 0123456789abcdef0123456789abcdef
 
-            0               200 ms          400 ms          600 ms
-kedro ***** ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   700 ms ✗
+            0              200 ms          400 ms          600 ms
+kedro ***** ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   700 ms ✗
 """
     )
 
@@ -544,10 +544,19 @@ def test_an_empty_folder_of_ours_is_not_made(home: Path, typed: Callable[..., Re
     assert not home.exists()
 
 
+def test_looking_keeps_the_bounds(folder: Path, typed: Callable[..., Result]) -> None:
+    """Who has no endpoint has nobody else who removes old recordings: list and show do."""
+    for hour in range(5):
+        a_run(folder, NODES, at=BEGAN + hour * SECOND)
+    for command in ("list", "show"):
+        typed(command, KEDRO_OTEL_MAX_SEGMENTS="2" if command == "show" else "3")
+        assert len(list(folder.glob("0*.jsonl"))) == (2 if command == "show" else 3)
+
+
 def test_runs_are_completed(folder: Path, typed: Callable[..., Result], environment: dict[str, str]) -> None:
     """A shell completes RUN with what is recorded."""
     a_run(folder, NODES, at=BEGAN, trace=TRACE, run_id="2026-11-22T10.00.00.000Z")
-    a_run(folder, NODES, at=BEGAN, trace="f" * 32, run_id="\x1b[2J")
+    a_run(folder, NODES, at=BEGAN + SECOND, trace="f" * 32, run_id="\x1b[2J")
     environment |= {"_OTEL_COMPLETE": "bash_complete", "COMP_WORDS": "otel show ", "COMP_CWORD": "2"}
     shown = CliRunner().invoke(otel, [], prog_name="otel", env=environment).stdout
     assert shown.split("\n")[:-1] == ["plain,last", "plain,ffffffff", "plain,2026-11-22T10.00.00.000Z", "plain,01234567"]
@@ -693,5 +702,5 @@ def test_without_kedros_own_words_on_stdout(folder: Path, run: Callable[..., Any
     """``python -m kedro_otel`` answers as ``kedro otel`` does, with nothing but the answer on stdout, and without loading Kedro."""
     a_run(folder, NODES, at=BEGAN, trace=TRACE)
     assert json.loads(run(sys.executable, "-m", "kedro_otel", "show", "--json").out)["trace_id"] == TRACE
-    probe = "import sys; from kedro_otel.cli import otel; otel(['list'], standalone_mode=False); sys.exit(bool({'kedro', 'opentelemetry'} & {*sys.modules}))"
-    run(sys.executable, "-c", probe)
+    probe = "import sys; from kedro_otel.cli import otel; otel(['list'], standalone_mode=False)"
+    run(sys.executable, "-c", f"{probe}; sys.exit(bool({{'kedro', 'opentelemetry'}} & {{*sys.modules}}))")

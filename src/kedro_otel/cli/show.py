@@ -12,13 +12,17 @@ import click
 
 from kedro_otel import destination
 from kedro_otel.cli.consent import project_of
-from kedro_otel.cli.which import RunCommand, RunType, patient, say, say_if_off, trace_of
+from kedro_otel.cli.which import RunCommand, RunType, entry_of, patient, say, say_if_off, tell_link, tidy, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kedro_otel.viewing.find import Entry
     from kedro_otel.viewing.summary import Summary
     from kedro_otel.viewing.trace import Trace
+
+_WAIT = 0.25
+"""Seconds between two looks for a run that begins."""
 
 _BAD = ("failed", "killed", "interrupted")
 
@@ -61,6 +65,7 @@ def list_(ctx: click.Context, limit: int, failed: bool, pipeline: str | None, si
         say("nothing recorded is like that: `kedro otel list` without options shows what there is")
         raise click.exceptions.Exit(1)
     say_if_off(ctx)
+    tidy(ctx)
 
 
 @click.command("show", cls=RunCommand)
@@ -77,7 +82,10 @@ def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int |
     a trace id, or at least four characters of one.
     """
     if follow:
-        raise click.UsageError("not yet")
+        if as_json or depth is not None or slowest is not None:
+            raise click.UsageError("--follow goes with no other option")
+        _follow(ctx, run)
+        return
     with patient():
         trace = trace_of(ctx, run)
         if as_json:
@@ -90,6 +98,8 @@ def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int |
 
             console = screen.console()
             screen.put(console, *picture(trace, console.width, screen.glyphs(console), depth, slowest))
+    tell_link(ctx, trace)
+    tidy(ctx)
     say_if_off(ctx)
 
 
@@ -125,6 +135,37 @@ def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
     if destination.current(known) is None:
         say("no endpoint is named, so nothing leaves; this is what would")
     return messages(((span.header, span.operation) for span in trace.root.walk()), known)
+
+
+def _follow(ctx: click.Context, run: str | None) -> None:
+    """Attach to the run meant, or to the newest that is alive, or to the next one."""
+    from kedro_otel.viewing import screen
+    from kedro_otel.viewing.find import NotFoundError
+    from kedro_otel.viewing.follow import follow
+    from kedro_otel.viewing.live import Live
+
+    try:
+        entry = entry_of(ctx, run) if run else _alive_or_next(ctx)
+        follow(Live(entry), screen.console())
+    except NotFoundError as error:
+        say(str(error))
+        raise click.exceptions.Exit(1) from None
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(0) from None
+
+
+def _alive_or_next(ctx: click.Context) -> Entry:
+    from kedro_otel.viewing.live import coming, running
+
+    began = time.time_ns()
+    alive = running()
+    if alive:
+        if len(alive) > 1:
+            say(f"{len(alive)} runs are alive; this is the newest")
+        return alive[0]
+    say_if_off(ctx)
+    say("no run is alive: waiting for the next one (Ctrl-C ends this)")
+    return next(entry for entry in coming(began, _WAIT) if entry is not None)
 
 
 def _since(ctx: click.Context, since: str | None, now: int) -> int:

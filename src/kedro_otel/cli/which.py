@@ -13,12 +13,14 @@ import click
 
 from kedro_otel import consent
 from kedro_otel.cli.consent import project_of
+from kedro_otel.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from click.shell_completion import CompletionItem
 
+    from kedro_otel.viewing.find import Entry
     from kedro_otel.viewing.trace import Trace
 
     _ParamType = click.ParamType[str]
@@ -80,6 +82,15 @@ def say_if_off(ctx: click.Context) -> None:
         say(f"nothing is recorded here: {clean(decided.reason)}")
 
 
+@guarded
+def tidy(ctx: click.Context) -> None:
+    """Keep the recordings within their bounds: who has no endpoint has no other process that does."""
+    from kedro_otel import settings
+    from kedro_otel.shipping.pruning import prune
+
+    prune(settings.load(os.environ, project_of(ctx)))
+
+
 @contextmanager
 def patient() -> Iterator[None]:
     """Hold back the garbage collector: a command reads much, makes no circles worth collecting, and ends."""
@@ -92,18 +103,41 @@ def patient() -> Iterator[None]:
             gc.enable()
 
 
-def trace_of(ctx: click.Context, run: str | None) -> Trace:
-    """Return the trace of a RUN; where there is none, say so and end the command with exit code 1."""
+def entry_of(ctx: click.Context, run: str | None) -> Entry:
+    """Return the entry of a RUN; where there is none, say so and end the command with exit code 1."""
     from kedro_otel.viewing.find import NotFoundError, find
-    from kedro_otel.viewing.trace import load
 
     try:
         found = find(run)
-        trace = load(found.entry)
     except NotFoundError as error:
-        say(str(error))
-        say_if_off(ctx)
-        raise click.exceptions.Exit(1) from None
+        raise _not_there(ctx, error) from None
     if found.note:
         say(found.note)
-    return trace
+    return found.entry
+
+
+def trace_of(ctx: click.Context, run: str | None) -> Trace:
+    """Return the trace of a RUN; where there is none, say so and end the command with exit code 1."""
+    from kedro_otel.viewing.find import NotFoundError
+    from kedro_otel.viewing.trace import load
+
+    try:
+        return load(entry_of(ctx, run))
+    except NotFoundError as error:
+        raise _not_there(ctx, error) from None
+
+
+def _not_there(ctx: click.Context, error: Exception) -> click.exceptions.Exit:
+    say(str(error))
+    say_if_off(ctx)
+    return click.exceptions.Exit(1)
+
+
+def tell_link(ctx: click.Context, trace: Trace) -> None:
+    """Say where the trace is in the user's backend, if it was recorded to be sent there and the address is known."""
+    from kedro_otel import settings
+    from kedro_otel.viewing import link
+
+    known = settings.load(os.environ, project_of(ctx))
+    sent = trace.root.operation.sampled
+    link.tell(known, trace.trace_id if sent else "", trace.root.header.destination, everywhere=True)

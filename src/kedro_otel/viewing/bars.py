@@ -153,9 +153,9 @@ def _ends(cells: list[Cell], row: Row, axis: Axis, glyphs: Glyphs) -> None:
 def scale(axis: Axis) -> str:
     """Return the axis's labels: as many round durations, from 0, as fit above its cells."""
     total = axis.end_ns - axis.begin_ns
-    if axis.width < _LABEL or total <= 0:
-        return ""
-    step = next((step for step in _STEPS if axis.width * step / total >= _LABEL), total + 1)
+    if axis.width < _LABEL:
+        return f"{duration(total):>{axis.width}}"
+    step = next((step for step in _STEPS if axis.width * step >= _LABEL * total), total + 1)
     labels = [" "] * axis.width
     for when in range(0, total + 1, step):
         text = _ROUND.sub("", duration(when)) if when else "0"

@@ -63,7 +63,7 @@ def _failures(trace: Trace, width: int) -> list[Text]:
             lines.append(Text(f"  {clean(one.message.strip(), max(width - 2, 20))}", "red"))
     if outcome.of(trace) == outcome.KILLED:
         last = max(segment.last_ns for segment in trace.segments)
-        lines.append(Text(f"  the process ended without a word; last sign of life {moment(last, trace.now_ns)}", "red"))
+        lines.append(Text(f"  its process was last heard of {moment(last, trace.now_ns)}", "red"))
     return lines
 
 

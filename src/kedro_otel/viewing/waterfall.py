@@ -35,6 +35,9 @@ _NAMES: Final = {
 _FIGURE: Final = 8
 """Cells of a duration."""
 
+_MARKS: Final = 4
+"""Cells of the marks after it: failed, and on the critical path."""
+
 _LEAST_BAR: Final = 8
 _LEAST_NAME: Final = 14
 
@@ -52,10 +55,10 @@ def waterfall(trace: Trace, width: int, glyphs: Glyphs, top: Row) -> list[Text]:
     critical = {id(span) for span in path.nodes}
     widest = max(cell_len(line.guide) + cell_len(_label(line.row)) for line in lines)
     name = min(widest, max(_LEAST_NAME, width * 2 // 5))
-    room = width - name - _FIGURE - 4
+    room = width - name - _FIGURE - _MARKS - 2
     axis = _axis(trace, room if room >= _LEAST_BAR else 0)
     if not axis.width:
-        name = min(widest, max(width - _FIGURE - 3, 4))
+        name = min(widest, max(width - _FIGURE - _MARKS, 4))
     out = [Text(" " * (name + 1) + scale(axis), "bright_black")] if axis.width else []
     for line in lines:
         out.append(_drawn(line, name, axis, glyphs, on_path=any(id(member) in critical for member in line.row.members)))
@@ -89,7 +92,9 @@ def _axis(trace: Trace, width: int) -> Axis:
 
 
 def _path(trace: Trace) -> CriticalPath:
-    """A path of one node, or of nothing, is not worth a mark."""
+    """A path of one node, or of nothing, is not worth a mark, and that of a run that goes on is not known."""
+    if trace.alive:
+        return CriticalPath((), 0)
     run = trace.run or trace.root
     path = critical_path([child for child in run.children if child.operation.operation == names.NODE])
     return path if len(path.nodes) > 1 else CriticalPath((), 0)
