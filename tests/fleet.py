@@ -51,6 +51,8 @@ class Report(NamedTuple):
     delivered_seconds: float
     collector_bytes: int
     prometheus_bytes: int
+    collector_cpu: float
+    prometheus_cpu: float
     series: int
     panel_seconds: dict[str, float]
 
@@ -63,6 +65,7 @@ class Report(NamedTuple):
             f"accepted in {self.accepted_seconds:.1f} s ({', '.join(per_second)}, {self.points / self.accepted_seconds:.0f} points/s)",
             f"all in the stores after {self.delivered_seconds:.1f} s",
             f"collector {self.collector_bytes / 2**20:.0f} MiB at most, Prometheus {self.prometheus_bytes / 2**20:.0f} MiB at most",
+            f"processor time: collector {self.collector_cpu:.1f} s, Prometheus {self.prometheus_cpu:.1f} s",
             f"{self.series} series ({self.series / self.installations:.0f} an installation)",
             *(f"{seconds:.2f} s: {name}" for name, seconds in self.panel_seconds.items()),
         ]
@@ -177,6 +180,7 @@ def _measure(
     stack: Stack, one: Template, fleet: list[list[list[tuple[str, bytes]]]], rounds: int, senders: int, panels: dict[str, str], peak: dict[str, int]
 ) -> Report:
     collector, installations = stack.collector, len(fleet)
+    before = collector.cpu(), stack.prometheus.cpu()
     began = time.monotonic()
     with ThreadPoolExecutor(senders) as pool:
         # A round of everybody's first commands, then of everybody's second: as in a day, nobody runs all of theirs at once.
@@ -189,6 +193,7 @@ def _measure(
     sent = eventually(lambda: collector.counters().get("otelcol_exporter_sent_spans", 0), lambda sent: sent == spans, seconds=300, every=0.5)
     assert sent == spans
     delivered = time.monotonic() - began
+    spent = collector.cpu() - before[0], stack.prometheus.cpu() - before[1]
     timed = {}
     for name, query in panels.items():
         asked = time.monotonic()
@@ -199,7 +204,7 @@ def _measure(
     head = request(stack.prometheus.url + "/metrics")[1].decode().splitlines()
     (series,) = [float(line.split()[1]) for line in head if line.startswith("prometheus_tsdb_head_series ")]
     own = stack.prometheus.value('count({job=~"collector|prometheus"})') or 0
-    sizes = (peak["collector"], peak["prometheus"], int(series - own))
+    sizes = (peak["collector"], peak["prometheus"], *spent, int(series - own))
     return Report(installations, commands, spans, points, posted, retried, accepted, delivered, *sizes, timed)
 
 

@@ -166,6 +166,12 @@ class Server:
                 return int(line.split()[1]) * 1024
         return 0
 
+    def cpu(self) -> float:
+        """Seconds of processor time that this life of the process has taken (Linux)."""
+        assert self.process is not None
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _end(self, how: signal.Signals) -> None:
         process, self.process = self.process, None
         _running.discard(self)
