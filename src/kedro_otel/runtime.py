@@ -43,6 +43,7 @@ class _State:
         self.closing = False
         self.memory: Memory | None = None
         self.commands = 0
+        self.watching = False
 
 
 _state = _State()
@@ -93,8 +94,13 @@ def command_ended(exit_code: object) -> None:
     recorder = _state.recorder
     if recorder is None or recorder.command is None:
         return
+    trace_id = recorder.command.trace_id if recorder.command.sampled else ""
     recorder.command_ended(exit_code)
     _ship("end")
+    if recorder.nodes is not None and _state.settings is not None and _state.settings.value("trace_url"):
+        from kedro_otel.viewing import link
+
+        link.tell(_state.settings, trace_id, recorder.writer.facts.get("destination"), everywhere=False)
     _notice()
 
 
@@ -136,8 +142,26 @@ def context_created(voice: object, context: Any) -> None:
     recorder = _state.recorder
     if recorder is not None and recorder.command is not None:
         return
+    _watch_notebook()
     if not _state.decided or context.project_path != _state.root:
         _decide(context.project_path, context._package_name)  # noqa: SLF001 -- the same name as the CLI's metadata carries
+
+
+def _watch_notebook() -> None:
+    """Learn when a notebook's cell ends: Ctrl-C ends its run without a word of Kedro's."""
+    module = sys.modules.get("IPython")
+    shell = module.get_ipython() if module is not None else None
+    if shell is not None and not _state.watching:
+        _state.watching = True
+        shell.events.register("post_run_cell", _cell_ended)
+
+
+@guard.guarded
+def _cell_ended(result: Any) -> None:
+    recorder = _state.recorder
+    if recorder is not None and recorder.running:
+        recorder.interrupted(result.error_in_exec)
+        _ship("run ended")
 
 
 def catalog_created(catalog: Any) -> None:
