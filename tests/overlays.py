@@ -28,10 +28,13 @@ _INSTRUMENTATION = f">=0.{_OTEL + 21}b0,<0.{_OTEL + 22}b0"
 
 SETS = {
     "notebook": ("ipykernel", "nbclient"),
-    "server": ("fastapi", "uvicorn", f"opentelemetry-instrumentation-fastapi{_INSTRUMENTATION}"),
+    "server": ("fastapi", "uvicorn", *(f"opentelemetry-{name}{_INSTRUMENTATION}" for name in ("distro", "instrumentation-fastapi"))),
     "instrumentation": (
         "SQLAlchemy",
-        *(f"opentelemetry-{name}{_INSTRUMENTATION}" for name in ("distro", *(f"instrumentation-{x}" for x in ("threading", "requests", "sqlalchemy")))),
+        *(
+            f"opentelemetry-{name}{_INSTRUMENTATION}"
+            for name in ("distro", *(f"instrumentation-{x}" for x in ("threading", "requests", "sqlalchemy")))
+        ),
     ),
     "logfire": ("logfire",),
     "kedro-viz": ("kedro-viz",),
@@ -62,7 +65,9 @@ def programs(folder: Path) -> Path:
 
 def _installed(name: str) -> tuple[Path, str]:
     """Install a set unless it is there, and return its folder and, where pip could not, pip's last words."""
-    fixed = [f"{known}=={version(known)}" for known in ("kedro", "click")] + [f"opentelemetry-{part}>=1.{_OTEL},<1.{_OTEL + 1}" for part in ("api", "sdk")]
+    fixed = [f"{known}=={version(known)}" for known in ("kedro", "click")] + [
+        f"opentelemetry-{part}>=1.{_OTEL},<1.{_OTEL + 1}" for part in ("api", "sdk")
+    ]
     digest = hashlib.sha256(repr((SETS[name], fixed)).encode()).hexdigest()[:10]
     place = Path(sys.prefix) / "overlays" / f"{name}-{digest}"
     place.parent.mkdir(exist_ok=True)

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import inspect
-import os
+import json
 import signal
 import subprocess
 import sys
-import threading
-import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import indent
 from typing import Any
 
 import pytest
 from bare import LOGGING
-from conftest import overlay as laid_over
 from kedro.framework.session import KedroSession
-from servers import eventually, free_ports, request
+from overlays import programs
 from trees import below, operations, segments, tree
 
 from kedro_otel import names
+from servers import eventually, free_ports, request
 
 HAS_SERVER = pytest.mark.skipif(not (Path(inspect.getfile(KedroSession)).parents[2] / "server").is_dir(), reason="this Kedro has no server")
 
@@ -189,8 +188,7 @@ def test_sessions_in_forked_children_are_traces_of_their_own(script: Callable[..
 def test_two_parallel_runs_of_one_process(script: Callable[..., Any], home: Path, method: str) -> None:
     """Two runs with ParallelRunner, the second asynchronous and through the fork server of the first, are two whole traces."""
     script(
-        "from kedro.runner import ParallelRunner\n"
-        "run(runner=ParallelRunner())\nrun(runner=ParallelRunner(is_async=True))\nclean()",
+        "from kedro.runner import ParallelRunner\nrun(runner=ParallelRunner())\nrun(runner=ParallelRunner(is_async=True))\nclean()",
         env={"KEDRO_MP_CONTEXT": method},
         order=False,
     )
@@ -207,3 +205,168 @@ def test_a_worker_that_failed_to_load_goes_on_to_other_work(script: Callable[...
         order=False,
     )
     assert traces(home) == [below("run missing !kedro.io.core.DatasetError", "node bad !_OTHER\n  load missing !_OTHER"), GOOD]
+
+
+EMBEDDING = """
+from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks_entry_points
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import node, pipeline
+from kedro.runner import SequentialRunner, ThreadRunner
+from minimal.nodes import one, add, fail
+
+def call(runner, *nodes):
+    manager = _create_hook_manager()
+    _register_hooks_entry_points(manager, ())
+    runner.run(pipeline(nodes), DataCatalog({name: MemoryDataset() for name in ("a", "b")}), manager)
+
+first, second = node(one, None, "a", name="first"), node(add, "a", "b", name="second")
+call(SequentialRunner(), first, second); clean()
+call(SequentialRunner(), first, second)
+call(ThreadRunner(), first, second)
+call(ThreadRunner(), first, second); clean()
+try: call(SequentialRunner(), first, node(fail, "a", "b", name="bad"))
+except ValueError as error: print(error)
+run(); clean()
+"""
+
+
+def test_a_runner_that_is_called_without_a_session(script: Callable[..., Any], home: Path) -> None:
+    """Each call of a runner with a hook manager of the caller's own is one run, and a session after it is another."""
+    assert script(EMBEDDING, order=False).out == "clean None\nclean None\ntold to fail\nclean None\n"
+    called = below("run", DEFAULT[0], "node second\n  load a\n  save b")
+    assert traces(home) == [called] * 4 + [below("run !ValueError", "node bad !ValueError\n  load a", DEFAULT[0]), GOOD]
+
+
+NOTEBOOK = """
+import json
+import nbformat
+from nbclient import NotebookClient
+
+book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in json.load(open("cells.json"))])
+NotebookClient(book, kernel_name="python3", allow_errors=True, timeout=100).execute()
+for cell in book.cells:
+    for output in cell.outputs:
+        print(output.get("name") or output.output_type, "".join(output.get("text", output.get("ename", ""))).strip())
+"""
+
+
+def test_a_notebook(where: Path, home: Path, unchanged: Callable[..., Any], overlay: Callable[[str], Path], environment: dict[str, str]) -> None:
+    """Cells that run, interrupt a run, and run again are three traces; a provider that a later cell sets is taken for the runs after it."""
+    cells = [
+        START + "bootstrap_project(Path.cwd())",
+        "run(); clean()",
+        "run('interrupted')",
+        "clean(); run('bad')",
+        "from opentelemetry.sdk.trace import TracerProvider\ntrace.set_tracer_provider(TracerProvider())\nrun(); clean()",
+    ]
+    (where / "cells.json").write_text(json.dumps(cells))
+    (where / "notebook.py").write_text(NOTEBOOK)
+    environment |= {"PYTHONPATH": str(overlay("notebook")), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    said = unchanged("notebook.py", cwd=where, order=False)
+    assert "error KeyboardInterrupt" in said.out
+    assert said.out.count("clean None") == 3
+    stopped = below("run interrupted !KeyboardInterrupt", DEFAULT[0], "node stopped !KeyboardInterrupt\n  load a")
+    assert traces(home) == [GOOD, stopped, BAD, GOOD]
+    assert [segment.header.owner for segment in segments(home)] == ["kedro-otel", "user"]
+
+
+def test_the_ipython_extension(
+    where: Path, home: Path, unchanged: Callable[..., Any], overlay: Callable[[str], Path], environment: dict[str, str]
+) -> None:
+    """The session that Kedro puts into IPython, and the one after %reload_kedro, are recorded like any other."""
+    environment["PYTHONPATH"] = str(overlay("notebook"))
+    code = "session.run(); get_ipython().run_line_magic('reload_kedro', ''); session.run()"
+    unchanged("-m", "IPython", "--ext", "kedro.ipython", "-c", code, cwd=where, order=False)
+    assert traces(home) == [GOOD] * 2
+
+
+WHEEL = """
+Wheel-Version: 1.0
+Generator: test
+Root-Is-Purelib: true
+Tag: py3-none-any
+"""
+
+
+def test_a_packaged_project(where: Path, tmp_path: Path, home: Path, unchanged: Callable[..., Any], run: Callable[..., Any]) -> None:
+    """A project's wheel, run as a module and by its entry point in a folder with nothing but configuration, is recorded; it has no command."""
+    built = tmp_path / "minimal-0.1-py3-none-any.whl"
+    with zipfile.ZipFile(built, "w") as wheel:
+        for file in (where / "src").rglob("*.py"):
+            wheel.write(file, file.relative_to(where / "src"))
+        wheel.writestr("minimal-0.1.dist-info/WHEEL", WHEEL.lstrip())
+        wheel.writestr("minimal-0.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: minimal\nVersion: 0.1\n")
+        wheel.writestr("minimal-0.1.dist-info/entry_points.txt", "[console_scripts]\nminimal = minimal.__main__:main\n")
+        wheel.writestr("minimal-0.1.dist-info/RECORD", "")
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", installed, built)
+    (elsewhere / "data").mkdir(parents=True)
+    (where / "conf").rename(elsewhere / "conf")
+    env = {"PYTHONPATH": str(installed)}
+    unchanged("-m", "minimal", cwd=elsewhere, env=env)
+    unchanged("-c", "import sys; from minimal.__main__ import main; sys.exit(main())", cwd=elsewhere, env=env)
+    assert traces(home) == [GOOD] * 2
+    assert {operation.attributes.get(names.PIPELINE_NAME) for operation in operations(home) if operation.operation == names.RUN} == {"__default__"}
+
+
+@pytest.fixture
+def server(where: Path, environment: dict[str, str], overlay: Callable[[str], Path]) -> Iterator[Callable[..., Any]]:
+    """Return ``server(*before)``, which starts ``kedro server`` (after the words ``before``) and returns ``ask(**body)`` and ``stop()``."""
+    folder = overlay("server")
+    processes: list[subprocess.Popen[str]] = []
+
+    def server(*before: str | Path, **env: str) -> tuple[Callable[..., Any], Callable[[], int]]:
+        (port,) = free_ports(1)
+        words = [*before, Path(sys.executable).parent / "kedro", "server", "start", "--port", str(port)]
+        process = subprocess.Popen(words, cwd=where, env={**environment, "PYTHONPATH": str(folder), **env}, stderr=subprocess.DEVNULL, text=True)
+        processes.append(process)
+        assert eventually(lambda: request(f"http://127.0.0.1:{port}/health")[0], lambda status: status == 200, seconds=60) == 200
+
+        def ask(headers: dict[str, str] | None = None, **body: Any) -> Any:
+            status, answer = request(f"http://127.0.0.1:{port}/run", body, headers, seconds=60)
+            assert status == 200, answer
+            return json.loads(answer)
+
+        def stop() -> int:
+            process.send_signal(signal.SIGINT)
+            return process.wait(30)
+
+        return ask, stop
+
+    yield server
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@HAS_SERVER
+def test_requests_to_the_server_are_traces_of_their_own(server: Callable[..., Any], home: Path) -> None:
+    """Requests that are served at once, by one process and with the same nodes, are each a whole trace that ends as it did; so is the command's."""
+    ask, stop = server(TRACEPARENT="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
+    bodies = [
+        {"pipeline_names": ["slow"]},
+        {"pipeline_names": ["slow"], "runner": "ThreadRunner"},
+        {"pipeline_names": ["bad"]},
+        {},
+        {"is_async": True},
+        {"runner": "ThreadRunner"},
+    ] * 2
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        answers = list(pool.map(lambda body: ask(**body), bodies))
+    assert [answer["status"] for answer in answers] == ["success", "success", "failure", "success", "success", "success"] * 2
+    stop()
+    slow = below("run slow", *(f"node slow{i}\n  save s{i}" for i in range(3)))
+    assert sorted(traces(home)) == sorted([slow] * 4 + [BAD] * 2 + [GOOD] * 6 + ["kedro server start (below another process)\n"])
+    runs = [operation for operation in operations(home) if operation.operation == names.RUN]
+    assert {operation.attributes[names.RUN_ID] for operation in runs} == {answer["run_id"] for answer in answers}
+
+
+@HAS_SERVER
+def test_an_inbound_traceparent_is_honoured_through_the_server_s_instrumentation(server: Callable[..., Any], home: Path, overlay: Any) -> None:
+    """Kedro hands no header to a run; with the FastAPI instrumentation the request's span is current there, and the run its child."""
+    ask, stop = server(programs(overlay("server")) / "opentelemetry-instrument", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none")
+    ask({"traceparent": "00-" + "c" * 32 + "-" + "d" * 16 + "-01"})
+    stop()
+    (run,) = [operation for operation in operations(home) if operation.operation == names.RUN]
+    assert run.trace_id == "c" * 32
+    assert run.parent_id not in {"d" * 16, ""}, "the request's span is between"

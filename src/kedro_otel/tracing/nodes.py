@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,6 +86,16 @@ class OpenNode(Open):
         self.untyped: list[tuple[Open, int]] = []
 
 
+class _Load:
+    """A load of which only ``before_node_run`` will tell for which run it is made."""
+
+    def __init__(self, dataset: str, start_ns: int) -> None:
+        self.dataset = dataset
+        self.start_ns = start_ns
+        self.end_ns = 0
+        self.thread = get_ident()
+
+
 class Nodes:
     """The open nodes of one process.
 
@@ -113,7 +123,7 @@ class Nodes:
         self._leave = leave
         self._lock = Lock()
         self._files: dict[str, str] = {}
-        self._unplaced: dict[int, list[tuple[str, int, int]]] = {}
+        self._unplaced: dict[int, list[_Load]] = {}
         self._current: dict[int, OpenNode] = {}
 
     def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
@@ -121,7 +131,8 @@ class Nodes:
         now = time.time_ns()
         family = self._family_of(node, None)
         if family is None:
-            self._unplaced.setdefault(id(node), []).append((dataset, now, 0))
+            if operation == LOAD:
+                self._unplaced.setdefault(id(node), []).append(_Load(dataset, now))
             return
         found = self._node(family, node, now)
         again = found.datasets.pop((operation, dataset), None)
@@ -142,7 +153,8 @@ class Nodes:
         """A load or save ended well."""
         family = self._family_of(node, None)
         if family is None:
-            self._placeless_ended(dataset, node)
+            if operation == LOAD:
+                self._placeless_ended(dataset, node)
             return
         found = family.open.get(id(node))
         opened = found.datasets.pop((operation, dataset), None) if found is not None else None
@@ -168,11 +180,12 @@ class Nodes:
             return
         if family.catalog is None:
             family.catalog = catalog
-        found = self._node(family, node, self._first_unplaced(node) or now)
+        loads = self._loads_of(node, is_async=is_async) if self._unplaced else ()
+        found = self._node(family, node, min((load.start_ns for load in loads), default=now))
         found.thread = get_ident()
         found.ran_ns = now
         found.is_async = is_async
-        self._place_loads(found)
+        self._place_loads(found, loads)
         self._type_loads(found)
         self._enter(found)
         self._current[found.thread] = found
@@ -283,27 +296,35 @@ class Nodes:
                 self._scribe.dataset(opened, end_ns)
             found.untyped.clear()
 
-    def _first_unplaced(self, node: Any) -> int:
-        waiting = self._unplaced.get(id(node))
-        return waiting[0][1] if waiting else 0
+    def here(self, node: Any) -> Family | None:
+        """Return the run for which this thread runs the Kedro ``node``, if it does."""
+        found = self._current.get(get_ident())
+        return found.family if found is not None and found.node is node else None
 
     def _placeless_ended(self, dataset: str, node: Any) -> None:
-        waiting = self._unplaced.get(id(node), [])
-        for index, (name, start_ns, end_ns) in enumerate(waiting):
-            if name == dataset and not end_ns:
-                waiting[index] = (name, start_ns, time.time_ns())
+        thread = get_ident()
+        for load in self._unplaced.get(id(node), ()):
+            if load.dataset == dataset and load.thread == thread and not load.end_ns:
+                load.end_ns = time.time_ns()
                 return
 
-    def _place_loads(self, found: OpenNode) -> None:
-        """Write the loads that were made before the run they belong to was known."""
-        for dataset, start_ns, end_ns in self._unplaced.pop(id(found.node), ()):
-            opened = Open(names.DATASET, f"{LOAD} {dataset}", found, start_ns)
-            self._scribe.begin(
-                opened,
-                {names.DATASET_NAME: dataset, names.DATASET_TYPE: found.family.type_of(dataset) or names.CUSTOM, names.DATASET_OPERATION: LOAD},
-                written=False,
-            )
-            self._scribe.dataset(opened, end_ns)
+    def _loads_of(self, node: Any, *, is_async: bool) -> list[_Load]:
+        """Take out the loads that were made before it was known for which run: this thread's, or, made in other threads, one of each dataset."""
+        with self._lock:
+            waiting, thread = self._unplaced.pop(id(node), []), get_ident()
+            taken = {load.dataset: load for load in reversed(waiting) if load.end_ns and (is_async or load.thread == thread)}
+            rest = [load for load in waiting if load not in taken.values()]
+            if rest:
+                self._unplaced[id(node)] = rest
+        return sorted(taken.values(), key=lambda load: load.start_ns)
+
+    def _place_loads(self, found: OpenNode, loads: Iterable[_Load]) -> None:
+        for load in loads:
+            opened = Open(names.DATASET, f"{LOAD} {load.dataset}", found, load.start_ns)
+            kind = found.family.type_of(load.dataset) or names.CUSTOM
+            values = {names.DATASET_NAME: load.dataset, names.DATASET_TYPE: kind, names.DATASET_OPERATION: LOAD}
+            self._scribe.begin(opened, values, written=False)
+            self._scribe.dataset(opened, load.end_ns)
 
     def _values(self, found: OpenNode) -> dict[str, Any]:
         """Return what a Kedro node says of itself."""

@@ -76,6 +76,12 @@ class Recorder:
         """Whether a run is open."""
         return self._runs is not None and bool(self._runs.open)
 
+    def interrupted(self, error: BaseException | None) -> None:
+        """Nothing of this thread's runs is running any more; ``error`` is why, if it is known."""
+        if self._runs is not None:
+            self._runs.end_stale(error)
+            self._withdraw()
+
     def forked(self) -> Inherited | None:
         """Return what a fork child works for, if a run was ever begun here."""
         return self._runs.forked() if self._runs is not None else None

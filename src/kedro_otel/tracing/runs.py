@@ -98,7 +98,7 @@ class Runs:
         """A pipeline run begins in this thread."""
         now = time.time_ns()
         context = self._contexts()
-        self._end_stale()
+        self.end_stale()
         before = context.adopt_baggage(self._environ)
         run = OpenRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
         run.params, run.pipeline = params, pipeline
@@ -154,14 +154,14 @@ class Runs:
         self._scribe.finish(run, failures.facts(error, self._root) if failed else {}, end_ns=end_ns, error=error, failed=failed)
         self._hand_off()
 
-    def _end_stale(self) -> None:
-        """End a run of this thread that was interrupted in a notebook, where no hook fires; one that calls another run goes on."""
+    def end_stale(self, why: BaseException | None = None) -> None:
+        """End a run of this thread that was interrupted, where no hook fires, by ``why`` if that is known; one that calls another run goes on."""
         self._end_calls()
         thread = get_ident()
         stale = [run for run in self.open if run.thread == thread]
         if stale and callers.runner() is None:
-            last = getattr(sys, "last_value", None)
-            error = last if isinstance(last, KeyboardInterrupt) else None
+            last = why or getattr(sys, "last_value", None)
+            error = last if isinstance(last, KeyboardInterrupt | SystemExit) else None
             for run in reversed(stale):
                 self._end_run(run, error, failed=True)
 
@@ -187,6 +187,9 @@ class Runs:
         for run in reversed(runs):
             if run.thread == thread:
                 return run.family
+        here = self.nodes.here(node)
+        if here is not None:
+            return here
         candidates = [run for run in runs if run.has(node)] or runs
         if len(candidates) > 1:
             named = [run for run in candidates if run.family.run_id == run_id] if run_id is not None else []
