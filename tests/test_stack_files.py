@@ -204,3 +204,22 @@ def _data_sources(found: Any) -> list[tuple[str, str]]:
     here = found.get("datasource")
     mine = [(here["type"], here["uid"])] if isinstance(here, dict) and here.get("uid") not in (None, "-- Grafana --") else []
     return mine + _data_sources(list(found.values()))
+
+
+@pytest.mark.parametrize("name", ["usage", "runs"])
+def test_a_dashboard_is_readable_at_a_glance(name: str) -> None:
+    """Titles ask what a person asks, numbers have a unit, emptiness has a word, and nothing lies over anything else."""
+    board = json.loads((ROOT / f"stack/grafana/dashboards/{name}.json").read_text())
+    cells = set()
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        taken = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        assert not taken & cells, panel["title"]
+        assert place["x"] + place["w"] <= 24
+        cells |= taken
+        if panel["type"] != "row":
+            assert panel["title"].endswith("?")
+            assert panel["fieldConfig"]["defaults"]["noValue"]
+            assert panel["type"] == "table" or panel["fieldConfig"]["defaults"]["unit"]
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    assert {"project", "environment", "ci"} <= {variable["name"] for variable in board["templating"]["list"]}

@@ -13,6 +13,7 @@ import alerts
 import runs
 import usage
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 STACK = Path(__file__).resolve().parent.parent
 
@@ -24,7 +25,9 @@ def texts() -> dict[Path, str]:
     return {**files, STACK / "alerts.yml": alerts.text()}
 
 
-def _json(board: object) -> str:
+def _json(board: Dashboard) -> str:
+    for number, panel in enumerate(board.panels or [], 1):
+        panel.id_val = number  # links to a panel name it
     return json.dumps(board, cls=JSONEncoder, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
