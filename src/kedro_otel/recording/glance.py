@@ -31,6 +31,9 @@ _WANTED: Final = (
 _PASSED: Final = (b'{"start":"node"', b'{"end":"node"', b'{"span":"dataset"', b'{"span":"foreign"')
 """Lines that do not, if they are whole: whatever begins otherwise, or has no end, is damage and counted."""
 
+_LAST: Final = 20
+"""Lines at the end among which the latest time is: not every line tells one, and some tell of a beginning."""
+
 
 def glance(path: Path) -> Segment:
     """Return a segment of which ``operations`` has commands and runs only. Raises :class:`SegmentError`.
@@ -60,8 +63,9 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
     segment = follower.known()
     if follower.open_operations() or rest:
         segment.alive = liveness.alive(descriptor, segment.header)
-        with contextlib.suppress(BadLineError):
-            segment.last_ns = max(segment.last_ns, decode.when(decode.parse(lines[-1])))
+        for line in lines[-_LAST:]:
+            with contextlib.suppress(BadLineError):
+                segment.last_ns = max(segment.last_ns, decode.when(decode.parse(line)))
     if rest and not segment.alive:
         segment.skipped["torn"] += 1
     segment.size = data.rfind(b"\n") + 1
