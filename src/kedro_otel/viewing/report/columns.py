@@ -63,7 +63,6 @@ def columns(trace: Trace, *, details: bool = True, longest: int = 400) -> dict[s
     return {
         "begin": begin / 1e6,
         "run": [_since(run.operation.start_ns, begin), _since(run.end_ns, begin)],
-        "now": trace.now_ns / 1e6,
         "end": _since(max(span.end_ns for span in spans), begin),
         "spans": {
             "kind": [KINDS.index(span.operation.operation) for span in spans],
