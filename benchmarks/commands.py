@@ -95,10 +95,8 @@ def _all(place: Place, words: Sequence[str], urls: Mapping[str, str], *, project
     for kind, url in urls.items():
         listed.append(place.contestant(f"ours {kind}", "ours", words, project=project, more={"OTEL_EXPORTER_OTLP_ENDPOINT": url}))
     up = {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["up"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
-    for name in (*SENDERS, *OTHERS):
-        if name in place.bins:
-            listed.append(place.contestant(name, name, words, project=project, more=up if name in SENDERS else {}))
-    return listed
+    others = [name for name in (*SENDERS, *OTHERS) if name in place.bins]
+    return listed + [place.contestant(name, name, words, project=project, more=up if name in SENDERS else {}) for name in others]
 
 
 def _block(contestants: Sequence[Contestant], times: int, what: str) -> dict[str, Any]:
