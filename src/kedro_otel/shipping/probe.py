@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from kedro_otel import __version__, names
 from kedro_otel.destination import GRPC, METRICS, TRACES, signal
@@ -20,7 +20,9 @@ TEST: Final = "kedro otel doctor"
 ACCEPTED, REJECTED = "accepted", "rejected"
 _PATIENCE: Final = 5.0
 _SETTINGS: Final = 4
-_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
+_EMPTY_SETTINGS: Final = bytes([0, 0, 0, _SETTINGS, 0, 0, 0, 0, 0])
+_GET: Final = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _EMPTY_SETTINGS
 """Preface of HTTP/2 and an empty SETTINGS frame (RFC 9113, sections 3.4 and 6.5)."""
 
 
@@ -57,19 +59,23 @@ def _guessed(answer: Answer, url: str, protocol: str) -> Answer:
 
 
 def _spoken(url: str) -> str:
-    """Return "grpc" or "http/protobuf" for a port without TLS, "" where it does not say: gRPC answers HTTP/2's greeting, HTTP a version it knows."""
+    """Return "grpc" or "http/protobuf" for a port without TLS, "" where it does not say: the one answers HTTP/2's greeting, the other a GET."""
     parts = urlsplit(url if "://" in url else f"//{url}")
     if parts.scheme == "https" or not parts.hostname:
         return ""
+    said = _said(parts, _GREETING)
+    if len(said) >= len(_EMPTY_SETTINGS) and said[3] == _SETTINGS and not said.startswith(b"HTTP/"):
+        return GRPC
+    return "http/protobuf" if (said + _said(parts, _GET)).find(b"HTTP/1.") >= 0 else ""
+
+
+def _said(parts: SplitResult, words: bytes) -> bytes:
     try:
         with socket.create_connection((parts.hostname, parts.port or 80), timeout=2.0) as connection:
-            connection.sendall(_GREETING)
-            said = connection.recv(64)
+            connection.sendall(words)
+            return connection.recv(64)
     except (OSError, ValueError):
-        return ""
-    if said.startswith(b"HTTP/1."):
-        return "http/protobuf"
-    return GRPC if len(said) >= 9 and said[3] == _SETTINGS else ""
+        return b""
 
 
 def _resource() -> Any:

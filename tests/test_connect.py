@@ -1,0 +1,235 @@
+"""``kedro otel connect``, ``disconnect``, ``doctor`` and ``ship``, as typed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from loopback import Loopback, drip, hang, loopback, lose, refuse, reset
+
+from kedro_otel import names, paths, tomlfile
+
+__all__ = ["loopback"]
+
+
+def user_file() -> dict[str, object]:
+    """Return what the user's settings file says."""
+    found = tomlfile.read(paths.user_config())
+    assert found is not None
+    return found
+
+
+def answer(text: str) -> dict[str, object]:
+    """Return the JSON object that a command printed; Kedro may have logged before it."""
+    found: dict[str, object] = json.loads(text[text.index("\n{") if not text.startswith("{") else 0 :])
+    return found
+
+
+def test_connect_tests_shows_and_saves(kedro, loopback: Loopback):
+    """Both signals are tried, what leaves is shown at usage and at run, and the endpoint is in the user's own file, 0600."""
+    done = kedro("otel", "connect", loopback.url)
+    assert done.out.count("accepted") == 2
+    for word in ("usage", "run", names.COMMAND_NAME, names.NODE_NAME, f"kedro otel connect {loopback.url} --detail run"):
+        assert word in done.out
+    assert user_file() == {"endpoint": loopback.url}
+    assert oct(paths.user_config().stat().st_mode & 0o777) == "0o600"
+    assert {request.signal for request in loopback.requests} == {"traces", "metrics"}
+    assert loopback.resources()[0]["service.name"] == "kedro-otel-doctor"
+    assert "app.installation.id" not in loopback.resources()[0]
+
+
+def test_after_connect_a_run_arrives_and_after_disconnect_none(kedro, loopback: Loopback, project):
+    """From the next command on it is sent; disconnected, nothing is, and recording goes on."""
+    path = project()
+    kedro("otel", "connect", loopback.url, "--detail", "run")
+    kedro("run", cwd=path, env={"KEDRO_OTEL_SHIP": "wait", "KEDRO_OTEL_SHIP_TIMEOUT": "30"})
+    assert loopback.span_names()["node shout"] == 1
+    loopback.requests.clear()
+    done = kedro("otel", "disconnect")
+    assert "on this machine only" in done.out
+    assert user_file() == {}
+    kedro("run", cwd=path, env={"KEDRO_OTEL_SHIP": "wait"})
+    time.sleep(0.5)
+    assert loopback.requests == []
+    assert len(list(paths.recordings().glob("0*.jsonl"))) == 2
+
+
+def test_an_endpoint_that_does_not_answer_is_not_saved_unless_asked(kedro):
+    """A typing error is found at once; --untested saves it all the same."""
+    done = kedro("otel", "connect", "http://127.0.0.1:1", code=1)
+    assert done.err.count("unreachable") == 2
+    assert "--untested" in done.err
+    assert user_file() == {}
+    kedro("otel", "connect", "http://127.0.0.1:1", "--untested")
+    assert user_file() == {"endpoint": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("localhost:4318",), "--protocol grpc"),
+        (("ftp://localhost",), "URL must be"),
+        (("http://localhost", "--header", "Authorization=secret"), "NAME=env:VARIABLE"),
+        (("http://localhost", "--header", "env:X"), "NAME=env:VARIABLE"),
+        (("http://localhost", "--detail", "everything"), "--detail"),
+        (("http://localhost", "--protocol", "http/json"), "--protocol"),
+        ((), "URL"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(kedro, words, said):
+    """Exit code 2, one reason, nothing saved; a secret is not taken from a command line."""
+    done = kedro("otel", "connect", *words, code=2)
+    assert said in done.err
+    assert not paths.user_config().exists()
+
+
+def test_a_header_is_taken_from_the_environment_and_never_written(kedro, loopback: Loopback):
+    """The file holds the variable's name, the receiver gets its value, a new endpoint gets neither."""
+    secret = {"OTLP_TOKEN": "Bearer canary"}
+    done = kedro("otel", "connect", loopback.url, "--header", "Authorization=env:OTLP_TOKEN", env=secret)
+    assert user_file() == {"endpoint": loopback.url, "headers": {"authorization": "env:OTLP_TOKEN"}}
+    assert "canary" not in done.out + done.err + paths.user_config().read_text()
+    assert {request.headers["authorization"] for request in loopback.requests} == {"Bearer canary"}
+    other = Loopback()
+    try:
+        kedro("otel", "connect", other.url, env=secret)
+        assert user_file() == {"endpoint": other.url, "headers": {}}
+        assert {request.headers.get("authorization") for request in other.requests} == {None}
+    finally:
+        other.close()
+
+
+def test_connect_keeps_comments_and_other_settings(kedro, loopback: Loopback):
+    """Only its own keys change."""
+    paths.user_config().parent.mkdir(parents=True)
+    paths.user_config().write_text('# mine\nmax_age_days = 7\nendpoint = "http://old:4318"\ntraces_endpoint = "http://old:4318/x"\n')
+    kedro("otel", "connect", loopback.url)
+    assert paths.user_config().read_text() == f'# mine\nmax_age_days = 7\nendpoint = "{loopback.url}"\n'
+
+
+def test_connect_over_an_environment_says_what_counts(kedro, loopback: Loopback):
+    """What is saved and not in force is told."""
+    done = kedro("otel", "connect", loopback.url, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"})
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in done.err
+    done = kedro("otel", "disconnect", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"}, code=1)
+    assert "http://elsewhere:4318" in done.err
+
+
+def test_where_telemetry_is_off_nothing_is_sent_by_any_of_them(kedro, loopback: Loopback):
+    """Off means off: connect saves and says so, doctor and ship send nothing."""
+    off = {"KEDRO_OTEL_ENABLED": "false", "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url}
+    assert "kedro otel on" in kedro("otel", "connect", loopback.url, env=off).err
+    assert "KEDRO_OTEL_ENABLED=false" in kedro("otel", "doctor", env=off, code=1).out
+    assert "KEDRO_OTEL_ENABLED=false" in kedro("otel", "ship", env=off, code=1).err
+    assert loopback.requests == []
+
+
+def test_doctor_says_all_is_well(kedro, loopback: Loopback):
+    """Accepted twice, the settings with their origin, exit code 0."""
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_EXPORTER_OTLP_HEADERS": "x-token=canary"}
+    done = kedro("otel", "doctor", env=env)
+    assert done.out.count("accepted") == 2
+    assert f"endpoint  {loopback.url}  (environment OTEL_EXPORTER_OTLP_ENDPOINT)" in done.out
+    assert "All is well" in done.out
+    found = answer(kedro("otel", "doctor", "--json", env=env).out)
+    assert found["well"] is True
+    assert found["signals"]["traces"] == {"address": f"{loopback.url}/v1/traces", "result": "accepted", "answer": "200"}  # type: ignore[index]
+    assert "canary" not in done.out + json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("act", "result"), [(401, "rejected"), (404, "rejected"), (302, "rejected"), (503, "rejected"), (hang, "unreachable"), (reset, "unreachable")]
+)
+def test_doctor_tells_how_it_fails(kedro, loopback: Loopback, act, result):
+    """Each signal for itself: rejected with the answer, or unreachable; exit code 1 and what to do."""
+    loopback.always["traces"] = act
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    found = answer(kedro("otel", "doctor", "--json", env=env, code=1).out)
+    signals = found["signals"]
+    assert (signals["traces"]["result"], signals["metrics"]["result"]) == (result, "accepted")  # type: ignore[index]
+    assert not isinstance(act, int) or str(act) in signals["traces"]["answer"]  # type: ignore[index]
+    assert len(found["do"]) == 1  # type: ignore[arg-type]
+
+
+def test_doctor_recognises_a_port_for_http_behind_grpc(kedro, loopback: Loopback):
+    """GRPC sent to a port that speaks HTTP is the wrong protocol."""
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+    done = kedro("otel", "doctor", env=env, code=1)
+    assert done.out.count("wrong protocol") == 2
+
+
+def test_doctor_without_an_endpoint_says_what_to_type(kedro):
+    """Nothing leaves this machine, and how to change that."""
+    done = kedro("otel", "doctor", code=1)
+    assert "kedro otel connect URL" in done.out
+
+
+def test_ship_without_an_endpoint_says_what_to_type(kedro):
+    """Exit code 1."""
+    assert "kedro otel connect URL" in kedro("otel", "ship", code=1).err
+
+
+def test_ship_delivers_and_says_what(kedro, loopback: Loopback, project):
+    """Everything recorded for the endpoint goes; again there is nothing; a command before the endpoint stays."""
+    path = project()
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "KEDRO_OTEL_SHIP": "manual"}
+    kedro("info", cwd=path)
+    kedro("run", cwd=path, env=env)
+    assert loopback.requests == []
+    assert "2 spans" in kedro("otel", "ship", cwd=path, env=env).out
+    assert "Nothing new" in kedro("otel", "ship", cwd=path, env=env).out
+    assert loopback.span_names() == Counter({"kedro run": 1, "run": 1})
+    assert "1 spans" in kedro("otel", "ship", "--all", cwd=path, env=env).out
+    assert loopback.span_names()["kedro info"] == 1
+
+
+def test_ship_says_what_is_held_and_why(kedro, loopback: Loopback, project):
+    """Exit code 1, one line: what, where to, why, where it is kept, what to type."""
+    path = project()
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "KEDRO_OTEL_SHIP": "manual"}
+    kedro("info", cwd=path, env=env)
+    loopback.always["traces"] = refuse(403, {"Content-Type": "text/plain"}, b"not for you")
+    done = kedro("otel", "ship", cwd=path, env=env, code=1)
+    for word in ("spans of 1 recording", "403: not for you", loopback.url, str(paths.home()), "kedro otel ship"):
+        assert word in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    loopback.always["traces"] = refuse(400, {"Content-Type": "text/plain"}, b"never")
+    done = kedro("otel", "ship", cwd=path, env=env, code=1)
+    assert "1 refused for good (400: never)" in done.err
+    shipped = answer(kedro("otel", "status", "--json", env=env).out)["shipped"]
+    assert shipped[0]["lost"] == {"spans refused": 1}  # type: ignore[index]
+
+
+@pytest.mark.parametrize("act", [hang, drip, reset, lose, 200, 302, 400, 401, 429, 503, None], ids=str)
+def test_whatever_the_receiver_does_the_command_does_the_same(kedro, loopback: Loopback, project, act):
+    """Output and exit code are those without an endpoint, failing or not; where the machine stays nothing is waited for."""
+    path = project()
+    if act is None:
+        loopback.close()
+    else:
+        loopback.always.update(traces=act, metrics=act)
+    bare = {"KEDRO_LOGGING_CONFIG": str(quiet(path)), "KEDRO_OTEL_SHIP": "background"}
+    words = ("run", "--params", "fail=true")
+    without = kedro(*words, cwd=path, env=bare, code=1)
+    began = time.monotonic()
+    done = kedro(*words, cwd=path, env={**bare, "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url}, code=1)
+    took = time.monotonic() - began
+    assert (done.out, done.err) == (without.out, without.err)
+    assert took < 9  # a hung receiver alone costs ten
+
+
+def quiet(path: Path) -> Path:
+    """Write a logging configuration without times, and return where it is."""
+    text = """
+version: 1
+disable_existing_loggers: false
+formatters: {plain: {format: "%(levelname)s %(message)s"}}
+handlers: {console: {class: logging.StreamHandler, formatter: plain, level: ERROR}}
+root: {handlers: [console], level: ERROR}
+"""
+    file = path / "conf" / "logging.yml"
+    file.write_text(text)
+    return file
