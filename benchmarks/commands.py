@@ -56,8 +56,14 @@ class Place:
     @staticmethod
     def _base(home: Path) -> dict[str, str]:
         home.mkdir(parents=True, exist_ok=True)
-        # OpenMP's threads would wait for each other on a busy machine: one each, and the run is the same everywhere.
-        return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "KEDRO_OTEL_EPHEMERAL": "false"}
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "OMP_NUM_THREADS": "1",  # threads of OpenMP would wait for each other on a busy machine
+            "KEDRO_OTEL_EPHEMERAL": "false",
+            "KEDRO_OTEL_SHIP": "background",  # as where the machine stays: this one may be a container, where a command waits for its shipping
+        }
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:
