@@ -280,3 +280,14 @@ def test_a_node_is_load_compute_and_save(folder: Path) -> None:
         whole = sum(expected)
         assert totals(node) == Totals(*(seconds * second for seconds in expected))
         assert told == {"compute": (0, whole), "load": (0, 1), **({"save": (3, 6)} if expected[2] else {})}
+
+
+def test_a_death_is_told_before_failures_that_came_first(folder: Path) -> None:
+    """Of several things that went wrong, deaths come first: what failed beside them may be their consequence; then by time."""
+    tape = Tape(folder, BEGAN)
+    run = tape.start("run", "run", 0)
+    tape.node("second", run, 2, 0, 1, 0, "ValueError")
+    tape.node("first", run, 1, 0, 1, 0, "ValueError")
+    Tape(folder, BEGAN + SECOND, trace=tape.trace, pid=5).start("node", "node killed", 8, run)
+    tape.end(run, 10, "BrokenProcessPool")
+    assert [failure.span.operation.name for failure in outcome.failures(shown())] == ["node killed", "node first", "node second"]
