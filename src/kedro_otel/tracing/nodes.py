@@ -62,6 +62,11 @@ class Family:
             known = self.types[dataset] = found if found.startswith(_PUBLIC) else names.CUSTOM
         return known
 
+    def busy(self, node: Any, thread: int) -> bool:
+        """Return whether ``thread`` loads or saves a dataset of ``node`` now."""
+        found = self.open.get(id(node))
+        return found is not None and any(opened.thread == thread for opened in found.datasets.values())
+
 
 class OpenNode(Open):
     """A node between its first load and its last save."""
@@ -102,8 +107,8 @@ class Nodes:
     Args:
         scribe: Writes them down.
         root: The project's folder, for relative file names.
-        family_of: Returns the run that a node of this thread belongs to (by run id where it is known), or None while
-            that cannot be told.
+        family_of: Returns the run that a node of this thread belongs to (by run id and catalog where they are known), or None
+            while that cannot be told.
         enter: Makes an operation the current context.
         leave: Puts the context back.
     """
@@ -112,7 +117,7 @@ class Nodes:
         self,
         scribe: Scribe,
         root: Path | None,
-        family_of: Callable[[Any, str | None], Family | None],
+        family_of: Callable[..., Family | None],
         enter: Callable[[Open], None],
         leave: Callable[[Open], None],
     ) -> None:
@@ -151,10 +156,10 @@ class Nodes:
 
     def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save ended well."""
+        if self._unplaced and operation == LOAD and self._placeless_ended(dataset, node):
+            return
         family = self._family_of(node, None)
         if family is None:
-            if operation == LOAD:
-                self._placeless_ended(dataset, node)
             return
         found = family.open.get(id(node))
         opened = found.datasets.pop((operation, dataset), None) if found is not None else None
@@ -175,7 +180,7 @@ class Nodes:
     def before_node(self, node: Any, catalog: Any, run_id: str | None, *, is_async: bool) -> None:
         """The node's function is about to be called."""
         now = time.time_ns()
-        family = self._family_of(node, run_id)
+        family = self._family_of(node, run_id, catalog)
         if family is None:
             return
         if family.catalog is None:
@@ -301,12 +306,13 @@ class Nodes:
         found = self._current.get(get_ident())
         return found.family if found is not None and found.node is node else None
 
-    def _placeless_ended(self, dataset: str, node: Any) -> None:
+    def _placeless_ended(self, dataset: str, node: Any) -> bool:
         thread = get_ident()
         for load in self._unplaced.get(id(node), ()):
             if load.dataset == dataset and load.thread == thread and not load.end_ns:
                 load.end_ns = time.time_ns()
-                return
+                return True
+        return False
 
     def _loads_of(self, node: Any, *, is_async: bool) -> list[_Load]:
         """Take out the loads that were made before it was known for which run: this thread's, or, made in other threads, one of each dataset."""

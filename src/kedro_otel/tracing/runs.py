@@ -176,8 +176,11 @@ class Runs:
                 return run
         return None
 
-    def _family_of(self, node: Any, run_id: str | None) -> Family | None:
-        """Return the run that ``node`` belongs to in this thread; None where only its run id, not known yet, can tell."""
+    def _family_of(self, node: Any, run_id: str | None, catalog: Any = None) -> Family | None:
+        """Return the run that ``node`` belongs to in this thread; None where only its run id or catalog, not known yet, can tell.
+
+        Two runs that begin in one millisecond have one run id.
+        """
         runs = self.open
         if len(runs) == 1 and runs[0].call is None:
             return runs[0].family
@@ -192,9 +195,9 @@ class Runs:
             return here
         candidates = [run for run in runs if run.has(node)] or runs
         if len(candidates) > 1:
-            named = [run for run in candidates if run.family.run_id == run_id] if run_id is not None else []
-            open_here = [run for run in candidates if id(node) in run.family.open]
-            chosen = named or (open_here if len(open_here) == 1 else [])
+            same = [run for run in candidates if run.family.catalog is catalog] if catalog is not None else []
+            named = same or ([run for run in candidates if run.family.run_id == run_id] if run_id is not None else [])
+            chosen = named or [run for run in candidates if run.family.busy(node, thread)]
             return chosen[0].family if chosen else None
         return candidates[0].family
 
