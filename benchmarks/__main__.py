@@ -20,13 +20,17 @@ from benchmarks.environments import ENVIRONMENTS, build, folder, versions
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description="What kedro-otel costs, beside its alternatives.")
-    parser.add_argument("works", nargs="*", metavar="WORK", help="commands, nodes, shipper, views; all if none is named; `report` measures nothing")
+    parser.add_argument(
+        "works", nargs="*", metavar="WORK", help="version, registry, run, nodes, shipper, views; all if none is named; `report` measures nothing"
+    )
     parser.add_argument("--quick", action="store_true", help="a few rounds: to see that everything works, not for the record")
     options = parser.parse_args()
-    count = 5 if options.quick else 40
+    count = 12 if options.quick else 40
     works: dict[str, Callable[[Path], Any]] = {
-        "commands": lambda where: commands.measure(where, count),
-        "nodes": lambda where: nodes.measure(where, [(100, 10, 3)] if options.quick else [(100, 40, 7), (1000, 4, 3), (10_000, 1, 1)]),
+        "version": lambda where: commands.measure("version", where, count),
+        "registry": lambda where: commands.measure("registry", where, count // 2),
+        "run": lambda where: commands.measure("run", where, max(count // 4, 3)),
+        "nodes": lambda where: nodes.measure(where, [(100, 20, 5), (1000, 4, 2)] if options.quick else [(100, 40, 7), (1000, 4, 3), (10_000, 1, 1)]),
         "shipper": shipper.measure,
         "views": lambda where: views.measure(where, count // 3, (100, 1000) if options.quick else (100, 1000, 10_000)),
     }

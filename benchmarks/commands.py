@@ -66,28 +66,25 @@ class Place:
         }
 
 
-def measure(folder: Path, count: int) -> dict[str, Any]:
-    """Return, for every command and contestant, its raw costs and those of Kedro alone beside it.
+WORKS: dict[str, tuple[str, ...]] = {"version": ("--version",), "registry": ("registry", "list"), "run": ("run",)}
+"""What is measured: the first in an empty folder, the others in the demo project."""
 
-    ``count`` rounds of ``kedro --version``, half as many in the demo project, a quarter of its seven-second run. What the others do when
-    the connection is refused takes many seconds each time, so it gets five rounds of its own.
+
+def measure(work: str, folder: Path, count: int) -> dict[str, Any]:
+    """Return, for every contestant of one work, its raw costs and those of Kedro alone beside it, ``count`` rounds.
+
+    What the others do when the connection is refused takes many seconds each time, so it gets five rounds of its own, with one command.
     """
-    found: dict[str, Any] = {}
+    words = WORKS[work]
     with contextlib.ExitStack() as stack:
         urls = {kind: stack.enter_context(endpoint(kind)) for kind in ENDPOINTS}
-        for work, words, times in (
-            ("version", ("--version",), count),
-            ("registry list", ("registry", "list"), count // 2),
-            ("run", ("run",), count // 4),
-        ):
-            place = Place(folder / work.replace(" ", "-"))
-            found[work] = _block(_all(place, words, urls, project=work != "version"), max(times, 3), f"kedro {' '.join(words)}")
-            if work == "version":
-                refused = {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["refused"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
-                listed = [place.contestant("bare again", "bare", words, project=False)]
-                listed += [place.contestant(f"{name} refused", name, words, project=False, more=refused) for name in SENDERS if name in place.bins]
-                found[work] |= _block(listed, 5, "the others, connection refused")
-            shutil.rmtree(place.folder, ignore_errors=True)
+        place = Place(folder)
+        found = _block(_all(place, words, urls, project=work != "version"), count, f"kedro {' '.join(words)}")
+        if work == "version":
+            refused = {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["refused"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+            listed = [place.contestant("bare again", "bare", words, project=False)]
+            listed += [place.contestant(f"{name} refused", name, words, project=False, more=refused) for name in SENDERS if name in place.bins]
+            found |= _block(listed, 5, "the others, connection refused")
     return found
 
 

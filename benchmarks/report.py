@@ -18,7 +18,7 @@ from benchmarks.processes import compare
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "performance.md"
 PICTURE = ROOT / "docs" / "performance.svg"
-COMMANDS = {"version": "kedro --version", "registry list": "kedro registry list", "run": "kedro run"}
+COMMANDS = {"version": "kedro --version", "registry": "kedro registry list", "run": "kedro run"}
 TITLES = {
     "ours": "**kedro-otel**, no endpoint",
     "ours off": "**kedro-otel**, switched off",
@@ -31,7 +31,7 @@ TITLES = {
 }
 BUDGETS = {
     "version": {"ours": 1.04, "ours off": 1.01, "ours up": 1.08, "ours refused": 1.08, "ours hung": 1.08, "ours slow": 1.08},
-    "registry list": {"ours": 1.04, "ours off": 1.01, "ours up": 1.08, "ours refused": 1.08, "ours hung": 1.08, "ours slow": 1.08},
+    "registry": {"ours": 1.04, "ours off": 1.01, "ours up": 1.08, "ours refused": 1.08, "ours hung": 1.08, "ours slow": 1.08},
     "run": {"ours": 1.02, "ours off": 1.01, "ours up": 1.03, "ours refused": 1.03, "ours hung": 1.03, "ours slow": 1.03},
 }
 HEAD = """# Performance
@@ -41,41 +41,44 @@ HEAD = """# Performance
 What kedro-otel costs, beside Kedro without any telemetry plugin and beside what else one could install. Whole processes, in rounds: each
 round runs every contestant once, each in an environment and a HOME of its own with the same Kedro, so that whatever the machine does
 meanwhile falls on all alike. A figure is the median over the rounds of the ratio to Kedro alone in the same round; in brackets is where that
-median lies with 95 % confidence. An endpoint is a server on this machine; shipping goes on in the background, as it does where the machine
-stays (in CI and containers a command waits for its shipping, five seconds at most). `make bench` measures anew and rewrites this page; the raw numbers are in `benchmarks/results`.
+median lies with 95 % confidence. An endpoint is a server on this machine; shipping goes on in the background, as it does where the
+machine stays (in CI and containers a command waits for its shipping, five seconds at most).
+`make bench` measures anew and rewrites this page; the raw numbers are in `benchmarks/results`.
 """
 
 
 def write() -> None:
     """Write the page from the results that there are."""
     kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    commands = {name: kept[name] for name in COMMANDS if name in kept}
     parts = [HEAD]
-    for name, section in (("commands", _commands), ("nodes", _nodes), ("shipper", _shipper), ("views", _views)):
+    if commands:
+        parts.append("## Whole commands\n\n![Time of a command over Kedro alone](performance.svg)\n")
+        for name, one in commands.items():
+            parts += [*_command(name, one["data"]), f"*{_where(one)}*\n"]
+        _draw({name: one["data"] for name, one in commands.items()})
+    for name, section in (("nodes", _nodes), ("shipper", _shipper), ("views", _views)):
         if name in kept:
             parts += [*section(kept[name]["data"]), f"*{_where(kept[name])}*\n"]
-    if "commands" in kept:
-        _draw(kept["commands"]["data"])
     parts += [_compared(next(iter(kept.values()))["versions"])] if kept else []
     PAGE.write_text("\n".join(parts), encoding="utf-8")
     print(f"wrote {PAGE}")
 
 
-def _commands(data: Mapping[str, Any]) -> Iterator[str]:
-    yield "## Whole commands\n\n![Time of a command over Kedro alone](performance.svg)\n"
-    for work, raw in data.items():
-        yield f"### `{COMMANDS[work]}`\n"
-        yield f"{len(raw['bare']['mine'])} rounds. CPU counts the command's own and that of children it waits for.\n"
-        rows = []
-        for name in raw:
-            if name == "bare again":
-                continue
-            mine, base = costs(raw[name]["mine"]), costs(raw[name]["base"])
-            wall, cpu = compare(mine, base, "wall"), compare(mine, base, "cpu")
-            budget = BUDGETS[work].get(name)
-            met = "" if budget is None else f"≤ {budget:.2f} {'✓' if wall.median <= budget else '✗'}"
-            first = f"{statistics.median(cost.wall for cost in mine):.3f} s"
-            rows.append((_title(name), first, f"{wall.median:.3f} ({wall.low:.3f}–{wall.high:.3f})", f"{cpu.median:.3f}", met))
-        yield _table(("", "median", "wall, × Kedro alone", "CPU, × Kedro alone", "budget"), rows)
+def _command(work: str, raw: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### `{COMMANDS[work]}`\n"
+    yield f"{len(raw['bare']['mine'])} rounds. CPU counts the command's own and that of children it waits for.\n"
+    rows = []
+    for name in raw:
+        if name == "bare again":
+            continue
+        mine, base = costs(raw[name]["mine"]), costs(raw[name]["base"])
+        wall, cpu = compare(mine, base, "wall"), compare(mine, base, "cpu")
+        budget = BUDGETS[work].get(name)
+        met = "" if budget is None else f"≤ {budget:.2f} {'✓' if wall.median <= budget else '✗'}"
+        first = f"{statistics.median(cost.wall for cost in mine):.3f} s"
+        rows.append((_title(name), first, f"{wall.median:.3f} ({wall.low:.3f}–{wall.high:.3f})", f"{cpu.median:.3f}", met))
+    yield _table(("", "median", "wall, × Kedro alone", "CPU, × Kedro alone", "budget"), rows)
 
 
 def _nodes(data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -164,9 +167,7 @@ def _title(name: str) -> str:
 
 def _where(kept: Mapping[str, Any]) -> str:
     machine = kept["machine"]
-    busy = (
-        f" Others kept the machine busy meanwhile (load {machine['load']}): times spread more than they would alone." if machine["load"] > 2 else ""
-    )
+    busy = f" The machine had other work too (load {machine['load']}), so times spread." if machine["load"] > 2 else ""
     return f"Measured on {kept['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}.{busy}"
 
 
