@@ -7,7 +7,7 @@ PYTEST ?= $(BIN)/python -m pytest
 WORKERS ?= 2
 ARGS ?=
 .DEFAULT_GOAL = help
-.PHONY: help install demo lint types test test-oldest test-faults check servers bench docs matrix build clean
+.PHONY: help install demo lint types test test-oldest test-faults check servers bench docs reference matrix build clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -61,7 +61,11 @@ servers: ## the real collector, Jaeger and Prometheus for the tests, built once
 bench: $(VENV)/dev.stamp ## what it costs, beside the others: benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)
 
+reference: $(VENV)/dev.stamp ## write the tables and the commands' help in docs/ from the code
+	$(BIN)/python scripts/reference.py
+
 docs: $(VENV)/dev.stamp ## the documentation, strictly, into site/
+	$(BIN)/python scripts/reference.py --check
 	$(BIN)/mkdocs build --quiet --strict
 
 build: $(VENV)/dev.stamp ## the wheel and the sdist, checked

@@ -106,10 +106,7 @@ def commands() -> str:
     parts = []
     context = click.Context(otel, info_name="kedro otel", terminal_width=100, max_content_width=100)
     for name in otel.list_commands(context):
-        try:
-            command = otel.get_command(context, name)
-        except ModuleNotFoundError:  # announced, not written yet
-            continue
+        command = otel.get_command(context, name)
         assert command is not None
         help_text = click.Context(command, parent=context, info_name=name, terminal_width=100, max_content_width=100).get_help()
         parts += [f"## {name}", "", "```text", help_text, "```", ""]
