@@ -48,7 +48,7 @@ test-oldest: $(VENV)/dev.stamp ## the tests on the oldest Python, Kedro and Open
 	$(BIN)/nox -s oldest -- $(ARGS)
 
 test-faults: $(VENV)/dev.stamp ## the faults alone
-	$(PYTEST) -m faults $(ARGS)
+	$(PYTEST) tests/faults $(ARGS)
 
 matrix: $(VENV)/dev.stamp ## every supported Python × Kedro × OpenTelemetry
 	FULL=1 $(BIN)/nox
