@@ -231,9 +231,11 @@ def peer(tmp_path: Path, environment: dict[str, str], kedro_telemetry: dict[str,
     return tmp_path / "witnessed.json"
 
 
-def recorded() -> tuple[Segment, Operation]:
-    """Return the last segment, and the command in it."""
-    segment = reader.read(reader.segments()[-1])
+def recorded(done: Result | None = None) -> tuple[Segment, Operation]:
+    """Return the last segment, and the command in it; ``done`` is what the command said, for the case that there is none."""
+    found = reader.segments()
+    assert found, f"nothing is recorded: {done}"
+    segment = reader.read(found[-1])
     return segment, next(one for one in segment.operations if one.operation == names.COMMAND)
 
 
@@ -257,14 +259,14 @@ def said(segment: Segment, command: Operation) -> dict[str, Any]:
 COMPARED = ("username", "project_id", "project_version", "python_version", "os", "is_ci_env", "tools", "example_pipeline")
 
 
-def check(line: str, masked: str, peer: Path, *, command: bool = True) -> None:
+def check(line: str, masked: str, peer: Path, done: Result) -> None:
     """Compare what is recorded of ``line`` with what kedro-telemetry made of it, and with the table."""
-    segment, found = recorded()
+    segment, found = recorded(done)
     ours, theirs = said(segment, found), {key: value for key, value in json.loads(peer.read_text()).items() if value is not None}
     expected = f"kedro {masked}" if line else "kedro"
     assert ours["command"] == expected
     assert found.attributes[names.COMMAND_ARGS] == (["kedro", *masked.split(" ")] if line else ["kedro"])
-    assert not command or theirs["command"] == expected
+    assert theirs["command"] == expected
     assert {key: ours.get(key) for key in COMPARED} == {key: theirs.get(key) for key in COMPARED}
     kept = segment.path.read_text()
     assert not [word for word in ("secret", "nobody", "nowhere", "Secret", "Ümläut", "日本語") if word in kept and word not in masked]
@@ -274,15 +276,13 @@ def check(line: str, masked: str, peer: Path, *, command: bool = True) -> None:
 def test_a_command_line_in_a_project(line: str, peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
     """Inside a project the masked words, the ids and all other facts are kedro-telemetry's."""
     path = project(files={"src/minimal/cli.py": OWN_CLI}, pyproject="tools = \"['Linting', 'Testing']\"\nexample_pipeline = \"False\"\n")
-    kedro(*shlex.split(line), cwd=path, code=None)
-    check(line, LINES[line], peer)
+    check(line, LINES[line], peer, kedro(*shlex.split(line), cwd=path, code=None))
 
 
 @pytest.mark.parametrize("line", OUTSIDE)
 def test_a_command_line_outside_a_project(line: str, peer: Path, kedro: Callable[..., Result]) -> None:
     """Outside a project the same, and there is no project id."""
-    kedro(*shlex.split(line), code=None)
-    check(line, OUTSIDE[line], peer)
+    check(line, OUTSIDE[line], peer, kedro(*shlex.split(line), code=None))
     assert names.PROJECT_ID not in recorded()[0].header.resource
 
 
@@ -301,8 +301,7 @@ def test_what_kedro_telemetry_lets_through_is_masked(line: str, peer: Path, proj
 def test_ci_is_what_kedro_telemetry_takes_for_it(variable: str, peer: Path, kedro: Callable[..., Result]) -> None:
     """The CI flag follows the same variables and values."""
     name, _sign, value = variable.partition("=")
-    kedro("info", env={name: value})
-    check("info", "info", peer)
+    check("info", "info", peer, kedro("info", env={name: value}))
 
 
 CATALOG = """
@@ -355,8 +354,7 @@ def test_a_new_project_says_its_tools_on_its_next_command(peer: Path, tmp_path: 
     """`kedro new` is a masked command outside a project; what was chosen there is on the next command in the project."""
     kedro("new", "--name", "Newly Made", "--tools=lint,log", "--example=no")
     assert names.PROJECT_ID not in recorded()[0].header.resource
-    kedro("registry", "list", cwd=tmp_path / "newly-made", code=None)
-    check("registry list", "registry list", peer)
+    check("registry list", "registry list", peer, kedro("registry", "list", cwd=tmp_path / "newly-made", code=None))
     here = recorded()[0].header.resource
     assert here[names.PROJECT_TOOLS] == ["Linting", "Custom Logging"]
     assert here[names.EXAMPLE_PIPELINE] == "False"
