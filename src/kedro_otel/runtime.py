@@ -234,6 +234,7 @@ def _decided(root: Path | None, package: str | None) -> Recorder | None:
     if not consent.decide(os.environ, root).enabled:
         _close_recorder()
         return None
+    _register_exit(worker=False)
     if _state.recorder is None:
         _state.settings = settings.load(os.environ, root)
         _state.recorder = _make(_state.settings, root, package)
@@ -260,7 +261,6 @@ def _recorder(resource: dict[str, Any], facts: dict[str, Any], root: Path | None
     from kedro_otel.tracing.recorder import Recorder
 
     folder = paths.recordings()
-    _register_exit(worker=inherited is not None)
     writer: Writer | None
     try:
         writer = Writer(folder, resource, facts, _complain, consent.watch(os.environ, root))
@@ -326,6 +326,7 @@ def _joined() -> Recorder | None:
         from kedro_otel import consent
 
         root = Path(inherited.root) if inherited.root else None
+        _register_exit(worker=True)
         if consent.decide(os.environ, root).enabled:  # it may have been taken back since the run began
             _state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
     elif parent is None:
