@@ -7,7 +7,7 @@ PYTEST ?= $(BIN)/python -m pytest
 WORKERS ?= 2
 ARGS ?=
 .DEFAULT_GOAL = help
-.PHONY: help install demo lint types test test-oldest test-faults check servers bench docs reference matrix build clean
+.PHONY: help install demo lint types test test-oldest test-faults check servers bench pictures docs reference matrix build clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,6 +63,9 @@ bench: $(VENV)/dev.stamp ## what it costs, beside the others: benchmarks/results
 
 reference: $(VENV)/dev.stamp ## write the tables and the commands' help in docs/ from the code
 	$(BIN)/python scripts/reference.py
+
+pictures: $(VENV)/dev.stamp ## docs/images, from real runs of the demo in Chromium
+	$(BIN)/python scripts/pictures.py
 
 docs: $(VENV)/dev.stamp ## the documentation, strictly, into site/
 	$(BIN)/python scripts/reference.py --check

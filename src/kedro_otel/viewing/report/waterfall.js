@@ -135,7 +135,7 @@ function drawRow({ span, level, inside, open }, index) {
   twist.setAttribute('aria-hidden', 'true');
   const full = span.kind === 'dataset' && span.what ? `${span.what} ${span.label}` : span.kind === 'run' ? `run ${span.label}`.replace(/^run run /, 'run ') : span.label;
   setFont(narrow ? 12.5 : 14, span.failed || ['command', 'run', 'namespace'].includes(span.kind) ? 620 : 400);
-  const room = view.nameWide - indent - (narrow ? 15 : 18) - 10 - (span.critical ? 16 : 0) - (span.members ? String(span.members.length).length * 8 + 8 : 0);
+  const room = view.nameWide - indent - (narrow ? 15 : 18) - 10 - (span.critical && !narrow ? 16 : 0) - (span.members ? String(span.members.length).length * 8 + 8 : 0);
   const label = make('bdi', '', view.printing ? full : shortened(full, Math.max(room, 30)));
   if (label.textContent !== full) { name.title = full; name.setAttribute('aria-label', full); }
   name.append(twist, label);

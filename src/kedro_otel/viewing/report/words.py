@@ -64,7 +64,8 @@ def failures(trace: Trace, most: int = 5) -> list[Told]:
     for one in outcome.failures(trace)[:most]:
         message = words(one.message)
         if one.span.operation.state == DIED:
-            message = f"The process ended without a word. Last sign of life: {when(one.span.end_ns)}, {duration(one.span.duration_ns)} into it."
+            into = duration(one.span.duration_ns)
+            message = f"The process ended without a word. Last sign of life: {when(one.span.end_ns)}, {into} into it; what followed is not known."
         found.append(Told(clean(place(one)), clean(one.type), clean(one.where), message, _stack(one)))
     return found
 
