@@ -123,6 +123,30 @@ def test_concurrent_commands_of_several_installations_are_counted_exactly(stack:
     assert len({trace["traceID"] for trace in traces}) == number
 
 
+def test_a_large_backlog_is_sent_fast_and_in_little_memory(stack: Stack, service: str, environment, home, full, request):
+    """A hundred thousand spans from disk to the collector: under a minute and under 150 MiB."""
+    nodes = 60_000 if full else 3_000
+    os.environ["KEDRO_OTEL_DETAIL"] = "run"
+    target = destination.current(settings.load(os.environ))
+    assert target is not None
+    for _ in range(4):
+        tape = Tape(home / "recordings", destination=target.id, detail="run", resource={"service.name": service})
+        run = tape.start("run", "run p", 0)
+        for number in range(nodes // 4 // 3):
+            tape.node(f"n{number % 300}", run, number, 0.1, 0.2, 0.3)
+            tape.node(f"m{number % 300}", run, number, 0.0, 0.2, 0.3)
+        tape.end(run, nodes)
+    code = "import resource, sys; from kedro_otel.shipping.process import main; main(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-I", "-c", code], env={**os.environ}, capture_output=True, text=True, check=True)
+    took = time.monotonic() - began
+    sent = 4 * (1 + 5 * (nodes // 4 // 3))
+    counter = "otelcol_receiver_accepted_spans_total"
+    assert eventually(lambda: stack.collector.counters().get(counter, 0), lambda found: found >= sent)
+    assert (took < 60, int(done.stdout) < 150 * 1024) == (True, True), f"{sent} spans took {took:.1f} s and {done.stdout} KiB"
+    request.node.user_properties.append(("figure", f"{sent} spans in {took:.1f} s, {int(done.stdout) // 1024} MiB"))
+
+
 def test_requests_sent_twice_and_in_any_order_count_the_same(stack: Stack, service: str, loopback: Loopback, environment, home):
     """What a bad network and an eager proxy do to requests does nothing to the numbers."""
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = loopback.url
