@@ -30,7 +30,7 @@ SETS = {
     "notebook": ("ipykernel", "nbclient"),
     "server": ("fastapi", "uvicorn", *(f"opentelemetry-{name}{_INSTRUMENTATION}" for name in ("distro", "instrumentation-fastapi"))),
     "instrumentation": (
-        "SQLAlchemy",
+        "SQLAlchemy<2.1",  # what its instrumentation knows
         *(
             f"opentelemetry-{name}{_INSTRUMENTATION}"
             for name in ("distro", *(f"instrumentation-{x}" for x in ("threading", "requests", "sqlalchemy")))
