@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from conftest import Result as ProgramResult
 from fabricate import SECOND, a_run
 
 from kedro_otel.cli import otel
@@ -89,6 +90,41 @@ def test_a_slower_node_is_found_and_named_first(ran: Callable[..., None], compar
     assert verdicts(compared("--json"))[0] == f"slower {node}"
     (first,) = [line for line in compared().stdout.splitlines() if line.rstrip().endswith("slower") and "the whole run" not in line][:1]
     assert first.split()[0] == node
+
+
+SLEEPING = """
+import time
+
+def wait(seconds):
+    time.sleep(seconds)
+    return seconds
+"""
+REGISTRY = """
+from kedro.pipeline import node, pipeline
+
+from .nodes import wait
+
+def register_pipelines():
+    return {"__default__": pipeline([node(wait, f"params:{name}", f"{name}_out", name=name) for name in ("clean", "train", "explain")])}
+"""
+
+
+def test_a_slower_node_of_a_real_run(project: Callable[..., Path], kedro: Callable[..., ProgramResult]) -> None:
+    """In a real project, of real runs, one node that takes 40 % longer is named first; one that takes twice as long fails a CI job."""
+    path = project(nodes=SLEEPING, registry=REGISTRY, catalog="", parameters="clean: 0.3\ntrain: 1.0\nexplain: 0.4\n")
+    for _ in range(4):
+        kedro("run", cwd=path)
+    assert json.loads(printed(kedro("otel", "compare", "--json", cwd=path)))["history"] == 3
+    kedro("run", "--params", "train=1.4", cwd=path)
+    told = json.loads(printed(kedro("otel", "compare", "--json", cwd=path)))
+    assert (told["nodes"][0]["name"], told["nodes"][0]["verdict"]) == ("train", "slower")
+    kedro("run", "--params", "train=2.2", cwd=path)
+    assert "most of it in train +1.2" in kedro("otel", "compare", "--fail-if-slower", "20%", cwd=path, code=1).out
+
+
+def printed(result: ProgramResult) -> str:
+    """Return what a command printed after what Kedro logs to stdout."""
+    return result.out[result.out.index("{") :]
 
 
 def test_equal_runs_are_equal(ran: Callable[..., None], compared: Callable[..., Result]) -> None:

@@ -18,6 +18,7 @@ from kedro_otel.cli import otel
 NODES = [("load_cars", 0.9, 0.05, 0.1), ("split", 0.1, 0.3, 0.12), ("train", 0.2, 1.5, 0.2), ("publish", 0.1, 0.1, 0.1)]
 HOSTILE = [
     "</script><script>document.title='owned'</script>",
+    "</script x><svg/onload=document.title='owned'>",
     "<img src=x onerror=document.title='owned'>",
     "--><!--<script>",
     "\x1b[31mred\x1b[0m\x07",
