@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import subprocess
@@ -149,3 +150,10 @@ def descendants(pid: int) -> list[int]:
     except OSError:
         return []
     return [*below, *(deeper for child in below for deeper in descendants(child))]
+
+
+def spoken(text: str) -> Any:
+    """Return the JSON that a command printed, after what Kedro itself may print before it."""
+    lines = text.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith(("{", "[{", "[]")) or line == "[")
+    return json.loads("\n".join(lines[first:]))

@@ -38,7 +38,8 @@ def deadly(free: tuple[str, ...]) -> CodeType:
 def poisoned(code: CodeType, target: str) -> CodeType:
     """Return ``code`` with the function at ``target``, wherever it is in it, replaced."""
     if code.co_name != "<module>" and place(code) == target and not code.co_name.startswith("<"):
-        return deadly(code.co_freevars).replace(co_name=code.co_name, co_filename=code.co_filename, co_firstlineno=code.co_firstlineno)
+        more = {"co_qualname": code.co_qualname} if sys.version_info >= (3, 11) else {}
+        return deadly(code.co_freevars).replace(co_name=code.co_name, co_filename=code.co_filename, co_firstlineno=code.co_firstlineno, **more)
     consts = tuple(poisoned(const, target) if isinstance(const, CodeType) else const for const in code.co_consts)
     return code.replace(co_consts=consts)
 
@@ -91,6 +92,7 @@ def listen(file: str) -> None:
     logger = logging.getLogger(PACKAGE)
     logger.setLevel(logging.DEBUG)
     logger.addHandler(ToFile())
+    logger.propagate = False  # the user's own handlers would show it too, at this level
 
 
 def install() -> None:

@@ -1,0 +1,83 @@
+"""What was skipped, lost or failed is told by `kedro otel status`, and neighbours of what is damaged survive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty import chain, spoken
+from trees import operations
+
+
+def lost(kedro: Callable[..., Any], path: Path) -> dict[str, int]:
+    """Return what status says was lost."""
+    found: dict[str, int] = spoken(kedro("otel", "status", "--json", cwd=path).out)["recorded"]["lost"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda data: data[: len(data) // 2], "lines skipped (torn)"),
+        (lambda data: data.replace(b'{"end":"node"', b'{"xnd":"node"', 1), "lines skipped (not known)"),
+        (lambda _: b"", "segments unreadable"),
+        (lambda data: data.replace(b'{"kedro-otel":1', b'{"kedro-otel":999', 1), "segments unreadable"),
+        (lambda data: b"\x00" * len(data), "segments unreadable"),
+    ],
+    ids=["truncated", "a line", "0 bytes", "unknown version", "zeros"],
+)
+def test_neighbours_survive_and_status_says_so(
+    damage: Callable[[bytes], bytes], says: str, project: Callable[..., Path], kedro: Callable[..., Any], home: Path, figure: Callable[[str], None]
+) -> None:
+    """One of three recordings is damaged: the others are listed, and status says what was skipped."""
+    path = project()
+    for _ in range(3):
+        kedro("registry", "list", cwd=path)
+    kedro("run", cwd=path)
+    recordings = sorted((home / "recordings").glob("*.jsonl"))
+    recordings[3].write_bytes(damage(recordings[3].read_bytes()))
+    assert lost(kedro, path) == {says: 1}
+    commands = operations_of(recordings[:3])
+    assert len(commands) == 3
+    figure(f"{says}: 1; neighbours: 3 of 3 read")
+
+
+def operations_of(paths: list[Path]) -> list[Any]:
+    """Return the operations in recordings."""
+    from kedro_otel.recording import reader
+
+    return [one for path in paths for one in reader.read(path).operations]
+
+
+FAILING = """
+from kedro_otel.tracing import nodes
+
+def broken(*_):
+    raise RuntimeError("an error of kedro-otel's own")
+
+nodes.Nodes.after_node = broken
+"""
+
+
+def test_an_internal_error_is_counted(project: Callable[..., Path], kedro: Callable[..., Any], home: Path, figure: Callable[[str], None]) -> None:
+    """What fails in our code is counted in the recording, and shown."""
+    path = project(settings=FAILING)
+    result = kedro("run", cwd=path, env={"KEDRO_OTEL_RAISE": None})
+    assert "own" not in result.err
+    assert lost(kedro, path) == {"internal_error": 3}
+    assert "internal_error 3" in kedro("otel", "status", cwd=path).out
+    assert len(operations(home)) == 12
+    figure("3 errors of ours: exit code 0, 3 counted, 12 of 12 operations recorded")
+
+
+def test_what_the_bounds_dropped_is_said(project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path) -> None:
+    """Recordings beyond the bounds are counted by reason in what status says."""
+    path = chain(project, 2)
+    for _ in range(4):
+        kedro("registry", "list", cwd=path)
+    environment["KEDRO_OTEL_MAX_SEGMENTS"] = "2"
+    kedro("otel", "list", cwd=path)
+    kept = len(list((home / "recordings").glob("*.jsonl")))
+    assert lost(kedro, path) == ({"segments dropped (too many)": 4 - kept} if kept < 4 else {})
