@@ -119,7 +119,7 @@ def test_a_slower_node_of_a_real_run(project: Callable[..., Path], kedro: Callab
     told = json.loads(printed(kedro("otel", "compare", "--json", cwd=path)))
     assert (told["nodes"][0]["name"], told["nodes"][0]["verdict"]) == ("train", "slower")
     kedro("run", "--params", "train=2.2", cwd=path)
-    assert "most of it in train +1.2" in kedro("otel", "compare", "--fail-if-slower", "20%", cwd=path, code=1).out
+    assert "most of it in train +1." in kedro("otel", "compare", "--fail-if-slower", "20%", cwd=path, code=1).out
 
 
 def printed(result: ProgramResult) -> str:
