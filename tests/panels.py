@@ -52,8 +52,8 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 def ask(panel: Panel, prometheus: Prometheus, at: float, **chosen: str) -> list[dict[Row, float]]:
     """The answer to each of the panel's questions at that time: what a reader sees as the name of each number, and the number.
 
-    A bar's name is its legend; a table's row is named by its columns; a number alone has no name. Bars of days are added up: the test's
-    commands are minutes old, or a midnight apart.
+    A bar's name is its legend; a table's row is named by its columns; a number alone has no name. Yesterday's and today's bars are added up:
+    a test may run at midnight. Of a line it is the last point.
     """
     values = {"__range": "3600s", **variables(panel.board), **chosen}
     return [_rows(panel, target, prometheus, at, values) for target in panel.json["targets"]]
@@ -62,10 +62,11 @@ def ask(panel: Panel, prometheus: Prometheus, at: float, **chosen: str) -> list[
 def _rows(panel: Panel, target: dict[str, Any], prometheus: Prometheus, at: float, values: Mapping[str, str]) -> dict[Row, float]:
     expression = filled(target["expr"], values)
     if target.get("range"):
-        end = at // DAY * DAY
-        answer = prometheus.get("query_range", query=expression, start=end - DAY, end=end + DAY, step=DAY)
-        numbers = [(row["metric"], [float(value) for _, value in row["values"]]) for row in answer["result"]]
         bars = panel.json["fieldConfig"]["defaults"]["custom"]["drawStyle"] == "bars"
+        midnight = at // DAY * DAY  # Grafana puts the steps of a range where they divide it: bars of days begin at midnight
+        when = {"start": midnight - DAY, "end": midnight, "step": DAY} if bars else {"start": at - 600, "end": at, "step": 60}
+        answer = prometheus.get("query_range", query=expression, **when)
+        numbers = [(row["metric"], [float(value) for _, value in row["values"]]) for row in answer["result"]]
         series = [(labels, sum(found) if bars else found[-1]) for labels, found in numbers]
     else:
         series = [(row["metric"], float(row["value"][1])) for row in prometheus.query(expression, at=at)]
