@@ -146,6 +146,21 @@ def test_a_failure_is_told_first(home: Path, shown: Callable[..., browser.Browse
 
 
 @pytest.mark.servers
+def test_a_run_that_still_runs(home: Path, shown: Callable[..., browser.Browser]) -> None:
+    """Of a run that still runs the page says so, and shows what is there."""
+    tape = Tape(home / "recordings")
+    run = tape.start("run", "run p", 0, kedro_pipeline_name="p", kedro_run_node_count=3)
+    tape.node("done", run, 0.1, 0.1, 0.2, 0.1)
+    tape.start("node", "node busy", 0.6, run, kedro_node_name="busy")
+    tape.live()
+    page = shown()
+    tape.dead()
+    assert page.driver.title == "Running: run p"
+    assert "1 of 3" in page.js("return document.querySelector('.figures').textContent")
+    assert rows(page) == ["run p", "done", "busy"]
+
+
+@pytest.mark.servers
 def test_search_fold_zoom_and_filter(home: Path, shown: Callable[..., browser.Browser]) -> None:
     """Search leaves what matches and what is above it; a click folds; buttons and keys zoom; the filter leaves the critical path."""
     big(home, 200)
@@ -176,6 +191,15 @@ def test_search_fold_zoom_and_filter(home: Path, shown: Callable[..., browser.Br
     assert page.js("return document.getElementById('ruler').textContent") != before
     keys.send_keys("0")
     assert page.js("return document.getElementById('ruler').textContent") == before
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    lane = page.driver.find_element("css selector", ".row.run .lane")
+    ActionChains(page.driver).move_to_element_with_offset(lane, -100, 0).click_and_hold().move_by_offset(60, 0).release().perform()
+    assert page.js("return document.getElementById('ruler').textContent") != before
+    assert page.js("return document.querySelector('.brush').getBoundingClientRect().width") == pytest.approx(
+        60 * 3 / 5, rel=0.2
+    )  # the run is 3 s of 5
+    keys.send_keys("0")
     page.js("const only = document.getElementById('only'); only.value = 'critical'; only.dispatchEvent(new Event('change'))")
     nodes = page.js("return [...document.querySelectorAll('.row.node .mark')].length")
     assert nodes == page.js("return document.querySelectorAll('.row.node').length") > 1

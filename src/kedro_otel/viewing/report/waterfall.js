@@ -371,8 +371,11 @@ function dragging(box, lane, onto) {
       mark.remove();
       const [left, right] = place(later.clientX);
       onto((left - edge.left) / edge.width, (right - edge.left) / edge.width, moved && right - left > 3);
-      if (moved) addEventListener('click', (click) => click.stopPropagation(), { capture: true, once: true });
-      setTimeout(() => {}, 0);
+      if (!moved) return;
+      // The click that ends a drag picks no row.
+      const swallow = (click) => click.stopPropagation();
+      addEventListener('click', swallow, true);
+      setTimeout(() => removeEventListener('click', swallow, true));
     };
     addEventListener('pointermove', move);
     addEventListener('pointerup', up);

@@ -53,6 +53,8 @@ def place(one: Failure) -> str:
     """Return where it went wrong, as a heading: ``Node train_forest failed``, ``Loading companies in node join failed``."""
     operation = one.span.operation
     verb = "was killed" if operation.state == DIED else "was interrupted" if one.type == "KeyboardInterrupt" else "failed"
+    if operation.operation == names.COMMAND:
+        return f"{outcome.title(operation)} {verb}"
     where = outcome.place(one.span)
     where = where.removeprefix("in ")
     return f"{where[:1].upper()}{where[1:]} {verb}"
