@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bare import bare_python
@@ -27,6 +28,7 @@ sys.argv = ["kedro", *{words!r}]
 from kedro.framework.cli.cli import main
 main()
 """
+GROUPS = ("kedro.hooks", "kedro.cli_hooks")
 NODES = 50
 REGISTRY = f"""
 from kedro.pipeline import node, pipeline
@@ -41,14 +43,22 @@ def register_pipelines():
 
 @pytest.fixture
 def loads(run: Callable[..., Result], bare_python: Path, tmp_path: Path) -> Callable[..., set[str]]:
-    """Return ``loads(*words, cwd=, env=)``: the modules that a command loads here and not where this package is not installed."""
+    """Return ``loads(*words, cwd=, env=)``: the modules that a command loads here, and not where some plugin that does nothing is installed.
 
-    def modules(python: str | Path, words: tuple[str, ...], **options: object) -> set[str]:
+    Kedro itself reads the metadata of every plugin that there is, which takes a score of modules on some Pythons.
+    """
+    plugin = tmp_path / "plugin"
+    (plugin / "nothing-1.dist-info").mkdir(parents=True)
+    (plugin / "nothing.py").write_text("hooks = object()\n")
+    (plugin / "nothing-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: nothing\nVersion: 1\n")
+    (plugin / "nothing-1.dist-info/entry_points.txt").write_text("".join(f"[{group}]\nnothing = nothing:hooks\n" for group in GROUPS))
+
+    def modules(python: str | Path, words: tuple[str, ...], options: dict[str, Any], **more: str) -> set[str]:
         file = tmp_path / "modules.json"
-        run(python, "-c", LOADED.format(file=str(file), words=words), **options)
+        run(python, "-c", LOADED.format(file=str(file), words=words), **{**options, "env": {**options.get("env", {}), **more}})
         return set(json.loads(file.read_text()))
 
-    return lambda *words, **options: modules(sys.executable, words, **options) - modules(bare_python, words, **options)
+    return lambda *words, **options: modules(sys.executable, words, options) - modules(bare_python, words, options, PYTHONPATH=str(plugin))
 
 
 def test_a_start_loads_little(loads: Callable[..., set[str]], tmp_path: Path) -> None:
