@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN
+from conftest import BIN, FULL
 from fabricate import Tape
 from loopback import Loopback, loopback
 
@@ -23,7 +23,7 @@ from kedro_otel.shipping import delivery
 from servers import Stack, eventually, tags
 
 __all__ = ["loopback"]
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600 if FULL else 600)]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,8 @@ def test_concurrent_commands_of_several_installations_are_counted_exactly(stack:
     """Sixteen shells, four installations, the collector killed and restarted midway, one installation silent after: all traces, exact total."""
     number = 200 if full else 32
     path = project()
-    users = [installation(tmp_path / f"user{one}", environment) for one in range(4)]
+    background = {**environment, "KEDRO_OTEL_SHIP": "background"}
+    users = [installation(tmp_path / f"user{one}", background) for one in range(4)]
     words = [("run",), ("--version",), ("registry", "list"), ("info",)]
 
     def commands(count: int, among: int) -> list[tuple[dict[str, str], Path, tuple[str, ...]]]:
@@ -136,15 +137,22 @@ def test_a_large_backlog_is_sent_fast_and_in_little_memory(stack: Stack, service
             tape.node(f"n{number % 300}", run, number, 0.1, 0.2, 0.3)
             tape.node(f"m{number % 300}", run, number, 0.0, 0.2, 0.3)
         tape.end(run, nodes)
-    code = "import resource, sys; from kedro_otel.shipping.process import main; main(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    code = (
+        "import resource; from kedro_otel.shipping.process import main; main(); used = resource.getrusage(resource.RUSAGE_SELF);"
+        "print(used.ru_utime + used.ru_stime, used.ru_maxrss // 1024)"
+    )
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-I", "-c", code], env={**os.environ}, capture_output=True, text=True, check=True)
     took = time.monotonic() - began
+    seconds, mebibytes = map(float, done.stdout.split())
     sent = 4 * (1 + 5 * (nodes // 4 // 3))
     counter = "otelcol_receiver_accepted_spans_total"
     assert eventually(lambda: stack.collector.counters().get(counter, 0), lambda found: found >= sent)
-    assert (took < 60, int(done.stdout) < 150 * 1024) == (True, True), f"{sent} spans took {took:.1f} s and {done.stdout} KiB"
-    request.node.user_properties.append(("figure", f"{sent} spans in {took:.1f} s, {int(done.stdout) // 1024} MiB"))
+    figure = f"{sent} spans in {took:.1f} s, of which {seconds:.1f} s of CPU, {mebibytes:.0f} MiB"
+    request.node.user_properties.append(("figure", figure))
+    # of this process's own time: a busy machine makes the rest as long as it likes
+    assert seconds < 40, figure
+    assert mebibytes < 150, figure
 
 
 def test_requests_sent_twice_and_in_any_order_count_the_same(stack: Stack, service: str, loopback: Loopback, environment, home):
