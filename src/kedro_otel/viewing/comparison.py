@@ -48,8 +48,8 @@ def screen_lines(found: Comparison, width: int, glyphs: Glyphs, now_ns: int, *, 
     lines.append(Text(""))
     if not changed(found):
         lines.append(Text(calm(found), "green"))
-    elif hidden:
-        lines.append(Text(f"{count(hidden, 'other node')} as before: --all shows them", "bright_black"))
+    if hidden:
+        lines.append(Text(f"{count(hidden, 'node')} as before: --all shows them", "bright_black"))
     return lines + _paths(found, width, glyphs)
 
 
