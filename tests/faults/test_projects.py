@@ -72,21 +72,3 @@ def test_a_project_changes_neither_destination_nor_detail(
     imported = mark.read_text() if mark.exists() else ""
     assert "shipper" not in imported
     figure("0 requests to the thief, 0 names at usage, 0 modules of the project in the shipper")
-
-
-def test_a_plugins_hook_that_sets_variables_is_the_users_own_process(
-    project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], loopback: Loopback, thief: Loopback, figure: Callable[[str], None]
-) -> None:
-    """Code of the project that runs in the user's process may set variables there; the destination that was recorded stays."""
-    code = f"""
-    import os
-    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "{thief.url}"
-    os.environ["KEDRO_OTEL_DETAIL"] = "full"
-    """
-    path = project(settings=code)
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="wait", KEDRO_OTEL_SHIP_TIMEOUT="30")
-    kedro("run", cwd=path)
-    kedro("otel", "ship", cwd=path.parent)
-    assert thief.requests == []
-    assert set(loopback.span_names()) == {"kedro run", "run"}
-    figure("0 requests to the thief; everything arrived where the user said")

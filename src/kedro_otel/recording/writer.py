@@ -234,6 +234,8 @@ class Writer:
             return
         if self._size > ROTATE_BYTES:
             self._rotate()
+            if self._descriptor < 0:
+                return
         try:
             written = os.write(self._descriptor, line)
         except OSError as error:

@@ -1,0 +1,518 @@
+"""Writing recordings: what is in the file, byte by byte, who may see it, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import math
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kedro_otel.propagation import Remote
+from kedro_otel.recording import handoff, host, lines, liveness, memory, reader, writer
+from kedro_otel.recording.writer import RecordingError, Writer, private_folder
+
+FACTS = {"detail": "run", "destination": None, "ephemeral": True}
+RESOURCE = {"service.name": "kedro", "n": 1, "absent": None}
+
+
+@pytest.fixture
+def folder(home: Path) -> Path:
+    """Return where recordings go; it does not exist."""
+    return home / "recordings"
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """Return what a writer complains of."""
+    return []
+
+
+@pytest.fixture
+def tape(folder: Path, said: list[str]) -> Writer:
+    """Return a writer with nothing but a header."""
+    return Writer(folder, RESOURCE, FACTS, said.append)
+
+
+def rows(folder: Path) -> list[list[dict[str, Any]]]:
+    """Return the lines of every segment, the oldest first."""
+    return [[json.loads(line) for line in path.read_bytes().splitlines()] for path in sorted(folder.glob("*.jsonl"))]
+
+
+def test_the_header_says_who_writes_where_and_for_whom(tape: Writer, folder: Path) -> None:
+    """The first line, whole; it is there at once, under the segment's own name, and nothing else is."""
+    (path,) = folder.iterdir()
+    header = rows(folder)[0][0]
+    stem = path.name.removesuffix(".jsonl")
+    begun, pid, random = stem.split("-")
+    assert (len(begun), int(pid), len(random), len(bytes.fromhex(random))) == (20, os.getpid(), 8, 4)
+    assert abs(int(begun) - time.time_ns()) < 60 * 10**9
+    assert len(bytes.fromhex(tape.process)) == 8
+    assert header == {
+        "kedro-otel": 1,
+        "sequence": 0,
+        "pid": os.getpid(),
+        "segment": stem,
+        "process": tape.process,
+        "bootId": host.boot_id(),
+        "machineId": host.machine_id(),
+        "startTimeUnixNano": str(int(begun)),
+        "owner": "kedro-otel",
+        "detail": "run",
+        "locked": True,
+        "destination": None,
+        "ephemeral": True,
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "kedro"}}, {"key": "n", "value": {"intValue": "1"}}]},
+    }
+    assert (tape.stem, tape.on, tape.resource, tape.facts, tape.folder) == (stem, True, RESOURCE, FACTS, folder)
+
+
+def test_every_call_is_a_line(tape: Writer, folder: Path) -> None:
+    """Lines appear as they are written, in order; a drop only for what is open, the owner once, what was lost at the end."""
+    tape.start("a", b'{"start":1}\n')
+    assert rows(folder)[0][1:] == [{"start": 1}]
+    tape.end("a", b'{"end":1}\n')
+    tape.drop("a")
+    tape.start("b", b'{"start":2}\n')
+    tape.drop("b")
+    tape.drop("b")
+    tape.owned_by_user()
+    tape.owned_by_user()
+    tape.span("dataset", b'{"span":3}\n')
+    tape.lost["x"] += 2
+    tape.lost["y"] += 1
+    tape.close()
+    assert rows(folder)[0][1:] == [
+        {"start": 1},
+        {"end": 1},
+        {"start": 2},
+        {"drop": "b"},
+        {"owner": "user"},
+        {"span": 3},
+        {"lost": {"x": 2, "y": 1}},
+    ]
+    assert not tape.on
+    assert not tape.lost
+    tape.close()
+    assert len(rows(folder)[0]) == 8
+
+
+def test_nothing_lost_is_no_line(tape: Writer, folder: Path) -> None:
+    """A recording from which nothing is missing ends with its last operation."""
+    tape.close()
+    assert len(rows(folder)[0]) == 1
+
+
+def test_only_the_user_may_look(folder: Path, said: list[str]) -> None:
+    """Folder 0700 and file 0600, also where the folder was there and open to others, under any umask."""
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    before = os.umask(0)
+    try:
+        Writer(folder, {}, FACTS, said.append)
+        private_folder(folder.parent / "another" / "deep")
+    finally:
+        os.umask(before)
+    (path,) = folder.iterdir()
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (folder, path, folder.parent / "another" / "deep")] == [0o700, 0o600, 0o700]
+    assert said == []
+
+
+def test_it_counts_as_alive_until_it_is_closed(tape: Writer, folder: Path) -> None:
+    """The lock is held from before the name is there until the end; a fork child lets go without a word, and without the parent's lock."""
+    (path,) = folder.iterdir()
+    with path.open("rb") as file:
+        assert liveness.held(file.fileno()) is True
+        child = os.fork()
+        if child == 0:
+            tape.abandon()
+            os._exit(0 if not tape.on else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert liveness.held(file.fileno()) is True
+        tape.close()
+        assert liveness.held(file.fileno()) is False
+    assert len(rows(folder)[0]) == 1
+
+
+def test_a_lock_is_told_from_none(tmp_path: Path) -> None:
+    """A lock that somebody else has, or that the file system does not have, is none."""
+    path = tmp_path / "x"
+    with path.open("w") as one, path.open("w") as other:
+        assert writer.lock(one.fileno())
+        assert not writer.lock(other.fileno())
+        fcntl.flock(one, fcntl.LOCK_UN)
+        assert writer.lock(other.fileno())
+    reading, writing = os.pipe()
+    os.close(writing)
+    os.close(reading)
+    assert not writer.lock(reading)
+
+
+@pytest.mark.parametrize("mode", ["file", "link", "parent"])
+def test_a_folder_that_is_none_is_refused(mode: str, folder: Path, tmp_path: Path, said: list[str]) -> None:
+    """What is refused is named, with the reason, and nothing is left behind."""
+    folder.parent.mkdir(parents=True)
+    if mode == "file":
+        folder.write_text("")
+        says = f"{folder} cannot be made (File exists)"
+    elif mode == "link":
+        (tmp_path / "elsewhere").mkdir()
+        folder.symlink_to(tmp_path / "elsewhere")
+        says = f"{folder} is not a folder"
+    else:
+        folder.parent.rmdir()
+        folder.parent.write_text("")
+        says = f"{folder} cannot be made (Not a directory)"
+    with pytest.raises(RecordingError) as refused:
+        Writer(folder, {}, FACTS, said.append)
+    assert str(refused.value) == says
+    assert said == []
+    assert not (tmp_path / "elsewhere").exists() or not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_a_folder_of_somebody_else_is_refused(folder: Path, said: list[str]) -> None:
+    """Even where we could write into it."""
+    folder.mkdir(parents=True)
+    os.chown(folder, 4711, 4711)
+    with pytest.raises(RecordingError, match=r"belongs to another user$"):
+        Writer(folder, {}, FACTS, said.append)
+
+
+def test_rotation_goes_on_where_it_was(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the limit a new segment begins with what is open; the old one says which, and both are one process's."""
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    tape.lost["kept"] += 1
+    tape.start("a", b'{"start":"a"}\n')
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1 << 20)
+    tape.start("b", b'{"start":"b"}\n')
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    tape.end("a", b'{"end":"a"}\n')
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1 << 20)
+    tape.close()
+    first, second, third = rows(folder)
+    assert [row[0]["sequence"] for row in (first, second, third)] == [0, 1, 2]
+    assert {row[0]["process"] for row in (first, second, third)} == {tape.process}
+    assert first[1:] == [{"continued": second[0]["segment"]}]
+    assert second[1:] == [{"start": "a"}, {"start": "a"}, {"start": "b"}, {"continued": third[0]["segment"]}]
+    assert third[1:] == [{"start": "b"}, {"end": "a"}, {"lost": {"kept": 1}}]
+
+
+def test_size_counts_the_header_and_every_line(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment is as long as its limit, and one line."""
+    (path,) = folder.iterdir()
+    line = b'{"end":"x"}\n'
+    monkeypatch.setattr(writer, "ROTATE_BYTES", path.stat().st_size + 3 * len(line) - 1)
+    for _ in range(3):
+        tape.end("x", line)
+    assert len(rows(folder)) == 1
+    tape.end("x", line)
+    assert [len(found) for found in rows(folder)] == [5, 2]
+
+
+def stopped(reason: str) -> str:
+    """Return the one sentence that tells that recording stopped."""
+    return f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
+
+
+def broken(tape: Writer, descriptor: int) -> None:
+    """Put ``descriptor`` in the place of the segment's."""
+    os.dup2(descriptor, tape._descriptor)
+    os.close(descriptor)
+
+
+def test_no_space_stops_it_once(tape: Writer, folder: Path, said: list[str]) -> None:
+    """A full disk: one sentence, everything after it is counted, what was written stays, and it no longer counts as alive."""
+    tape.start("a", b'{"start":"a"}\n')
+    broken(tape, os.open("/dev/full", os.O_WRONLY))
+    for _ in range(3):
+        tape.end("a", b'{"end":"a"}\n')
+    assert said == [stopped(os.strerror(errno.ENOSPC))]
+    assert not tape.on
+    assert tape.lost == {"recording_stopped": 3}
+    assert rows(folder)[0][1:] == [{"start": "a"}]
+
+
+def test_half_a_line_stops_it(tape: Writer, said: list[str]) -> None:
+    """A write that took less than the line is the last."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    broken(tape, writing)
+    tape.end("a", b"x" * 8191 + b"\n")
+    assert said == [stopped("no space left on device")]
+    assert tape.lost["recording_stopped"] == 1
+    os.close(reading)
+
+
+def test_a_folder_that_goes_while_it_rotates_stops_it(tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no next segment can be begun, recording stops with the reason."""
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    moved = folder.rename(folder.with_name("moved"))
+    folder.write_text("")
+    tape.end("a", b'{"end":"a"}\n')
+    assert said == [stopped(f"{folder} cannot be made (File exists)")]
+    assert len(rows(moved)[0]) == 1
+
+
+def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Foreign spans go first, then datasets; commands, runs and nodes never; each is counted."""
+    line = b"{%s}\n" % (b'"x":' + b"1" * 95)
+    monkeypatch.setattr(writer, "_DROP_AFTER", {"foreign": 300, "dataset": 500})
+    for _ in range(8):
+        tape.span("foreign", line)
+    for _ in range(8):
+        tape.span("dataset", line)
+    tape.start("a", line)
+    tape.close()
+    assert len(rows(folder)[0]) == 1 + 3 + 2 + 1 + 1
+    assert rows(folder)[0][-1] == {"lost": {"foreign_too_much": 5, "dataset_too_much": 6}}
+
+
+def test_the_bounds_are_what_the_documentation_says() -> None:
+    """Sixteen MiB a segment; foreign spans until 256 MiB, datasets until 288; half a second between two looks."""
+    assert writer.ROTATE_BYTES == 16 << 20
+    assert writer._DROP_AFTER == {"foreign": 256 << 20, "dataset": 288 << 20}
+    assert (writer.LOOK_SECONDS, memory.MAX_BYTES) == (0.5, 8 << 20)
+
+
+@pytest.mark.parametrize("why", ["off", "purged", "neither"])
+def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks at most every so often; switched off or purged, it stops without a word and nothing comes back."""
+    asked: list[int] = []
+
+    def wanted() -> bool:
+        asked.append(1)
+        return why != "off"
+
+    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.05)
+    tape = Writer(folder, {}, FACTS, said.append, wanted)
+    (path,) = folder.iterdir()
+    tape.end("a", b'{"end":"a"}\n')
+    assert asked == []
+    size = path.stat().st_size
+    if why == "purged":
+        path.unlink()
+    time.sleep(0.06)
+    tape.end("a", b'{"end":"a"}\n')
+    tape.end("a", b'{"end":"a"}\n')
+    assert tape.on == (why == "neither")
+    assert asked == ([] if why == "purged" else [1])
+    assert said == []
+    assert list(folder.iterdir()) == ([] if why == "purged" else [path])
+    if why == "off":
+        assert path.stat().st_size == size
+
+
+# --- lines -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "spelled"),
+    [
+        ("a", {"stringValue": "a"}),
+        ('"\\\n\x00é\u202e', {"stringValue": '"\\\n\x00é\u202e'}),
+        ("\ud800x", {"stringValue": "?x"}),
+        ("x" * 8192, {"stringValue": "x" * 8192}),
+        ("x" * 8193, {"stringValue": "x" * 8191 + "…"}),
+        (True, {"boolValue": True}),
+        (False, {"boolValue": False}),
+        (0, {"intValue": "0"}),
+        (-(2**63), {"intValue": str(-(2**63))}),
+        (2**63 - 1, {"intValue": str(2**63 - 1)}),
+        (2**63, {"stringValue": "9.223372e+18"}),
+        (-(2**63) - 1, {"stringValue": "-9.223372e+18"}),
+        (0.5, {"doubleValue": 0.5}),
+        (1e300, {"doubleValue": 1e300}),
+        (math.inf, {"doubleValue": "Infinity"}),
+        (-math.inf, {"doubleValue": "-Infinity"}),
+        (math.nan, {"doubleValue": "NaN"}),
+        (["a", 1], {"arrayValue": {"values": [{"stringValue": "a"}, {"intValue": "1"}]}}),
+        (("a",), {"arrayValue": {"values": [{"stringValue": "a"}]}}),
+        (list(range(257)), {"arrayValue": {"values": [{"intValue": str(n)} for n in range(256)]}}),
+        (object(), {"stringValue": "object"}),
+        ({"secret": "value"}, {"stringValue": "dict"}),
+        (b"secret", {"stringValue": "bytes"}),
+    ],
+)
+def test_every_value_has_one_spelling(value: object, spelled: dict[str, Any]) -> None:
+    """OTLP/JSON for what has a counterpart there; for the rest the name of its type, and nothing of what is in it."""
+    text = lines.any_value(value)
+    assert text.isascii()
+    assert json.loads(text) == spelled
+
+
+def test_each_kind_of_line_is_spelled_so() -> None:
+    """Lines, byte by byte: readers rely on the first key and word."""
+    assert lines.start("node", "t", "s", "p", "n", 5, {"a": 1, "b": None}, more=',"x":1') == (
+        b'{"start":"node","traceId":"t","spanId":"s","parentSpanId":"p","name":"n","kind":1,"startTimeUnixNano":"5",'
+        b'"attributes":[{"key":"a","value":{"intValue":"1"}}],"x":1}\n'
+    )
+    assert lines.start("node", "t", "s", "", "n", 5, {}).endswith(b'"attributes":[]}\n')
+    assert lines.end("node", "t", "s", 6, {}, error=False) == (
+        b'{"end":"node","traceId":"t","spanId":"s","endTimeUnixNano":"6","status":{},"attributes":[]}\n'
+    )
+    told = lines.events([("exception", 7, {"k": "v"}), ("é", 8, {})])
+    assert lines.end("node", "t", "s", 6, {"a": "b"}, error=True, events=told) == (
+        b'{"end":"node","traceId":"t","spanId":"s","endTimeUnixNano":"6","status":{"code":2},'
+        b'"attributes":[{"key":"a","value":{"stringValue":"b"}}],"events":[{"timeUnixNano":"7","name":"exception",'
+        b'"attributes":[{"key":"k","value":{"stringValue":"v"}}]},{"timeUnixNano":"8","name":"\\u00e9","attributes":[]}]}\n'
+    )
+    assert lines.span("foreign", "t", "s", "p", "n", (5, 6), {}, error=True, kind=3, more=',"x":1') == (
+        b'{"span":"foreign","traceId":"t","spanId":"s","parentSpanId":"p","name":"n","kind":3,'
+        b'"startTimeUnixNano":"5","endTimeUnixNano":"6","status":{"code":2},"attributes":[],"x":1}\n'
+    )
+    assert b'"kind":1,' in lines.span("foreign", "t", "s", "", "n", (5, 6), {}, error=False)
+    assert b'"status":{},"attributes":[]}\n' in lines.span("foreign", "t", "s", "", "n", (5, 6), {}, error=False)
+
+
+class Load:
+    """What the short way of writing a dataset's line looks at."""
+
+    trace_id, span_id, name, start_ns = "t", "s", "load é", 5
+    values = {"kedro.dataset.name": "é", "kedro.dataset.type": "json.JSONDataset", "kedro.dataset.operation": "load"}  # noqa: RUF012 (read only)
+
+
+def test_the_short_way_says_the_same() -> None:
+    """A dataset's line is what the general one would be."""
+    long = lines.span("dataset", "t", "s", "p", "load é", (5, 6), Load.values, error=False)
+    assert lines.dataset(Load(), "p", 6) == long
+
+
+# --- host, memory, handoff -----------------------------------------------------------------------------------------------------
+
+
+def test_host_ids_tell_machines_apart_and_name_none() -> None:
+    """The boot's own id; a machine's as a hash without its name; a process's start, and none for a process that is not there."""
+    import socket
+
+    assert host.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
+    assert len(bytes.fromhex(host.machine_id())) == 8
+    assert host.machine_id() == host.machine_id.__wrapped__()
+    assert socket.gethostname() not in host.machine_id()
+    began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    assert host.process_start(os.getpid()) == str(began)
+    assert host.process_start(2**22 + 1) == ""
+
+
+def test_memory_hands_out_whole_segments() -> None:
+    """What is taken is a segment of what has ended since; with something open only on demand; closed, nothing more is taken in."""
+    kept = memory.Memory(RESOURCE, FACTS)
+    assert (kept.on, kept.take()) == (True, b"")
+    kept.start("a", b'{"start":"a"}\n')
+    assert kept.take() == b""
+    kept.end("a", b'{"end":"a"}\n')
+    kept.lost["x"] += 1
+    header, *rest = [json.loads(line) for line in kept.take().splitlines()]
+    assert (header["kedro-otel"], header["locked"], header["process"], header["owner"]) == (1, False, kept.process, "kedro-otel")
+    assert rest == [{"start": "a"}, {"end": "a"}, {"lost": {"x": 1}}]
+    assert kept.take() == b""
+    kept.start("b", b'{"start":"b"}\n')
+    assert [json.loads(line) for line in kept.take(whole=True).splitlines()][1:] == [{"start": "b"}]
+    kept.close()
+    assert not kept.on
+    kept.end("b", b'{"end":"b"}\n')
+    assert kept.lost == {"memory_full": 1}
+    other = memory.Memory(RESOURCE, FACTS)
+    other.span("dataset", b'{"span":1}\n')
+    other.abandon()
+    assert (other.on, other.take(whole=True)) == (False, b"")
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datasets and foreign spans stop at three quarters, everything at the whole, each counted."""
+    monkeypatch.setattr(memory, "MAX_BYTES", 400)
+    kept = memory.Memory({}, FACTS)
+    line = b"x" * 99 + b"\n"
+    for _ in range(6):
+        kept.span("dataset", line)
+    assert kept.lost == {"dataset_too_much": 2}
+    kept.end("a", line)
+    assert kept.lost == {"dataset_too_much": 2, "memory_full": 1}
+
+
+@pytest.fixture
+def left(folder: Path) -> Callable[..., handoff.Handoff]:
+    """Return a way to leave word for workers."""
+    folder.mkdir(parents=True, mode=0o700)
+    shared = handoff.Inherited((), {"a": 1}, {"detail": "run"}, "/project", "run")
+    return lambda: handoff.Handoff(folder, shared)
+
+
+class Run:
+    """An open run, as far as its workers need to know it."""
+
+    trace_id, span_id, sampled, state = "ab" * 16, "cd" * 8, True, "x=y"
+
+    class family:  # noqa: N801 (stands in for an attribute)
+        """Where it belongs."""
+
+        run_id = "r1"
+
+
+def test_a_worker_finds_what_its_parent_left(left: Callable[..., handoff.Handoff], folder: Path) -> None:
+    """By the parent's process id, and only while it is that process; removed at its end."""
+    word = left()
+    word.note([Run()], for_strangers=False)
+    assert list(folder.iterdir()) == []
+    word.note([Run()], for_strangers=True)
+    path = folder / f"handoff-{os.getpid()}.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    run = Remote("ab" * 16, "cd" * 8, True, "x=y")
+    found = handoff.of_parent(folder, os.getpid())
+    assert found == handoff.Inherited((("r1", run),), {"a": 1}, {"detail": "run"}, "/project", "run") == word.forked()
+    assert found is not None
+    assert found.run("any") == run
+    assert found._replace(runs=(("r1", run), ("r2", run))).run("r3") is None
+    assert found._replace(runs=(("r1", run), ("r2", run._replace(state="")))).run("r2") == run._replace(state="")
+    assert found._replace(runs=()).run("r1") is None
+    text = path.read_text()
+    path.write_text(text.replace(host.process_start(os.getpid()), "1"))
+    assert handoff.of_parent(folder, os.getpid()) is None
+    path.write_text("{}")
+    assert handoff.of_parent(folder, os.getpid()) is None
+    assert handoff.of_parent(folder, 1) is None
+    word.note([], for_strangers=False)
+    again = handoff.of_parent(folder, os.getpid())
+    assert again is not None
+    assert again.runs == ()
+    word.remove()
+    word.remove()
+    assert list(folder.iterdir()) == []
+
+
+def test_a_planted_word_is_not_believed(left: Callable[..., handoff.Handoff], folder: Path, tmp_path: Path) -> None:
+    """A link in its place is neither read nor written through."""
+    word = left()
+    target = tmp_path / "target"
+    target.write_text("{}")
+    path = folder / f"handoff-{os.getpid()}.json"
+    path.symlink_to(target)
+    path.with_suffix(".tmp").symlink_to(target)
+    assert handoff.of_parent(folder, os.getpid()) is None
+    word.note([Run()], for_strangers=True)
+    assert target.read_text() == "{}"
+    assert not path.is_symlink()
+    if os.geteuid() == 0:
+        os.chown(path, 4711, 4711)
+        assert handoff.of_parent(folder, os.getpid()) is None
+
+
+def test_what_is_written_is_what_is_read(tape: Writer, folder: Path) -> None:
+    """Reader and writer agree."""
+    trace, span = "ab" * 16, "cd" * 8
+    tape.start(span, lines.start("command", trace, span, "", "kedro run", 5, {"a": [1.5]}))
+    tape.end(span, lines.end("command", trace, span, 9, {"b": "é"}, error=True))
+    tape.close()
+    (path,) = folder.iterdir()
+    segment = reader.read(path)
+    (one,) = segment.operations
+    assert (one.name, one.start_ns, one.end_ns, one.error, one.attributes) == ("kedro run", 5, 9, True, {"a": [1.5], "b": "é"})
+    assert (segment.alive, segment.header.resource, segment.skipped) == (False, {"service.name": "kedro", "n": 1}, {})
