@@ -349,3 +349,27 @@ def test_what_was_recorded_in_memory_is_handed_over(post: Post, loopback: Loopba
     assert launch._children[-1].wait(20) == 0
     assert list(post.home.iterdir()) == []
     assert loopback.span_names() == Counter({"kedro run": 1})
+
+
+def test_the_wait_brings_the_last_counters_at_once(post: Post, loopback: Loopback):
+    """While a run is followed counters go every few seconds; a command that waits for its end does not wait for that."""
+    tape = post.tape(time.time_ns())
+    tape.live()
+    post.launch()
+    for number in (1, 2):
+        tape.end(tape.start("command", "kedro run", 0, kedro_command_name="run"), 1)
+        began = time.monotonic()
+        assert launch.wait(20) is None
+        assert time.monotonic() - began < (15 if number == 1 else 3)
+        assert loopback.total("kedro.commands") == number
+    tape.dead()
+
+
+def test_one_stumble_is_waited_for(post: Post, loopback: Loopback):
+    """A receiver that is busy once is not given up at once."""
+    loopback.script("traces", 503)
+    loopback.script("metrics", 503)
+    post.command()
+    post.launch()
+    assert launch.wait(20) is None
+    assert (loopback.total("kedro.commands"), loopback.span_names().total()) == (1, 1)

@@ -44,6 +44,11 @@ class Places(NamedTuple):
         return self.folder / f"wake-{self.machine}"
 
     @property
+    def flush(self) -> Path:
+        """What is touched to make a shipper that follows a run send its counters at once: a command is about to end."""
+        return self.folder / f"flush-{self.machine}"
+
+    @property
     def letters(self) -> Path:
         """What a receiver refused for good."""
         return self.folder / f"refused-{self.machine}.jsonl"

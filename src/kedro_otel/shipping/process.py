@@ -18,6 +18,8 @@ from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.lock import Lock
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kedro_otel.destination import Destination
     from kedro_otel.settings import Settings
     from kedro_otel.shipping.shipper import Shipper
@@ -78,16 +80,17 @@ def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock
     shipper = Shipper(target, found, journal.load(where.journal), where)
     if shipper.journal.note:
         log(where, shipper.journal.note)
-    woken = _woken(where)
+    woken, flushed = _touched(where.wake), _touched(where.flush)
     left_at: float | None = None
     prune_at = time.monotonic() + PRUNE_EVERY
     said = ""
     try:
         while lock.mine:
-            woken, asked = _woken(where), _woken(where) != woken
-            if asked:
+            before = woken, flushed
+            woken, flushed = _touched(where.wake), _touched(where.flush)
+            if woken != before[0]:
                 shipper.retry_now()
-            state = shipper.round()
+            state = shipper.round(metrics_now=(woken, flushed) != before)
             said = _tell(where, shipper, said)
             if state.alive:
                 left_at = None
@@ -154,9 +157,9 @@ def _place(error: BaseException) -> str:
     return f"{type(error).__name__} in {os.path.basename(frame.filename)}:{frame.lineno}"
 
 
-def _woken(where: places.Places) -> int:
+def _touched(path: Path) -> int:
     try:
-        return where.wake.stat().st_mtime_ns
+        return path.stat().st_mtime_ns
     except OSError:
         return 0
 

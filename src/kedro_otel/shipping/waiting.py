@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel import destination, paths, settings
 from kedro_otel.recording import reader
 from kedro_otel.shipping import journal, lock, places
-from kedro_otel.shipping.journal import OK, REJECT
+from kedro_otel.shipping.journal import HOLD, OK, REJECT
 
 if TYPE_CHECKING:
     from kedro_otel.destination import Destination
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from kedro_otel.shipping.journal import Journal
 
 STALLED: Final = 3.0
-"""Seconds without progress after which waiting longer is not worth it: a shipper needs less than that to start and to speak once."""
+"""Seconds without progress after which a shipper that does not run is not waited for: it needs less than that to start."""
+
+FAILURES: Final = 2
+"""Failures in a row after which a signal is not waited for: one may be a stumble."""
 
 _LOOK: Final = 0.05
 
@@ -43,19 +47,21 @@ def wait(deadline_s: float) -> str | None:
     where = places.of(target.id)
     sizes = recorded(target)
     end = time.monotonic() + deadline_s
-    began_ns = time.time_ns()
-    stamp, moved = 0, time.monotonic()
+    with contextlib.suppress(OSError):
+        where.flush.touch(mode=0o600)
+    stamp, moved = -1, time.monotonic()
     left = Left(len(sizes), bool(sizes), "")
     while True:
         changed = _stamp(where)
         if changed != stamp:
-            stamp, moved = changed, time.monotonic()
-            written = journal.load(where.journal)
+            stamp, before, written = changed, left, journal.load(where.journal)
             left = lacking(known, sizes, written)
-            if not left or _given_up(written, began_ns):
+            if left[:2] != before[:2]:
+                moved = time.monotonic()
+            if not left or _given_up(written, left, end - time.monotonic()):
                 break
         now = time.monotonic()
-        if now >= end or now - moved > STALLED or (now - moved > 1.0 and not lock.held(where.lock)):
+        if now >= end or (now - moved > STALLED and not lock.held(where.lock)):
             break
         time.sleep(_LOOK)
     return said(left, target) if left else None
@@ -92,9 +98,12 @@ def _stamp(where: places.Places) -> int:
         return 0
 
 
-def _given_up(written: Journal, began_ns: int) -> bool:
-    """Tell whether both signals are waiting for better times."""
-    return all(one.next_ns > began_ns for one in written.signals.values())
+def _given_up(written: Journal, left: Left, remaining: float) -> bool:
+    """Tell whether every signal that lacks something waits for better times, or for longer than ``remaining`` seconds."""
+    lack = {destination.TRACES: bool(left.spans), destination.METRICS: left.metrics}
+    late_ns = time.time_ns() + int(remaining * 1e9)
+    waiting = [one for name, one in written.signals.items() if lack[name]]
+    return all(one.failures and (one.state == HOLD or one.failures >= FAILURES or one.next_ns > late_ns) for one in waiting)
 
 
 def said(left: Left, target: Destination) -> str:
