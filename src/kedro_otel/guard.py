@@ -35,6 +35,23 @@ def guarded(function: _F) -> _F:
     return cast("_F", guard)
 
 
+def guarded_or(instead: Callable[[], Any]) -> Callable[[_F], _F]:
+    """Return a decorator like :func:`guarded`, for what somebody else's code calls and needs an answer from: that of ``instead``."""
+
+    def decorate(function: _F) -> _F:
+        @functools.wraps(function)
+        def guard(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                swallow(function.__qualname__, error)
+                return instead()
+
+        return cast("_F", guard)
+
+    return decorate
+
+
 def swallow(where: str, error: Exception) -> None:
     """Count ``error`` under ``where`` and log it, the first time only, at DEBUG with its stack."""
     if os.environ.get(RAISE):

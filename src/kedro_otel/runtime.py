@@ -326,8 +326,8 @@ def _joined() -> Recorder | None:
         from kedro_otel import consent
 
         root = Path(inherited.root) if inherited.root else None
-        _register_exit(worker=True)
         if consent.decide(os.environ, root).enabled:  # it may have been taken back since the run began
+            _register_exit(worker=True)
             _state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
     elif parent is None:
         _decide(None, _package_name())
@@ -346,6 +346,7 @@ def _forked() -> None:
     from kedro_otel.tracing import ids
 
     ids.reseed()
+    guard.errors.clear()  # the parent tells of its own
 
 
 if hasattr(os, "register_at_fork"):
@@ -361,6 +362,7 @@ def _package_name() -> str | None:
 # --- the end --------------------------------------------------------------------------------------------------------
 
 
+@guard.guarded
 def _at_exit() -> None:
     _end()
     _confess()

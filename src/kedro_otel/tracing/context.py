@@ -9,6 +9,7 @@ from opentelemetry import baggage, context, trace
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags, TraceState
 
+from kedro_otel.guard import guarded_or
 from kedro_otel.propagation import BAGGAGE, Remote
 
 MARK = "_kedro_otel"
@@ -29,6 +30,7 @@ class OperationSpan(NonRecordingSpan):
     def __init__(self, operation: Open) -> None:
         self._kedro_otel = operation
 
+    @guarded_or(lambda: trace.INVALID_SPAN_CONTEXT)
     def get_span_context(self) -> SpanContext:
         """Return the operation's identity."""
         return span_context(self._kedro_otel)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
+
+from kedro_otel.guard import guarded, guarded_or
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,15 +68,18 @@ def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProv
     class Ids(IdGenerator):
         """Ids that do not draw from the user's ``random``."""
 
+        @guarded_or(lambda: int.from_bytes(os.urandom(8), "big"))
         def generate_span_id(self) -> int:
             return int(ids.span_id(), 16)
 
+        @guarded_or(lambda: int.from_bytes(os.urandom(16), "big"))
         def generate_trace_id(self) -> int:
             return int(ids.trace_id(), 16)
 
     class RecordAll(Sampler):
         """Records every span; ``OTEL_TRACES_SAMPLER`` decides only whether it is marked to be sent."""
 
+        @guarded_or(lambda: SamplingResult(Decision.RECORD_AND_SAMPLE))
         def should_sample(self, parent_context: Any, trace_id: int, *rest: Any, attributes: Any = None, **_: Any) -> SamplingResult:
             above = trace.get_current_span(parent_context).get_span_context()
             remote = Remote(f"{above.trace_id:032x}", f"{above.span_id:016x}", above.trace_flags.sampled) if above.is_valid else None
@@ -89,6 +95,7 @@ def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProv
     class ToRecording(SpanProcessor):
         """Hands finished spans over as they end."""
 
+        @guarded
         def on_end(self, span: ReadableSpan) -> None:
             for record in _recipients:
                 record(span)
