@@ -168,7 +168,10 @@ def _title(name: str) -> str:
 def _where(kept: Mapping[str, Any]) -> str:
     machine = kept["machine"]
     busy = f" The machine had other work too (load {machine['load']}), so times spread." if machine["load"] > 2 else ""
-    return f"Measured on {kept['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}.{busy}"
+    note = f" {kept['note']}" if "note" in kept else ""
+    return (
+        f"Measured on {kept['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}.{busy}{note}"
+    )
 
 
 def _compared(versions: Mapping[str, Mapping[str, str]]) -> str:
