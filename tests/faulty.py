@@ -146,7 +146,7 @@ def one_trace(home: Path) -> list[Any]:
 def descendants(pid: int) -> list[int]:
     """Return the processes below ``pid``."""
     try:
-        below = [int(word) for task in os.listdir(f"/proc/{pid}/task") for word in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        below = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
     except OSError:
         return []
     return [*below, *(deeper for child in below for deeper in descendants(child))]

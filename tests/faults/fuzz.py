@@ -8,6 +8,7 @@ Needs ``atheris`` (Linux); ``make fuzz`` installs it. What is held is said in :f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -18,19 +19,23 @@ import atheris
 
 with atheris.instrument_imports(include=["kedro_otel"]):
     from kedro_otel import detail, masking, measurements
-    from kedro_otel.recording import decode, glance, liveness, model, reader
+    from kedro_otel.recording import glance, model, reader
 
-FOLDER = Path(tempfile.mkdtemp(prefix="kedro-otel-fuzz-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+FOLDER = Path(tempfile.mkdtemp(prefix="kedro-otel-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 SEGMENT = FOLDER / "00000000000000000001-1-0123abcd.jsonl"
 IDS = '"traceId":"0123456789abcdef0123456789abcdef","spanId":"0123456789abcdef"'
 SEEDS = (
-    '{"kedro-otel":1,"segment":"s","process":"p","sequence":0,"pid":1,"bootId":"b","machineId":"m","startTimeUnixNano":"1","owner":"kedro-otel",'
-    '"locked":true,"detail":"full","destination":null,"ephemeral":false,"resource":{"attributes":[{"key":"k","value":{"stringValue":"v"}}]}}\n',
+    (
+        '{"kedro-otel":1,"segment":"s","process":"p","sequence":0,"pid":1,"bootId":"b","machineId":"m","startTimeUnixNano":"1","owner":"kedro-otel",'
+        '"locked":true,"detail":"full","destination":null,"ephemeral":false,"resource":{"attributes":[{"key":"k","value":{"stringValue":"v"}}]}}\n'
+    ),
     f'{{"start":"command",{IDS},"parentSpanId":"","name":"kedro run","kind":1,"startTimeUnixNano":"2","attributes":[]}}\n',
     f'{{"start":"node",{IDS},"name":"node \\ud800","startTimeUnixNano":"2","attributes":[{{"key":"i","value":{{"intValue":"9"}}}}],"flags":0}}\n',
     f'{{"end":"node",{IDS},"endTimeUnixNano":"3","status":{{"code":2}},"attributes":[{{"key":"d","value":{{"doubleValue":0.5}}}}],"events":[{{}}]}}\n',
-    f'{{"span":"dataset",{IDS},"name":"load a","startTimeUnixNano":"2","endTimeUnixNano":"3","status":{{}},'
-    '"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"boolValue":true}]}}}],"links":[{"traceId":"x"}],"traceState":"a=b"}\n',
+    (
+        f'{{"span":"dataset",{IDS},"name":"load a","startTimeUnixNano":"2","endTimeUnixNano":"3","status":{{}},'
+        '"attributes":[{"key":"a","value":{"arrayValue":{"values":[{"boolValue":true}]}}}],"links":[{"traceId":"x"}],"traceState":"a=b"}\n'
+    ),
     '{"drop":"0123456789abcdef"}\n{"owner":"user"}\n{"continued":"x"}\n{"lost":{"why":3}}\n',
 )
 EXACT = SEEDS[0].encode()
@@ -45,10 +50,8 @@ def reader_holds(data: bytes) -> None:
         segment = reader.read(SEGMENT)
     except model.SegmentError:
         segment = None
-    try:
+    with contextlib.suppress(model.SegmentError):
         glance.glance(SEGMENT)
-    except model.SegmentError:
-        pass
     if segment is None:
         return
     assert 0 <= segment.size <= len(data)
@@ -92,7 +95,7 @@ def vocabulary(command, found, click):
 
 def main() -> None:
     """Fuzz what the first word says; the others are libFuzzer's."""
-    global CLI, VOCABULARY, SORTED
+    global CLI, VOCABULARY, SORTED  # noqa: PLW0603 (a fuzzer calls a function of one argument)
     os.environ["KEDRO_OTEL_RAISE"] = "1"
     what = sys.argv.pop(1)
     corpus = FOLDER / "corpus"

@@ -24,7 +24,9 @@ def namespaces() -> None:
         pytest.skip("no PID namespace may be made here")
 
 
-INIT = "import os, subprocess, sys; child = subprocess.Popen(sys.argv[1:]); [None for _ in iter(lambda: os.wait()[0] != child.pid, False)]; os._exit(0)"
+INIT = (
+    "import os, subprocess, sys; child = subprocess.Popen(sys.argv[1:]); [None for _ in iter(lambda: os.wait()[0] != child.pid, False)]; os._exit(0)"
+)
 WAYS = {
     "as PID 1": lambda kedro: kedro,
     "as sh -c": lambda kedro: ["sh", "-c", f"{' '.join(kedro)}; true"],
@@ -54,7 +56,12 @@ def test_a_container_stopped_right_after_the_run(
     assert quiet.returncode == 0
     began = time.monotonic()
     done = subprocess.run(
-        ["unshare", "-pf", "--mount-proc", "--kill-child", *WAYS[way](command)], cwd=path, env=environment, capture_output=True, text=True, check=False
+        ["unshare", "-pf", "--mount-proc", "--kill-child", *WAYS[way](command)],
+        cwd=path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     took = time.monotonic() - began
     assert done.returncode == 0, done.stderr

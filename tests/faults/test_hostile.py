@@ -40,6 +40,17 @@ def tell(shouted, fail):
 """
 
 
+PEAK = """
+import resource, sys
+sys.argv[0] = "kedro"
+try:
+    from kedro.framework.cli.cli import main
+    main()
+finally:
+    print("PEAK", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+"""
+
+
 def test_a_gigabyte_and_a_million(
     project: Callable[..., Path],
     environment: dict[str, str],
@@ -62,14 +73,14 @@ def test_a_gigabyte_and_a_million(
     assert longest < 4 << 20
     peaks = {}
     for words in (["otel", "ship"], ["otel", "show"], ["otel", "status"]):
-        code = "import resource, runpy, sys; sys.argv[0] = 'kedro'\ntry:\n    from kedro.framework.cli.cli import main; main()\nfinally:\n    print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
-        seen = subprocess.run([sys.executable, "-c", code, *words], cwd=path, env=environment, capture_output=True, text=True, check=False)
+        seen = subprocess.run([sys.executable, "-c", PEAK, *words], cwd=path, env=environment, capture_output=True, text=True, check=False)
         assert seen.returncode == 0, seen.stderr[-2000:]
         peaks[words[1]] = int(seen.stderr.rpartition("PEAK")[2]) // 1024
     assert max(peaks.values()) < (900 if full else 300)
     assert max((request.size for request in loopback.of("traces")), default=0) < 4 << 20
     figure(
-        f"attribute and message of {size >> 20} MiB, {events} events, {spans} spans: longest line {longest >> 10} KiB, recording {segment.stat().st_size >> 20} MiB, peak memory {peaks} MiB"
+        f"attribute and message of {size >> 20} MiB, {events} events, {spans} spans: longest line {longest >> 10} KiB, "
+        f"recording {segment.stat().st_size >> 20} MiB, peak memory {peaks} MiB"
     )
 
 
@@ -93,22 +104,27 @@ def shout(greeting):
 def tell(shouted, fail):
     raise Evil(EVIL)
 """
-REGISTRY = f"""
+REGISTRY = """
 from kedro.pipeline import node, pipeline
 from .nodes import EVIL, greet, shout, tell
 
 def register_pipelines():
     greet.__name__ = EVIL
-    return {{"__default__": pipeline([
+    return {"__default__": pipeline([
         node(greet, "params:name", "a" + EVIL, name="greet"),
         node(shout, "a" + EVIL, "b", name="shout", tags="tag"),
         node(tell, ["b", "params:fail"], "told", name="tell"),
-    ])}}
+    ])}
 """
 
 
 def test_what_is_meant_to_be_obeyed_is_shown_only(
-    project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path, loopback: Loopback, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    environment: dict[str, str],
+    home: Path,
+    loopback: Loopback,
+    figure: Callable[[str], None],
 ) -> None:
     """NUL, terminal sequences, bidirectional marks and markup in names and messages do nothing in terminal, JSON, HTML and on the wire."""
     environment.update(KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_SHIP="manual", OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url)
@@ -138,9 +154,6 @@ def test_what_is_meant_to_be_obeyed_is_shown_only(
     assert loopback.total("kedro.commands") == 1
     assert len(loopback.span_names()) >= 5
     figure(f"{looked} views and the wire: 0 control characters, 0 markup that acts")
-
-
-PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 
 
 @pytest.mark.parametrize("words", [["run"], ["otel", "ship"]])
@@ -183,9 +196,10 @@ def test_a_proxy_is_used_and_gets_no_credential_of_its_own(
 ) -> None:
     """With a proxy set the request goes through it and nowhere else; .netrc has no say in it."""
     netrc = Path(environment["HOME"]) / ".netrc"
-    netrc.write_text("machine 127.0.0.1 login CANARY password CANARY\nmachine collector.invalid login CANARY password CANARY\ndefault login CANARY password CANARY\n")
+    netrc.write_text("".join(f"{who} login CANARY password CANARY\n" for who in ("machine 127.0.0.1", "machine collector.invalid", "default")))
     netrc.chmod(0o600)
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318", HTTP_PROXY=loopback.url, http_proxy=loopback.url, KEDRO_OTEL_SHIP="manual")
+    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318", KEDRO_OTEL_SHIP="manual")
+    environment.update(HTTP_PROXY=loopback.url, http_proxy=loopback.url)
     path = project()
     kedro("run", cwd=path)
     kedro("otel", "ship", cwd=path)
@@ -193,4 +207,3 @@ def test_a_proxy_is_used_and_gets_no_credential_of_its_own(
     assert [request for request in loopback.requests if any("CANARY" in value or "Q0FOQVJZ" in value for value in request.headers.values())] == []
     assert {request.headers["host"] for request in loopback.requests} == {"collector.invalid:4318"}
     figure(f"{len(loopback.requests)} requests through the proxy, 0 credentials from .netrc")
-

@@ -32,7 +32,8 @@ import os, pty, time
 from opentelemetry import trace
 
 def greet(name):
-    with trace.get_tracer("mine").start_as_current_span("inner", attributes={"a": 1}, links=[trace.Link(trace.get_current_span().get_span_context())]) as span:
+    link = trace.Link(trace.get_current_span().get_span_context())
+    with trace.get_tracer("mine").start_as_current_span("inner", attributes={"a": 1}, links=[link]) as span:
         span.add_event("event")
     return f"hello {name}"
 
@@ -132,6 +133,7 @@ class Scenario(NamedTuple):
 
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+WAITING = {**ENDPOINT, "KEDRO_OTEL_SHIP": "wait", "KEDRO_OTEL_SHIP_TIMEOUT": "0.2"}
 SCENARIOS = {
     "run": Scenario(("run",), {"KEDRO_OTEL_DETAIL": "full"}),
     "failure": Scenario(("run", "--params", "fail=true"), {"KEDRO_OTEL_DETAIL": "full"}),
@@ -154,7 +156,7 @@ SCENARIOS = {
     ),
     "sampled": Scenario(("run",), {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}),
     "workers": Scenario(("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "fork"}, sorted=True),
-    "shipping": Scenario(("registry", "list"), {**ENDPOINT, "KEDRO_OTEL_SHIP": "wait", "KEDRO_OTEL_SHIP_TIMEOUT": "0.2", "KEDRO_OTEL_EPHEMERAL": "auto", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}),
+    "shipping": Scenario(("registry", "list"), {**WAITING, "KEDRO_OTEL_EPHEMERAL": "auto", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}),
     "shipping a run": Scenario(("run",), {**ENDPOINT, "KEDRO_OTEL_SHIP": "auto"}),
     "no place": Scenario(("run",), {**ENDPOINT, "KEDRO_OTEL_HOME": "/proc/nowhere", "KEDRO_OTEL_SHIP": "background"}),
     "strangers": Scenario(("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "spawn"}, sorted=True),
@@ -334,7 +336,12 @@ def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: b
             reached.setdefault(line, name)
     assert {name: one["code"] for name, one in expected.items() if one["code"]} == {"failure": 1, "load failure": 1}
     loaded = {line.partition(":")[0] for line in reached}
-    known = {named(code): (code, qualified) for file in SOURCE.rglob("*.py") if str(file.relative_to(SOURCE)) in loaded for code, qualified in functions(file)}
+    known = {
+        named(code): (code, qualified)
+        for file in SOURCE.rglob("*.py")
+        if str(file.relative_to(SOURCE)) in loaded
+        for code, qualified in functions(file)
+    }
     called = {line: f"{line.partition(':')[0]} {qualified}" for line, (_, qualified) in known.items()}
     never = sorted(f"{name} ({line})" for line, name in called.items() if line not in reached)
     unexplained = [name for name in never if not matches(name.partition(" (")[0], UNREACHED)]
@@ -368,5 +375,3 @@ def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: b
     assert wrong == []
     assert unexplained == []
     figure(f"{len(chosen)} of {len(wanted)} functions raised: 0 changes seen by the user, {logged} logged, {counted} counted")
-
-

@@ -140,7 +140,7 @@ def test_kill_9_under_parallel_runner(
 
 def _link(entry: Path) -> str:
     try:
-        return os.readlink(entry)
+        return str(entry.readlink())
     except OSError:
         return ""
 
@@ -191,7 +191,8 @@ def tell(shouted, fail):
 def test_memory_limit(project: Callable[..., Path], environment: dict[str, str], home: Path, figure: Callable[[str], None]) -> None:
     """Under `ulimit -v` a node that asks for too much fails with MemoryError, and so does its trace."""
     path = project(nodes=HUNGRY)
-    done = subprocess.run(["sh", "-c", f"ulimit -v 3000000; exec {BIN}/kedro run"], cwd=path, env=environment, capture_output=True, text=True, check=False)
+    words = ["sh", "-c", f"ulimit -v 3000000; exec {BIN}/kedro run"]
+    done = subprocess.run(words, cwd=path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     found = {one.name: one for one in one_trace(home)}
     assert found["node shout"].attributes["error.type"] == "MemoryError"

@@ -38,7 +38,7 @@ def test_recording_and_sending_stop_within_a_second(
     path = chain(project, 40, parallel=runner == "ParallelRunner")
     environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="background", KEDRO_OTEL_DETAIL="run", NODE_SECONDS="0.3")
     process = begin(["run", f"--runner={runner}"], path, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until(lambda: loopback.spans(), 60)
+    until(loopback.spans, 60)
     kedro("otel", word, cwd=path)
     said = time.time()
     time.sleep(1.1)
@@ -62,9 +62,7 @@ def test_recording_and_sending_stop_within_a_second(
     figure(f"last request {max(last, 0):.2f} s after the command had returned, 0 bytes written later than 1.1 s after it; exit code 0")
 
 
-def test_on_again_is_for_the_next_command(
-    project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path
-) -> None:
+def test_on_again_is_for_the_next_command(project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path) -> None:
     """A file of settings that is written without saying no does not stop the run that is recorded."""
     path = chain(project, 20)
     environment["NODE_SECONDS"] = "0.15"

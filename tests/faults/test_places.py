@@ -174,9 +174,7 @@ def tell(shouted, fail):
 """
 
 
-def test_descriptors_run_out_in_a_node(
-    project: Callable[..., Path], kedro: Callable[..., Result], home: Path, figure: Callable[[str], None]
-) -> None:
+def test_descriptors_run_out_in_a_node(project: Callable[..., Path], kedro: Callable[..., Result], home: Path, figure: Callable[[str], None]) -> None:
     """A node that uses up all descriptors costs the recording nothing: its file is open."""
     path = project(nodes=FULL_TABLE)
     result = kedro("run", cwd=path, env={"KEDRO_OTEL_RAISE": None})
@@ -401,7 +399,12 @@ def without_locks() -> None:
 
 
 def test_no_locks(
-    project: Callable[..., Path], environment: dict[str, str], kedro: Callable[..., Result], home: Path, loopback: Loopback, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    kedro: Callable[..., Result],
+    home: Path,
+    loopback: Loopback,
+    figure: Callable[[str], None],
 ) -> None:
     """On a file system without locks runs are recorded and delivered once, and a living one is never taken for dead."""
     if os.uname().machine not in _FILTERS:
@@ -482,4 +485,3 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(RecordingError, match="recordings"):
         Writer(tmp_path / "x" / "recordings", {}, {}, lambda _: None)
-

@@ -39,7 +39,8 @@ def test_a_project_changes_neither_destination_nor_detail(
 ) -> None:
     """By whatever file of its own a project says it, no request goes to the thief, no name leaves at `usage`, no module of it is shipped by."""
     url = thief.url
-    settings = f'endpoint = "{url}"\ntraces_endpoint = "{url}/v1/traces"\ndetail = "full"\nheaders = {{x = "y"}}\ncertificate = "x"\nenabled = true\nship = "wait"\nhome = "stolen"\n'
+    settings = f'endpoint = "{url}"\ntraces_endpoint = "{url}/v1/traces"\ndetail = "full"\nheaders = {{x = "y"}}\ncertificate = "x"\n'
+    settings += 'enabled = true\nship = "wait"\nhome = "stolen"\n'
     names = ("sitecustomize", "usercustomize", "requests", "opentelemetry", "kedro_otel", "grpc", "json", "signal", "platformdirs")
     path = project(
         "innocent",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,7 +52,7 @@ def test_many_shells_at_once(
     assert all(json.loads(line) for line in lines)
     found = operations(home)
     assert (len(found), len({one.trace_id for one in found}), {one.state for one in found}) == (number, number, {"ended"})
-    until(lambda: loopback.total("kedro.commands") == number and len(loopback.span_names() + Counter()) and sum(loopback.span_names().values()) == number, 120)
+    until(lambda: loopback.total("kedro.commands") == number and sum(loopback.span_names().values()) == number, 120)
     assert len(loopback.spans()) == number
     figure(f"{shells} shells × {each} commands: {len(lines)} lines, all whole; {number} commands counted, {len(loopback.spans())} spans, none twice")
 
@@ -90,6 +89,6 @@ def test_pruning_while_writing(
     found = operations(home)
     assert {one.state for one in found} == {"ended"}
     dropped = spoken(kedro("otel", "status", "--json", cwd=path).out)["recorded"]["lost"]
-    kept = len(list((home / "recordings").glob("*.jsonl")))
+    kept = len(list((home / "recordings").glob("[0-9]*.jsonl")))
     assert kept + dropped.get("segments dropped (too many)", 0) == number
     figure(f"{number} runs, {rounds} prunings meanwhile: {kept} kept, the other {number - kept} counted as dropped; 0 runs disturbed")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 
 import kedro.framework.cli.cli
 import kedro.framework.cli.project
 import kedro.framework.session
 import kedro.runner
-import kedro_datasets.json
+import kedro_datasets.json  # noqa: F401 (loaded once, for all)
 import opentelemetry.sdk.trace  # noqa: F401
 import sitecustomize
 
@@ -29,7 +30,7 @@ def child(job: dict) -> None:
     if "script" in job:
         sys.argv = ["script.py"]
         sys.modules["__main__"].__dict__["__file__"] = job["script"]
-        exec(compile(open(job["script"]).read(), job["script"], "exec"), {"__name__": "script"})
+        exec(compile(Path(job["script"]).read_text(), job["script"], "exec"), {"__name__": "script"})
     else:
         sys.argv = ["kedro", *job["words"]]
         kedro.framework.cli.cli.main()
@@ -42,4 +43,4 @@ for line in sys.stdin:
         child(job)
         break
     _, status = os.waitpid(pid, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
+    print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 (the answer)

@@ -23,7 +23,7 @@ def place(code: CodeType) -> str:
     return f"{code.co_filename.rpartition('/kedro_otel/')[2]}:{code.co_firstlineno}"
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def deadly(free: tuple[str, ...]) -> CodeType:
     """Return the code of a function that raises whatever it is called with; it closes over the names in ``free``."""
     names = [name for name in free if name.isidentifier()]
@@ -48,6 +48,7 @@ class Loader(importlib.machinery.SourceFileLoader):
     """Loads a module with the poison in it."""
 
     def get_code(self, fullname):
+        """Return the module's code, poisoned."""
         return poisoned(super().get_code(fullname), os.environ["POISON"])
 
 
@@ -55,6 +56,7 @@ class Finder(importlib.abc.MetaPathFinder):
     """Finds the package's modules before anybody else does."""
 
     def find_spec(self, fullname, path=None, target=None):
+        """Return how to load a module of the package; leave all others to others."""
         if not fullname.startswith(PACKAGE + "."):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
