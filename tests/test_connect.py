@@ -203,7 +203,7 @@ def test_ship_says_what_is_held_and_why(kedro, loopback: Loopback, project):
     assert shipped[0]["lost"] == {"spans refused": 1}  # type: ignore[index]
 
 
-@pytest.mark.parametrize("act", [hang, drip, reset, lose, 200, 302, 400, 401, 429, 503, None], ids=str)
+@pytest.mark.parametrize("act", [hang, drip, reset, lose, 200, 302, 400, 401, 429, 503, None], ids=lambda act: getattr(act, "__name__", str(act)))
 def test_whatever_the_receiver_does_the_command_does_the_same(kedro, loopback: Loopback, project, act):
     """Output and exit code are those without an endpoint, failing or not; where the machine stays nothing is waited for."""
     path = project()

@@ -328,3 +328,44 @@ def test_off_imports_no_opentelemetry(project: Callable[..., Path], run: Callabl
         "settings",
         "tomlfile",
     }, loaded
+
+
+def test_a_settings_file_about_something_else_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's file without a word on recording is no yes: a generic no still counts."""
+    path = paths.user_config()
+    path.parent.mkdir(parents=True)
+    path.write_text('detail = "run"\n')
+    assert consent.decide({}, None) == (True, "default")
+    assert consent.decide({"DO_NOT_TRACK": "1"}, None) == (False, "DO_NOT_TRACK is set")
+
+
+@pytest.mark.parametrize("text", ["- consent", "consent: 'no'", "consent: 0", "consent:", "", "false"])
+def test_a_telemetry_file_that_says_neither_is_ignored(text: str, tmp_path: Path) -> None:
+    """Only `true` and `false` count in it, as in kedro-telemetry."""
+    (tmp_path / ".telemetry").write_text(text)
+    assert consent.decide({}, tmp_path) == (True, "default")
+
+
+def test_the_site_says_no_in_its_own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason tells a site's no from a file that nobody understands."""
+    site = tmp_path / "otel.toml"
+    monkeypatch.setattr(paths, "site_config", lambda: site)
+    site.write_text("enabled = false\n")
+    assert consent.decide({}, None) == (False, f"enabled = false in {site}")
+    site.write_text("enabled = 3\n")
+    assert consent.decide({}, None) == (False, f"{site} cannot be understood")
+    site.write_text("enabled =\n")
+    assert consent.decide({}, None) == (False, f"{site} cannot be understood")
+
+
+def test_a_watch_asks_again_when_the_file_changed(tmp_path: Path) -> None:
+    """Consent that is taken back while something runs is heard of; a file that says something else changes nothing."""
+    path = paths.user_config()
+    still = consent.watch({}, None)
+    assert still()
+    path.parent.mkdir(parents=True)
+    path.write_text('detail = "run"\n')
+    assert still()
+    os.utime(path, ns=(1, 1))
+    path.write_text("enabled = false\n")
+    assert not still()

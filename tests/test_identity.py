@@ -355,3 +355,32 @@ def test_an_assignment_changes_one_key(text: str, key: str, literal: str) -> Non
         left = tomledit.remove(new, (), key)
         assert left is not None
         assert tomlfile.same(tomlfile.loads(left), {name: value for name, value in before.items() if name != key})
+
+
+def test_without_leave_to_make_one_nothing_is_made(tmp_path: Path) -> None:
+    """A project without an id has none, and its file stays as it is, unless an id may be made."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.kedro]\n")
+    assert identity.project_id(tmp_path, "package", create=False) is None
+    assert path.read_text() == "[tool.kedro]\n"
+
+
+def test_a_name_that_is_no_text_has_an_id_too(tmp_path: Path) -> None:
+    """A package's name with half a character in it does not raise."""
+    (tmp_path / "pyproject.toml").write_text('[tool.kedro]\n[tool.kedro_telemetry]\nproject_id = "x"\n')
+    assert len(identity.project_id(tmp_path, "\ud800", create=False) or "") == 128
+
+
+def test_who_waited_takes_the_id_of_who_was_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id that another process wrote between our look and our lock is the one."""
+    path = tmp_path / "pyproject.toml"
+    path.write_text("[tool.kedro]\n")
+    locked = identity._locked
+
+    def slow(where: Path) -> object:
+        path.write_text('[tool.kedro]\n[tool.kedro_telemetry]\nproject_id = "theirs"\n')
+        return locked(where)
+
+    monkeypatch.setattr(identity, "_locked", slow)
+    assert identity.project_id(tmp_path, "package", create=True) == hashlib.sha512(b"theirspackage").hexdigest()
+    assert "theirs" in path.read_text()

@@ -87,6 +87,13 @@ def test_a_value_leaves_no_trace(args: list[str], value: str) -> None:
         (["--version", "x"], ("--version", MASK), ""),
         (["nonsense", "x"], (MASK,), ""),
         (["pipeline", "create", "name"], ("pipeline", "create", MASK), "pipeline create"),
+        (["package", "--help"], ("package", "--help"), "package"),
+        (["new", "--starter=spaceflights-pandas"], ("new", "--starter", "spaceflights-pandas"), "new"),
+        (["new", "--starter=x=spaceflights-pandas"], ("new", "--starter", MASK), "new"),
+        (["new", "--name=spaceflights-pandas"], ("new", "--name", MASK), "new"),
+        (["new", "-s=x", "spaceflights-pandas"], ("new", "-s", MASK, "spaceflights-pandas"), "new"),
+        (["package", "--starter=x", "spaceflights-pandas"], ("package", MASK, MASK), "package"),
+        (["package", "-s", "spaceflights-pandas"], ("package", MASK, MASK), "package"),
     ],
 )
 def test_what_is_left(args: list[str], words: tuple[str, ...], name: str) -> None:
@@ -115,6 +122,38 @@ def test_a_projects_own_command_is_told() -> None:
     assert mask(found, ["run"], own) == Masked(("run",), "run", own=True)
     assert mask(found, ["info"], own).own is False
     assert mask(found, ["ours"], None).own is False
+
+
+class Careful(click.Group):
+    """A group that looks its commands up with the context of itself, as click promises."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Insist on the context."""
+        assert ctx.command is self
+        return super().get_command(ctx, cmd_name)
+
+
+class Top(click.Group):
+    """What Kedro has on top: asked without a context."""
+
+    def get_command(self, _ctx: click.Context | None, cmd_name: str) -> click.Command | None:
+        """Look it up."""
+        return self.commands.get(cmd_name)
+
+
+def test_names_that_are_not_the_commands_own_are_masked() -> None:
+    """A command under another name than its own may have been typed by anybody: then nothing but public starters is left."""
+    inner = Careful("inner", commands={"leaf": click.Command("leaf"), "alias": click.Command("real"), "-odd": click.Command("-odd")})
+    silent = click.Command("silent", add_help_option=False, params=[click.Option(["--known"])])
+    top = Top("top", commands={"inner": inner, "alias": click.Command("real"), "silent": silent})
+    assert mask(top, ["inner", "leaf", "x"]) == Masked(("inner", "leaf", MASK), "inner leaf", own=False)
+    assert mask(top, ["inner", "alias"]) == Masked(("inner", MASK), "inner", own=False)
+    assert mask(top, ["inner", "-odd"]) == Masked(("inner", MASK), "inner", own=False)
+    assert mask(top, ["silent", "--help", "--known"]) == Masked(("silent", MASK, "--known"), "silent", own=False)
+    words = ["alias", "secret", "--starter=spaceflights-pandas", "-s=x=spaceflights-pandas", "--other=spaceflights-pandas", "-s=spaceflights-pandas"]
+    starter = "spaceflights-pandas"
+    assert mask(top, words) == Masked((MASK, MASK, starter, MASK, MASK, starter), "", own=False)
+    assert mask(top, ["alias"], top) == Masked((MASK,), "", own=True)
 
 
 class Hostile(click.Group):
