@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context, trace
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from kedro_otel.tracing.operation import Open
+
+FLUSH_MS = 2000
+"""What a worker waits, at its end, for each of the user's providers, in milliseconds."""
 
 
 class Live:
@@ -65,11 +69,17 @@ class Live:
             span.set_status(Status(StatusCode.ERROR))
         span.end(end_time=end_ns)
 
-    def flush(self, seconds: float) -> None:
-        """Ask the provider to send what it holds: in a worker process, which ends without the provider's own exit handler."""
-        flush = getattr(self.provider, "force_flush", None)
-        if callable(flush):
-            flush(int(seconds * 1000))
+    def flush_worker(self) -> None:
+        """In a worker process, which ends without the exit handlers of the user's providers, ask them to send what they hold."""
+        from multiprocessing import parent_process
+
+        if parent_process() is None:
+            return
+        metrics = sys.modules.get("opentelemetry.metrics")
+        for provider in (self.provider, metrics.get_meter_provider() if metrics is not None else None):
+            flush = getattr(provider, "force_flush", None)
+            if callable(flush):
+                flush(FLUSH_MS)
 
 
 _THEIRS = frozenset({names.SERVICE_NAME, names.SDK_NAME, names.SDK_LANGUAGE, names.SDK_VERSION})

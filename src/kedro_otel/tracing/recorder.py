@@ -38,6 +38,7 @@ class Recorder:
         self.scribe = Scribe(writer, environ, full=detail == names.FULL)
         self.command: Open | None = None
         self._own_command = False
+        self._detail = detail
         self._environ = environ
         self._handoff = handoff
         self._lock = RLock()
@@ -63,6 +64,7 @@ class Recorder:
         with self._lock:
             self.contexts()
             self._look_for_provider()
+            self._look_for_meters()
             self._install()
         self.runs.began(name, values, params, pipeline, catalog)
 
@@ -90,10 +92,13 @@ class Recorder:
         """The process ends, or another project begins: close what is open, as failed where nothing ended it."""
         if self._runs is not None:
             self._runs.close(getattr(sys, "last_value", None))
+        if self.scribe.live is not None:
+            self.scribe.live.flush_worker()
 
     def command_began(self, name: str, values: dict[str, Any], start_ns: int, *, own: bool) -> None:
         """A command began at ``start_ns``; ``own`` says that it is one of the project's own cli.py."""
         self._look_for_provider()
+        self._look_for_meters()
         self.command = Open(names.COMMAND, name, propagation.incoming(self._environ), start_ns)
         self._own_command = own
         self._begin_command(values)
@@ -128,6 +133,7 @@ class Recorder:
                     from kedro_otel.tracing import context
 
                     self._look_for_provider()
+                    self._look_for_meters()
                     self._install()
                     self._context = context
         return self._context
@@ -143,6 +149,17 @@ class Recorder:
             from kedro_otel.tracing import provider
 
             provider.withdraw()
+
+    def _look_for_meters(self) -> None:
+        """Measure with the user's MeterProvider, if nothing of this recording is counted elsewhere."""
+        elsewhere = self.scribe.live is None and self.writer.facts.get("destination") is not None
+        if "opentelemetry.metrics" not in sys.modules or self.scribe.measure is not None or elsewhere:
+            return
+        from kedro_otel.tracing import meters
+
+        theirs = meters.of_user()
+        if theirs is not None:
+            self.scribe.measure = meters.measure(theirs, self._detail)
 
     def _look_for_provider(self) -> None:
         if "opentelemetry.trace" not in sys.modules or self.scribe.live is not None:
