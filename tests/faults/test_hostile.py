@@ -36,9 +36,16 @@ def shout(greeting):
     return greeting
 
 def tell(shouted, fail):
-    raise ValueError("m" * SIZE)
+    raise ValueError("m" * (8 << 20))
 """
 
+
+PLAIN = """
+version: 1
+disable_existing_loggers: false
+handlers: {console: {class: logging.StreamHandler}}
+root: {handlers: [console], level: ERROR}
+"""
 
 PEAK = """
 import resource, sys
@@ -59,9 +66,10 @@ def test_a_gigabyte_and_a_million(
     full: bool,
     figure: Callable[[str], None],
 ) -> None:
-    """An attribute and a message of a gigabyte, a million events: the recording is small, and so is what reading and shipping it takes."""
+    """An attribute of a gigabyte, a message of eight mebibytes, a million events: the recording is small, and so is what reading and shipping it takes."""
     size, events, spans = (1 << 30, 1_000_000, 100_000) if full else (64 << 20, 20_000, 2000)
-    path = project(nodes=BIG.format(size=size, events=events, spans=spans))
+    path = project(nodes=BIG.format(size=size, events=events, spans=spans), files={"logging.yml": PLAIN})
+    environment["KEDRO_LOGGING_CONFIG"] = str(path / "logging.yml")  # Kedro's own would draw the message with Rich, for minutes
     environment.update(KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_SHIP="manual", OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url)
     done = subprocess.run([BIN / "kedro", "run"], cwd=path, env=environment, capture_output=True, check=False)
     assert done.returncode == 1
@@ -79,7 +87,7 @@ def test_a_gigabyte_and_a_million(
     assert max(peaks.values()) < (900 if full else 300)
     assert max((request.size for request in loopback.of("traces")), default=0) < 4 << 20
     figure(
-        f"attribute and message of {size >> 20} MiB, {events} events, {spans} spans: longest line {longest >> 10} KiB, "
+        f"attribute of {size >> 20} MiB, message of 8 MiB, {events} events, {spans} spans: longest line {longest >> 10} KiB, "
         f"recording {segment.stat().st_size >> 20} MiB, peak memory {peaks} MiB"
     )
 

