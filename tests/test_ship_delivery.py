@@ -418,9 +418,9 @@ def test_an_ephemeral_machine_sends_few_series(post: Post, loopback: Loopback):
 
 
 def test_no_credential_is_on_disk(post: Post, loopback: Loopback):
-    """Neither the URL's password nor a header's token is in journal, log or letters."""
+    """Neither the URL's password, query or path nor a header's token is in journal, log or letters."""
     post.set(
-        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url.replace("http://", "http://me:canary-1@") + "?key=canary-2",
+        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url.replace("http://", "http://me:canary-1@") + "/canary-4?key=canary-2",
         OTEL_EXPORTER_OTLP_HEADERS="x-token=canary-3",
     )
     loopback.always["traces"] = refuse(400, {"Content-Type": "text/plain"}, b"no")

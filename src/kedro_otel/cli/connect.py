@@ -138,8 +138,10 @@ def _changes(url: str, detail: str | None, headers: tuple[str, ...], protocol: s
 
 
 def _tell(counts: Any, target: Destination) -> None:
+    from kedro_otel.shipping import places
+
     sent = [f"{counts[word]} {word.partition(' ')[0]}" for word in ("spans sent", "points sent") if counts[word]]
-    where = target.traces or target.metrics
+    where = places.receiver(target)
     click.echo(f"Delivered to {where}: {' and '.join(sent)}." if sent else f"Nothing new to deliver to {where}.")
 
 

@@ -101,7 +101,7 @@ def hand_over(data: bytes) -> str | None:
             return None
     except (OSError, subprocess.SubprocessError):
         pass
-    return f"kedro-otel: what ran did not reach {target.traces or target.metrics}, and there is no place here to keep it. Name one in KEDRO_OTEL_HOME"
+    return f"kedro-otel: what ran did not reach {places.receiver(target)}, and there is no place here to keep it. Name one in KEDRO_OTEL_HOME"
 
 
 def _feed(pipe: Any, data: bytes, patience: float) -> None:

@@ -16,6 +16,8 @@ from kedro_otel.recording import host
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kedro_otel.destination import Destination
+
 SHARED: Final = "shared"
 """Stands for the machine where ``KEDRO_OTEL_HOME`` is a volume mounted into containers, each of them a machine of its own."""
 
@@ -62,6 +64,12 @@ class Places(NamedTuple):
 def of(destination: str) -> Places:
     """Return the files of the destination with this id."""
     return Places(paths.destinations() / destination, machine())
+
+
+def receiver(target: Destination) -> str:
+    """Return scheme, host and port of a receiver: what may be written down and shown. Some keep a token in the path."""
+    scheme, separator, rest = (target.traces or target.metrics or "").rpartition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0]}"
 
 
 def machine() -> str:

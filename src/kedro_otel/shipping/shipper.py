@@ -54,7 +54,7 @@ class Shipper:
     def __init__(self, destination: Destination, settings: Settings, journal: Journal, where: places.Places, *, everything: bool = False) -> None:
         """Connect to nothing yet."""
         self.journal = journal
-        journal.address = destination.traces or destination.metrics or ""
+        journal.address = places.receiver(destination)
         self.where = where
         self._senders = {name: Sender(name, found) for name in (TRACES, METRICS) if (found := signal(settings, name)) is not None}
 

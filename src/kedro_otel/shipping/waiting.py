@@ -111,5 +111,5 @@ def said(left: Left, target: Destination) -> str:
     recordings = f"the spans of {left.spans} recording{'s' if left.spans > 1 else ''}" if left.spans else ""
     what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
     why = f" ({left.why})" if left.why else ""
-    where = target.traces or target.metrics
+    where = places.receiver(target)
     return f"kedro-otel: {what} did not reach {where}{why}; they are kept in {paths.home()}. To send them: kedro otel ship"
