@@ -14,10 +14,11 @@ from trees import below, operations, segments, tree
 
 OWN = '''
 import atexit, json, os
+import concurrent.futures.thread  # before a provider is made: in a fork child the SDK waits for a lock that this module knows how to free
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 
 class ToFile(SpanExporter):
@@ -36,7 +37,7 @@ class ToFile(SpanExporter):
 
 def provide():
     provider = TracerProvider(resource=Resource({"service.name": "theirs"}))
-    provider.add_span_processor(SimpleSpanProcessor(ToFile()))
+    provider.add_span_processor(BatchSpanProcessor(ToFile()))
     trace.set_tracer_provider(provider)
 
 
@@ -202,7 +203,7 @@ def test_logfire(where: Callable[..., Path], home: Path, unchanged: Callable[...
     settings = LOGFIRE.replace(
         "console=False",
         "console=False, additional_span_processors=[SimpleSpanProcessor(ToFile())]",
-    ).replace("import logfire\n", "import logfire\nfrom minimal.own import SimpleSpanProcessor, ToFile\n")
+    ).replace("import logfire\n", "import logfire\nfrom opentelemetry.sdk.trace.export import SimpleSpanProcessor\nfrom minimal.own import ToFile\n")
     path = where(settings=settings)
     unchanged("kedro", "run", cwd=path, env={"PYTHONPATH": str(overlay("logfire"))})
     theirs = [span for span in exported(path) if span.attributes.get("logfire.span_type") != "pending_span"]

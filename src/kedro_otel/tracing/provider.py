@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -100,7 +101,14 @@ def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProv
             for record in _recipients:
                 record(span)
 
-    provider = TracerProvider(
+    class Ours(TracerProvider):
+        """One that stays out of the way of a fork."""
+
+        def _handle_fork(self) -> None:
+            # The SDK's would look for resource detectors again, in threads, in every child that the user's code forks.
+            self._tracers_lock = Lock()
+
+    provider = Ours(
         sampler=RecordAll(),
         resource=Resource({key: value for key, value in resource.items() if value is not None}),
         id_generator=Ids(),
