@@ -74,7 +74,7 @@ def current() -> Open | Remote | None:
     if ours is not None:
         return ours
     found = span.get_span_context()
-    if not found.is_valid:
+    if not found.is_valid or getattr(span, "end_time", None) is not None:  # one that has ended was left behind
         return None
     return Remote(f"{found.trace_id:032x}", f"{found.span_id:016x}", found.trace_flags.sampled, found.trace_state.to_header())
 
