@@ -74,6 +74,34 @@ def test_a_hook_that_raises_about_an_error(hook: str, where: Callable[..., Path]
     assert tree(operations(home)) == below(f"kedro run {RED}", expected)
 
 
+CLI_HOOKS = """
+from kedro.framework.cli.hooks import cli_hook_impl
+
+class Raises:
+    @cli_hook_impl
+    def {}(self): raise RuntimeError("from a plugin")
+
+hooks = Raises()
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "recorded"), [("before_command_run", []), ("after_command_run", [WHOLE.replace("kedro run", f"kedro run {RED}", 1)])]
+)
+def test_a_command_hook_that_raises(
+    hook: str, recorded: list[str], where: Callable[..., Path], tmp_path: Path, home: Path, unchanged: Callable[..., Any]
+) -> None:
+    """A plugin that raises before a command keeps it from running, so there is none; one that raises after it makes it fail."""
+    metadata = tmp_path / "plugin" / "raising-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: raising\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[kedro.cli_hooks]\nraising = raising:hooks\n")
+    (tmp_path / "plugin" / "raising.py").write_text(CLI_HOOKS.format(hook))
+    unchanged("kedro", "run", cwd=where(), env={"PYTHONPATH": str(tmp_path / "plugin")}, code=1)
+    found = operations(home)
+    assert [tree(found)] == recorded if found else not recorded
+
+
 ATTACHES = """
 class Attaches:
     def __init__(self): self.tokens = {{}}

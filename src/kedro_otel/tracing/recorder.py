@@ -90,8 +90,12 @@ class Recorder:
 
     def end(self) -> None:
         """The process ends, or another project begins: close what is open, as failed where nothing ended it."""
+        error = getattr(sys, "last_value", None)
         if self._runs is not None:
-            self._runs.close(getattr(sys, "last_value", None))
+            self._runs.close(error)
+        if self.command is not None:
+            # Another plugin raised when it was told that the command ended, so that we were not.
+            self._end_command(1, error)
         if self.scribe.live is not None:
             self.scribe.live.flush_worker()
 
@@ -112,15 +116,17 @@ class Recorder:
 
     def command_ended(self, exit_code: object) -> None:
         """The command ended; what it left open (Ctrl-C, SystemExit) failed with what click is leaving for."""
+        code = exit_code if isinstance(exit_code, int) else int(exit_code is not None)
+        self._end_command(int(code), failures.behind(sys.exc_info()[1]))
+
+    def _end_command(self, code: int, error: BaseException | None) -> None:
         command, self.command = self.command, None
         if command is None:
             return
-        code = exit_code if isinstance(exit_code, int) else int(exit_code is not None)
-        error = failures.behind(sys.exc_info()[1])
         if self._runs is not None:
             self._runs.end_all(error)
             self._withdraw()
-        values: dict[str, Any] = {names.EXIT_CODE: int(code)}
+        values: dict[str, Any] = {names.EXIT_CODE: code}
         if code:
             values.update(failures.facts(error, self.root))
         self.scribe.finish(command, values, error=error, failed=bool(code))
