@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -301,7 +302,9 @@ def test_off_means_off(word: str, says: Callable[..., tuple[Path, dict[str, str]
         packages = farm(tmp_path / name, without=without)
         (path / "data/told.json").unlink(missing_ok=True)
         seen.append(trace(packages, path, variables, run, ["run"]))
-    more = sorted(line for line in seen[1] - seen[0] if not ALLOWED.search(line))
+    # Kedro reads the metadata of whoever has a plugin, with Python's own library: who it is makes no difference.
+    library = sysconfig.get_path("stdlib")
+    more = sorted(line for line in seen[1] - seen[0] if not ALLOWED.search(line) and library not in line)
     assert more == [], "\n".join(more)
     written = [line for line in seen[1] - seen[0] if re.search(r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|connect|execve", line)]
     assert written == []

@@ -140,7 +140,7 @@ def test_the_users_random_numbers_are_the_same(project: Callable[..., Path], ked
         print(x)
         return {"x": x}
     """
-    path = project(nodes=nodes, files={"logging.yml": "version: 1"})
+    path = project(nodes=nodes, files={"logging.yml": "version: 1\nloggers: {}\n"})
     env = {"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")}
     assert kedro("run", cwd=path, env=env).out == bare_kedro("run", cwd=path, env=env).out != ""
 
