@@ -294,7 +294,8 @@ def _register_exit(*, worker: bool) -> None:
     if _state.closing:
         return
     _state.closing = True
-    if worker:
+    module = sys.modules.get("multiprocessing.process")
+    if worker or (module is not None and module.parent_process() is not None):  # such a process skips atexit
         from multiprocessing.util import Finalize
 
         Finalize(None, _at_exit, exitpriority=10)
