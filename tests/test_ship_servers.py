@@ -370,8 +370,21 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
     new: Callable[[str], tuple[str, ...]] = lambda name: ("-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-subj", f"/CN={name}")  # noqa: E731
-    openssl("req", "-x509", *new("ca"), "-out", "ca.pem", "-days", "2", "-addext", "basicConstraints=critical,CA:TRUE")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    openssl(
+        "req",
+        "-x509",
+        *new("ca"),
+        "-out",
+        "ca.pem",
+        "-days",
+        "2",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    )
+    # Python 3.13 takes no certificate without the identifier of the key that signed it.
+    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n")
     for name in ("server", "client"):
         openssl("req", *new(name), "-out", f"{name}.csr")
         openssl(
