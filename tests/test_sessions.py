@@ -34,6 +34,7 @@ def one(*_): return 1
 def add(x, *_): return x + 1
 def fail(*_): raise ValueError("told to fail")
 def interrupted(*_):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that run in the background have it ignored
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(30)
 def killed(*_): os.kill(os.getpid(), signal.SIGKILL)

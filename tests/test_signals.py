@@ -37,6 +37,11 @@ FIRST = "node first\n  save a"
 DIED = "kedro_otel.process_died"
 
 
+def heeding() -> None:
+    """Heed Ctrl-C: a test that runs in the background has it ignored, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(project: Callable[..., Path], environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
     """Return ``start(runner, method)``, which starts a run in a process group of its own and returns it once its nodes are running."""
@@ -47,7 +52,7 @@ def start(project: Callable[..., Path], environment: dict[str, str]) -> Iterator
         env = {**environment, "KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "KEDRO_MP_CONTEXT": method}
         words = [Path(sys.executable).parent / "kedro", "run", f"--runner={runner}"]
         with (path / "said.txt").open("w") as said:
-            process = subprocess.Popen(words, cwd=path, env=env, stdout=said, stderr=said, start_new_session=True, text=True)
+            process = subprocess.Popen(words, cwd=path, env=env, stdout=said, stderr=said, start_new_session=True, preexec_fn=heeding, text=True)
         groups.append(process)
         began = eventually(lambda: len(list(path.glob("data/*.began"))), lambda count: count == nodes, seconds=60)
         assert began == nodes, (path / "said.txt").read_text()
