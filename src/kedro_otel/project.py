@@ -27,7 +27,7 @@ CI_VARIABLES: Final = (
 
 PUBLIC_DATASETS: Final = ("kedro_datasets.", "kedro.io.", "kedro_datasets_experimental.")
 PUBLIC_VALIDATORS: Final = frozenset({"pandera", "pydantic", "great_expectations", "kedro", "kedro_datasets"})
-_PARAMETERS: Final = ("parameters", "params:")
+PARAMETERS: Final = ("parameters", "params:")
 _MAX_LINE: Final = 4096
 
 
@@ -72,7 +72,7 @@ def catalog_statistics(catalog: Any) -> dict[str, Any]:
 
     Only names and types are asked for; nothing is loaded, made or resolved.
     """
-    datasets = [name for name in catalog.keys() if not name.startswith(_PARAMETERS)]  # noqa: SIM118 (a catalog is no dict)
+    datasets = [name for name in catalog.keys() if not name.startswith(PARAMETERS)]  # noqa: SIM118 (a catalog is no dict)
     sizes: dict[str, Any] = {names.DATASET_COUNT: len(datasets)}
     if datasets:
         sizes[names.DATASET_TYPE_COUNT] = _counted(dataset_type(catalog.get_type(name)) for name in datasets)

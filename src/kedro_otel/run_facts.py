@@ -66,7 +66,7 @@ def values(params: Any, pipeline: Any, root: Path | None, context: Any = None) -
         names.ENVIRONMENT_NAME: _text(_get(params, "env") or getattr(getattr(context, "config_loader", None), "default_run_env", None)),
         names.REVISION: project.revision(root) if root is not None else None,
         names.RUN_NODES: len(pipeline.nodes),
-        names.RUN_DATASETS: sum(1 for name in pipeline.datasets() if not name.startswith(("parameters", "params:"))),
+        names.RUN_DATASETS: sum(1 for name in pipeline.datasets() if not name.startswith(project.PARAMETERS)),
         names.RUN_FILTERED: filtered(params),
     }
 

@@ -305,11 +305,3 @@ def _died(follower: reader.Follower) -> list[Operation]:
     """Return what was open in a process that is gone, and is therefore dead."""
     known = len(follower.segment.operations) if follower.segment else 0
     return [operation for operation in follower.close().operations[known:] if operation.state == DIED]
-
-
-def growing(path: Path, cursor: Cursor | None) -> bool:
-    """Tell whether a segment holds more than a journal has both folded and shipped."""
-    try:
-        return cursor is None or os.stat(path).st_size > min(cursor.spans, cursor.folded) or (cursor.size < 0 and bool(cursor.dead))
-    except OSError:
-        return False

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 LOAD: Final = "load"
 SAVE: Final = "save"
 
-_PUBLIC: Final = ("kedro_datasets.", "kedro.io.", "kedro_datasets_experimental.")
 _MEMORY: Final = "kedro.io.memory_dataset.MemoryDataset"
 _NANO: Final = 1_000_000_000
 
@@ -58,8 +57,7 @@ class Family:
         """Return the public type of ``dataset``, ``custom``, or None while the catalog is not known."""
         known = self.types.get(dataset)
         if known is None and self.catalog is not None:
-            found = self.catalog.get_type(dataset) or ""
-            known = self.types[dataset] = found if found.startswith(_PUBLIC) else names.CUSTOM
+            known = self.types[dataset] = project.dataset_type(self.catalog.get_type(dataset))
         return known
 
     def busy(self, node: Any, thread: int) -> bool:

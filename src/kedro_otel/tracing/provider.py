@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +22,6 @@ def of_user() -> Any:
     if isinstance(found, trace.ProxyTracerProvider | trace.NoOpTracerProvider) or getattr(found, "_kedro_otel", False):
         return None
     return found
-
-
-def of_user_so_far() -> Any:
-    """Return the same without importing OpenTelemetry: nobody can have set a provider before it was imported."""
-    return of_user() if "opentelemetry.trace" in sys.modules else None
 
 
 _recipients: list[Callable[[ReadableSpan], None]] = []
