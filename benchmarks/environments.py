@@ -48,8 +48,9 @@ ENVIRONMENTS = {
 
 
 def folder(environment: Environment) -> Path:
-    """Return where the environment is or would be; other words, another Python or another Kedro are another folder."""
-    digest = hashlib.sha256(repr((environment.words, environment.vendor, KEDRO, sys.version)).encode()).hexdigest()[:10]
+    """Return where the environment is or would be; other words, another Python, another Kedro or other metadata of ours are another folder."""
+    metadata = (ROOT / "pyproject.toml").read_text() if environment.name == "ours" else ""
+    digest = hashlib.sha256(repr((environment.words, environment.vendor, KEDRO, sys.version, metadata)).encode()).hexdigest()[:10]
     return CACHE / f"{environment.name}-{digest}"
 
 

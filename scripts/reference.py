@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kedro_otel import names
+from kedro_otel.fields import FIELDS
 from kedro_otel.measurements import INSTRUMENTS
 from kedro_otel.settings import SETTINGS, Setting
 
@@ -40,7 +41,7 @@ def fields() -> str:
                 f"`{field.example}`",
                 field.source,
             )
-            for field in names.FIELDS
+            for field in FIELDS
             if kind in field.on
         ]
         parts += [f"### {title}", "", table(("Key", "Type", "Leaves at", "Meaning", "Example", "Source"), rows), ""]

@@ -325,10 +325,8 @@ def test_off_imports_no_opentelemetry(project: Callable[..., Path], run: Callabl
         "consent",
         "guard",
         "hooks",
-        "names",
         "paths",
         "runtime",
-        "settings",
         "tomlfile",
     }, loaded
 

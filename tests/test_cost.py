@@ -28,7 +28,6 @@ sys.argv = ["kedro", *{words!r}]
 from kedro.framework.cli.cli import main
 main()
 """
-GROUPS = ("kedro.hooks", "kedro.cli_hooks")
 NODES = 50
 REGISTRY = f"""
 from kedro.pipeline import node, pipeline
@@ -45,13 +44,13 @@ def register_pipelines():
 def loads(run: Callable[..., Result], bare_python: Path, tmp_path: Path) -> Callable[..., set[str]]:
     """Return ``loads(*words, cwd=, env=)``: the modules that a command loads here, and not where some plugin that does nothing is installed.
 
-    Kedro itself reads the metadata of every plugin that there is, which takes a score of modules on some Pythons.
+    Kedro itself reads the metadata of every plugin whose hooks a session has, which takes a score of modules on some Pythons.
     """
     plugin = tmp_path / "plugin"
     (plugin / "nothing-1.dist-info").mkdir(parents=True)
     (plugin / "nothing.py").write_text("hooks = object()\n")
     (plugin / "nothing-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: nothing\nVersion: 1\n")
-    (plugin / "nothing-1.dist-info/entry_points.txt").write_text("".join(f"[{group}]\nnothing = nothing:hooks\n" for group in GROUPS))
+    (plugin / "nothing-1.dist-info/entry_points.txt").write_text("[kedro.hooks]\nnothing = nothing:hooks\n")
 
     def modules(python: str | Path, words: tuple[str, ...], options: dict[str, Any], **more: str) -> set[str]:
         file = tmp_path / "modules.json"
@@ -62,13 +61,13 @@ def loads(run: Callable[..., Result], bare_python: Path, tmp_path: Path) -> Call
 
 
 def test_a_start_loads_little(loads: Callable[..., set[str]], tmp_path: Path) -> None:
-    """`kedro --version` loads a score of our modules, a few small ones of Python's library, and nothing of anybody else's."""
+    """`kedro --version` loads a score of our modules, none of Python's library, and nothing of anybody else's."""
     extra = loads("--version", cwd=tmp_path)
     ours = {name for name in extra if name.split(".")[0] == "kedro_otel"}
     python = {name for name in extra - ours if name.split(".")[0].lstrip("_") in {word.lstrip("_") for word in sys.stdlib_module_names}}
     assert extra - ours - python == set()
     assert len(ours) <= 30, sorted(ours)
-    assert len(python) <= 6, sorted(python)
+    assert python <= {"encodings.utf_8_sig"}  # by which Python reads the path of a package that is installed as editable
 
 
 def test_an_endpoint_loads_nothing_of_a_network(loads: Callable[..., set[str]], tmp_path: Path) -> None:
@@ -92,7 +91,7 @@ def test_a_run_loads_no_exporter(loads: Callable[..., set[str]], project: Callab
 
 
 def test_a_node_writes_each_operation_once(project: Callable[..., Path], run: Callable[..., Result], tmp_path: Path) -> None:
-    """A node with one load and one save is four lines and four writes: its start, its end, one for each of the two."""
+    """A node with one load and one save is four lines, its start, its end, one for each of the two, and three writes: the last two are one."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
@@ -105,7 +104,7 @@ def test_a_node_writes_each_operation_once(project: Callable[..., Path], run: Ca
     lines = Counter(line.partition(b":")[0] for file in reader.segments() for line in file.read_bytes().splitlines())
     assert lines[b'{"start"'] == lines[b'{"end"'] == NODES + 2
     assert lines[b'{"span"'] == 2 * NODES
-    assert len(ours) == sum(lines.values())
+    assert len(ours) == sum(lines.values()) - NODES
     assert sum(lines.values()) <= 4 * NODES + 8
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from kedro_otel import detail, names
+from kedro_otel.fields import FIELDS
 from kedro_otel.recording.model import Operation
 
 FULL_HEADER = SimpleNamespace(detail=names.FULL)
-EVERYTHING: dict[str, Any] = {field.key: "secret" for field in names.FIELDS} | {"unheard.of": "secret", "kedro.unheard.of": "secret"}
+EVERYTHING: dict[str, Any] = {field.key: "secret" for field in FIELDS} | {"unheard.of": "secret", "kedro.unheard.of": "secret"}
 
 
 def operation(kind: str, **more: Any) -> Operation:
@@ -37,7 +38,7 @@ def test_only_what_has_a_row_leaves(kind: str, level: str) -> None:
         assert left is None
         return
     assert left is not None
-    expected = {field.key for field in names.FIELDS if kind in field.on and names.DETAILS.index(field.detail) <= names.DETAILS.index(level)}
+    expected = {field.key for field in FIELDS if kind in field.on and names.DETAILS.index(field.detail) <= names.DETAILS.index(level)}
     if kind == names.FOREIGN:
         expected = set(EVERYTHING) if level == names.FULL else set()
     assert set(left.attributes) == expected

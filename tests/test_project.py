@@ -12,6 +12,7 @@ from kedro.pipeline import node, pipeline
 
 from kedro_otel import names, project, resource
 from kedro_otel import settings as settings_
+from kedro_otel.fields import FIELDS
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_the_resource_is_the_fields_and_nothing_else(project: Callable[..., Path
     """Every key of the resource has its row in the table of fields; no value holds a path, a host or a user."""
     path = project(pyproject='tools = "[\'Linting\']"\nexample_pipeline = "True"\n')
     found = attributes({"HOME": "/home/alice", "USER": "alice", "HOSTNAME": "wonderland"}, path)
-    rows = {field.key for field in names.FIELDS if "resource" in field.on}
+    rows = {field.key for field in FIELDS if "resource" in field.on}
     assert set(found) == rows - {names.SERVICE_INSTANCE_ID, names.SDK_NAME, names.SDK_LANGUAGE, names.SDK_VERSION, names.ENVIRONMENT}
     assert not [value for value in found.values() if isinstance(value, str) and ("/" in value or "alice" in value or "wonderland" in value)]
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import Result
 
 from kedro_otel import names
+from kedro_otel.fields import FIELDS
 from kedro_otel.recording import reader
 from kedro_otel.settings import SETTINGS
 
@@ -41,7 +42,7 @@ def test_the_tables_are_current(reference: ModuleType) -> None:
 def test_every_field_and_setting_is_told() -> None:
     """Each key is in the documentation with a meaning, an example, a source and a level; each setting with a sentence."""
     text = (ROOT / "docs/telemetry.md").read_text(encoding="utf-8")
-    for field in names.FIELDS:
+    for field in FIELDS:
         assert f"| `{field.key}` |" in text
         assert all((field.meaning, field.example, field.source)), field
         assert field.detail in names.DETAILS
@@ -91,7 +92,7 @@ def test_every_documented_key_is_exported(project: Callable[..., Path], kedro: C
         for line in kedro("otel", "export", cwd=path).out.splitlines():
             if line.startswith("{"):
                 found.update(keys(json.loads(line)))
-    documented = {(kind, field.key) for field in names.FIELDS for kind in field.on}
+    documented = {(kind, field.key) for field in FIELDS for kind in field.on}
     assert found <= documented
     assert {(kind, key) for kind, key in documented - found if key not in RARE} == set()
 
@@ -108,9 +109,9 @@ def keys(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def test_no_key_is_both_a_leaf_and_a_prefix() -> None:
     """A backend that makes trees of keys can hold them all."""
-    keys = {field.key for field in names.FIELDS}
+    keys = {field.key for field in FIELDS}
     assert not [(key, other) for key in keys for other in keys if other.startswith(f"{key}.")]
-    assert len(keys) == len({(field.key, field.on) for field in names.FIELDS})
+    assert len(keys) == len({(field.key, field.on) for field in FIELDS})
 
 
 def test_every_recorded_key_is_in_the_table(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
@@ -118,7 +119,7 @@ def test_every_recorded_key_is_in_the_table(project: Callable[..., Path], kedro:
     path = project(pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n')
     kedro("run", "--params", "fail=true", cwd=path, code=1, env={"KEDRO_OTEL_DETAIL": "full"})
     kedro("run", cwd=path)
-    rows = {(kind, field.key) for field in names.FIELDS for kind in field.on}
+    rows = {(kind, field.key) for field in FIELDS for kind in field.on}
     for found in map(reader.read, reader.segments()):
         assert {("resource", key) for key in found.header.resource} <= rows
         for operation in found.operations:

@@ -127,6 +127,16 @@ def test_every_run_of_a_script_is_a_trace_of_its_own(script: Callable[..., Any],
     assert len(segments(home)) == 1
 
 
+@pytest.mark.parametrize("pipeline", ["__default__", "bad", "missing"])
+def test_what_a_run_held_is_freed_when_it_ends(pipeline: str, script: Callable[..., Any]) -> None:
+    """The data of a run that ended, well or not, are gone at once, without the garbage collector: nothing here holds them."""
+    tried = f"try: run({pipeline!r})\n    except Exception: pass"
+    count = "sum(isinstance(one, MemoryDataset) for one in gc.get_objects())"
+    before = "import gc\nfrom kedro.io import MemoryDataset\nrun()\ngc.collect(), gc.disable()\n"
+    said = script(f"{before}for _ in range(2):\n    {tried}\nprint({count})")
+    assert said.out == "0\n"
+
+
 def test_an_exception_ends_its_run_alone(script: Callable[..., Any], home: Path) -> None:
     """A script that catches a failed run and runs again has one red trace and one green one."""
     script("try: run('bad')\nexcept ValueError as error: print(error)\nclean()\nrun()\nclean()")

@@ -20,6 +20,7 @@ from loopback import Loopback, loopback
 from peaks import PEAK_KIB
 
 from kedro_otel import destination, names, settings
+from kedro_otel.fields import FIELDS
 from kedro_otel.shipping import delivery
 from servers import Stack, eventually, tags
 
@@ -216,7 +217,7 @@ def test_a_run_is_in_jaeger_with_names_at_run_and_without_at_usage(stack: Stack,
     kedro(user, path, "otel", "ship")
     traces = eventually(lambda: stack.jaeger.traces(service), lambda found: len(found) == 2)
     small, large = sorted(traces, key=lambda trace: len(trace["spans"]))
-    allowed = {field.key for field in names.FIELDS if field.detail == names.USAGE}
+    allowed = {field.key for field in FIELDS if field.detail == names.USAGE}
     jaegers_own = {"span.kind", "otel.scope.name", "otel.scope.version", "internal.span.format", "error", "otel.status_code"}
     assert sorted(span["operationName"] for span in small["spans"]) == ["kedro run", "run"]
     assert {tag for span in small["spans"] for tag in tags(span)} <= allowed | jaegers_own

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import paths, tomlfile
-from kedro_otel.settings import PYPROJECT, truth
+from kedro_otel.paths import PYPROJECT
+from kedro_otel.tomlfile import truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

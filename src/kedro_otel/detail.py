@@ -1,4 +1,4 @@
-"""What leaves of what was recorded: an allow-list by level, from the rows of :mod:`kedro_otel.names`.
+"""What leaves of what was recorded: an allow-list by level, from the rows of :mod:`kedro_otel.fields`.
 
 ``usage``: commands and runs, without a word of the project. ``run``: names, nodes and datasets too. ``full``: messages,
 stack traces, and what others' spans carry. A key without a row leaves at no level.
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from kedro_otel import names
+from kedro_otel.fields import FIELDS
 from kedro_otel.recording.model import Header, Operation
 
 RUNNERS: Final = frozenset({"SequentialRunner", "ParallelRunner", "ThreadRunner"})
@@ -89,7 +90,7 @@ def runner(word: str) -> str:
 
 
 _LEVELS: Final = {
-    kind: {field.key: names.DETAILS.index(field.detail) for field in names.FIELDS if kind in field.on} for kind in (*names.OPERATIONS, "resource")
+    kind: {field.key: names.DETAILS.index(field.detail) for field in FIELDS if kind in field.on} for kind in (*names.OPERATIONS, "resource")
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 
-from kedro_otel import runtime
 from kedro_otel.guard import guarded
+from kedro_otel.runtime import sessions
 
 
 class KedroOtelHooks:
@@ -21,41 +21,41 @@ class KedroOtelHooks:
     @guarded
     def after_context_created(self, context: Any) -> None:
         """A session begins."""
-        runtime.context_created(self, context)
+        sessions.context_created(self, context)
 
     @hook_impl(trylast=True)
     @guarded
     def after_catalog_created(self, catalog: Any) -> None:
         """The session has its catalog."""
-        if runtime.heard(self):
-            runtime.catalog_created(catalog)
+        if sessions.heard(self):
+            sessions.catalog_created(catalog)
 
     @hook_impl(trylast=True)
     @guarded
     def before_pipeline_run(self, run_params: Any, pipeline: Any, catalog: Any) -> None:
         """A run begins, after every other plugin had its chance to set a provider."""
-        if runtime.heard(self):
-            runtime.run_began(run_params, pipeline, catalog)
+        if sessions.heard(self):
+            sessions.run_began(run_params, pipeline, catalog)
 
     @hook_impl(trylast=True)
     @guarded
     def after_pipeline_run(self, run_params: Any) -> None:
         """The run ended well."""
-        if runtime.heard(self):
-            runtime.run_ended(run_params)
+        if sessions.heard(self):
+            sessions.run_ended(run_params)
 
     @hook_impl(trylast=True)
     @guarded
     def on_pipeline_error(self, error: Any, run_params: Any) -> None:
         """The run failed."""
-        if runtime.heard(self):
-            runtime.run_ended(run_params, error, failed=True)
+        if sessions.heard(self):
+            sessions.run_ended(run_params, error, failed=True)
 
     @hook_impl(tryfirst=True)
     @guarded
     def before_node_run(self, node: Any, catalog: Any, is_async: bool, run_id: Any) -> None:  # noqa: FBT001 -- Kedro's signature
         """A node's function is about to be called."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.before_node(node, catalog, run_id, is_async=is_async)
 
@@ -63,7 +63,7 @@ class KedroOtelHooks:
     @guarded
     def after_node_run(self, node: Any, outputs: Any, run_id: Any) -> None:
         """It returned."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.after_node(node, outputs, run_id)
 
@@ -71,7 +71,7 @@ class KedroOtelHooks:
     @guarded
     def on_node_error(self, error: Any, node: Any, run_id: Any) -> None:
         """It raised."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.node_failed(node, error, run_id)
 
@@ -79,7 +79,7 @@ class KedroOtelHooks:
     @guarded
     def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """A load begins."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.before_dataset("load", dataset_name, node)
 
@@ -87,7 +87,7 @@ class KedroOtelHooks:
     @guarded
     def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """It ended."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.after_dataset("load", dataset_name, node)
 
@@ -95,7 +95,7 @@ class KedroOtelHooks:
     @guarded
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """A save begins."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.before_dataset("save", dataset_name, node)
 
@@ -103,7 +103,7 @@ class KedroOtelHooks:
     @guarded
     def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """It ended."""
-        nodes = runtime.nodes_for(self)
+        nodes = sessions.nodes_for(self)
         if nodes is not None:
             nodes.after_dataset("save", dataset_name, node)
 

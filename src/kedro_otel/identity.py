@@ -7,12 +7,11 @@ together with the package name.
 from __future__ import annotations
 
 import os
-import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import paths, tomlfile
-from kedro_otel.settings import PYPROJECT
+from kedro_otel.paths import PYPROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +24,7 @@ _TABLE: Final = ("tool", "kedro_telemetry")
 _PATIENCE: Final = 1.0
 """Seconds to wait for another process that writes the same file."""
 
-_HEX: Final = re.compile(r"[0-9a-f]{32}")
+_HEX: Final = frozenset("0123456789abcdef")
 
 
 def installation_id(*, create: bool = True) -> str | None:
@@ -66,7 +65,7 @@ def _user_uuid(path: Path) -> str | None:
     value = tomlfile.table(tomlfile.read(path), "telemetry").get("uuid")
     if not isinstance(value, str):
         return None
-    if _HEX.fullmatch(value):
+    if len(value) == 32 and set(value) <= _HEX:
         return value
     import uuid
 

@@ -15,6 +15,7 @@ APP: Final = "kedro-otel"
 KEDRO: Final = "kedro"
 CONFIG_FILE: Final = "otel.toml"
 TELEMETRY_FILE: Final = "telemetry.toml"
+PYPROJECT: Final = "pyproject.toml"
 HOME_VARIABLE: Final = "KEDRO_OTEL_HOME"
 
 

@@ -8,22 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import names, tomlfile
-from kedro_otel.settings import PYPROJECT
+from kedro_otel.paths import PYPROJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-CI_VARIABLES: Final = (
-    "GITLAB_CI",
-    "GITHUB_ACTION",
-    "BITBUCKET_BUILD_NUMBER",
-    "JENKINS_URL",
-    "CODEBUILD_BUILD_ID",
-    "CIRCLECI",
-    "TRAVIS",
-    "BUILDKITE",
-)
-"""Set by services that may not set ``CI=true``; the list is kedro-telemetry's."""
+    from collections.abc import Iterable
 
 PUBLIC_DATASETS: Final = ("kedro_datasets.", "kedro.io.", "kedro_datasets_experimental.")
 PUBLIC_VALIDATORS: Final = frozenset({"pandera", "pydantic", "great_expectations", "kedro", "kedro_datasets"})
@@ -106,11 +94,6 @@ def relative(file: str, project: Path) -> str:
         with suppress(ValueError):
             return Path(os.path.realpath(file)).relative_to(os.path.realpath(project)).as_posix()
     return file.replace("\\", "/").rpartition("/")[2]
-
-
-def is_ci(environ: Mapping[str, str]) -> bool:
-    """Return whether this is continuous integration, by the variables that kedro-telemetry asks."""
-    return environ.get("CI") == "true" or any(environ.get(name) for name in CI_VARIABLES)
 
 
 def _tools(value: Any) -> tuple[str, ...] | None:

@@ -10,13 +10,24 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import __version__, names
-from kedro_otel.project import is_ci
 from kedro_otel.settings import ENVIRONMENT, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kedro_otel.project import Project
+
+CI_VARIABLES: Final = (
+    "GITLAB_CI",
+    "GITHUB_ACTION",
+    "BITBUCKET_BUILD_NUMBER",
+    "JENKINS_URL",
+    "CODEBUILD_BUILD_ID",
+    "CIRCLECI",
+    "TRAVIS",
+    "BUILDKITE",
+)
+"""Set by services that may not set ``CI=true``; the list is kedro-telemetry's."""
 
 USER_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _OS: Final = {"win32": "windows", "cygwin": "windows", "sunos5": "solaris"}
@@ -59,6 +70,11 @@ def attributes(
     return said | {key: value for key, value in facts.items() if value is not None}
 
 
+def is_ci(environ: Mapping[str, str]) -> bool:
+    """Return whether this is continuous integration, by the variables that kedro-telemetry asks."""
+    return environ.get("CI") == "true" or any(environ.get(name) for name in CI_VARIABLES)
+
+
 def user_attributes(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return what ``OTEL_RESOURCE_ATTRIBUTES`` says (``name=value,name=value``, percent-encoded); what it may not say is left out."""
     raw = environ.get(USER_ATTRIBUTES, "")
@@ -66,12 +82,8 @@ def user_attributes(environ: Mapping[str, str]) -> dict[str, Any]:
         return {}
     from urllib.parse import unquote
 
+    from kedro_otel.fields import FIELDS
+
+    ours = {field.key for field in FIELDS if "resource" in field.on} - {names.SERVICE_NAME, names.SERVICE_INSTANCE_ID, names.ENVIRONMENT}
     pairs = ((name.strip(), unquote(value.strip())) for name, sign, value in (item.partition("=") for item in raw.split(",")) if sign)
-    return {name: value for name, value in pairs if name and name not in _OWN and not name.startswith("kedro.")}
-
-
-_OWN: Final = frozenset(field.key for field in names.FIELDS if "resource" in field.on) - {
-    names.SERVICE_NAME,
-    names.SERVICE_INSTANCE_ID,
-    names.ENVIRONMENT,
-}
+    return {name: value for name, value in pairs if name and name not in ours and not name.startswith("kedro.")}

@@ -8,30 +8,39 @@ recorded at all (``enabled``) has rules of its own, in ``consent.py``.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, paths, tomlfile
+from kedro_otel.paths import PYPROJECT
+from kedro_otel.tomlfile import truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-PYPROJECT: Final = "pyproject.toml"
 ENVIRONMENT, USER, SITE, PROJECT, DEFAULT = range(5)
 """Where a value came from, strongest first."""
 
 
-class Setting(NamedTuple):
+class Setting:
     """One knob. ``project`` says whether a project may set it: "no", "narrow" (only to let less out) or "yes"."""
 
-    name: str
-    type: str
-    default: Any
-    env: tuple[str, ...]
-    choices: tuple[str, ...]
-    sentence: str
-    project: str = "no"
-    unit: str = ""
+    __slots__ = ("choices", "default", "env", "name", "project", "sentence", "type", "unit")
+
+    def __init__(
+        self,
+        name: str,
+        type: str,  # noqa: A002 -- as in every table of settings
+        default: Any,
+        env: tuple[str, ...],
+        choices: tuple[str, ...],
+        sentence: str,
+        *,
+        project: str = "no",
+        unit: str = "",
+    ) -> None:
+        self.name, self.type, self.default, self.env = name, type, default, env
+        self.choices, self.sentence, self.project, self.unit = choices, sentence, project, unit
 
 
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
@@ -82,6 +91,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("metrics_exporter", "exporters", "otlp", ("OTEL_METRICS_EXPORTER",), _EXPORTERS, "`none`, or any list without `otlp`, ships no metrics."),
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+_ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
 _ONLY_IN_ENVIRONMENT: Final = frozenset({"home"})
 
 
@@ -99,6 +109,11 @@ class Settings:
         """Return the value in force. Raises KeyError for a name that is not in SETTINGS."""
         found = self._found.get(name)
         return BY_NAME[name].default if found is None else found[0]
+
+    @property
+    def names_endpoint(self) -> bool:
+        """Whether some receiver is named; what it is, :mod:`kedro_otel.destination` tells."""
+        return not self._found.keys().isdisjoint(_ENDPOINTS)
 
     def origin(self, name: str) -> str:
         """Return where the value came from, as a person would say it: ``default``, ``environment NAME``, ``user file PATH``."""
@@ -153,13 +168,6 @@ def parse(setting: Setting, raw: Any) -> Any:
     return _PARSERS[setting.type](setting, raw)
 
 
-def truth(raw: Any) -> bool | None:
-    """Return what ``raw`` means as yes or no, None if it means neither."""
-    if isinstance(raw, bool):
-        return raw
-    return _TRUTH.get(raw.strip().lower()) if isinstance(raw, str) else None
-
-
 def without_credentials(address: Any) -> Any:
     """Return ``address`` without user, password, query and fragment."""
     text = str(address)
@@ -168,9 +176,6 @@ def without_credentials(address: Any) -> Any:
         scheme, rest = "", text
     host, slash, path = rest.split("?", 1)[0].split("#", 1)[0].partition("/")
     return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
-
-
-_TRUTH: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 def _file(path: Path, what: str, settings: Settings) -> dict[str, Any]:

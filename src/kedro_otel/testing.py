@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from kedro_otel import names, paths, runtime
+from kedro_otel import names, paths
 from kedro_otel.recording import reader
+from kedro_otel.runtime import state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,9 +105,9 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record
     for name, value in _ALWAYS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
-    runtime.reset()
+    state.reset()
     yield Recorded(paths.recordings())
-    runtime.reset()
+    state.reset()
 
 
 _ALWAYS = {"KEDRO_OTEL_ENABLED": "true", "KEDRO_OTEL_SHIP": "manual"}

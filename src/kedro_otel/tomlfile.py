@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +61,19 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other or (one != one and other != other))  # noqa: PLR0124 (not a number)
 
 
+def truth(raw: Any) -> bool | None:
+    """Return what ``raw``, a value of such a file or a word of the environment, means as yes or no, None if it means neither."""
+    if isinstance(raw, bool):
+        return raw
+    return _TRUTH.get(raw.strip().lower()) if isinstance(raw, str) else None
+
+
 def _parsed(path: Path) -> dict[str, Any] | None:
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return None
     return loads(text)
+
+
+_TRUTH: Final = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}

@@ -170,12 +170,12 @@ UNCOUNTED = {
     "recording/bounds.py *": "writes it",
     "recording/writer.py *": "makes its folder",
     "recording/host.py *": "as the writer",
-    "runtime.py _confess": "counts",
-    "runtime.py _register_exit": "sees to it that there is a count",
-    "runtime.py _at_exit": "has it counted",
-    "runtime.py _decide*": "without consent nothing may be written, not even that",
-    "runtime.py _join*": "as _decide, in a worker",
-    "runtime.py _forked": "as _decide, in a fork child: there nobody says that it ends",
+    "runtime/leaving.py _confess": "counts",
+    "runtime/leaving.py register": "sees to it that there is a count",
+    "runtime/leaving.py _at_exit": "has it counted",
+    "runtime/making.py *decide*": "without consent nothing may be written, not even that",
+    "runtime/making.py *join*": "as _decide, in a worker",
+    "runtime/making.py _forked": "as _decide, in a fork child: there nobody says that it ends",
     "recording/handoff.py of_parent": "as _join",
     "consent.py *": "as _decide",
     "tomlfile.py *": "as _decide",
@@ -183,7 +183,7 @@ UNCOUNTED = {
 }
 """Where an error is logged but may not be counted, and why."""
 
-AT_IMPORT = ("runtime.py _State.__init__", "settings.py _own", "settings.py _exporter", "shipping/launch.py *__del__")
+AT_IMPORT = ("cli_hooks.py _listen", "runtime/state.py State.__init__", "settings.py _own", "settings.py _exporter", "shipping/launch.py *__del__")
 """What runs when a module is imported, before there is anything to catch it, or when an object goes, where Python itself does."""
 
 SLOWLY = ("recording/writer.py Writer._still_wanted", "consent.py watch.<locals>.still")
@@ -223,10 +223,10 @@ UNREACHED = {
     "consent.py _unclear": "a settings file that cannot be understood: test_consent.py",
     "project.py *": "other forms of a repository and of validators: test_project.py",
     "measurements.py *": "read again by the detached process: test_measurements.py",
-    "runtime.py reset": "the user's own tests",
-    "runtime.py _cell_ended": "a notebook: test_sessions.py",
-    "runtime.py _watch_notebook": "a notebook: test_sessions.py",
-    "runtime.py _package_name": "a session without a project: test_sessions.py",
+    "runtime/state.py reset": "the user's own tests",
+    "runtime/sessions.py _cell_ended": "a notebook: test_sessions.py",
+    "runtime/sessions.py _watch_notebook": "a notebook: test_sessions.py",
+    "runtime/making.py package_name": "a session without a project: test_sessions.py",
     "tracing/recorder.py Recorder.interrupted": "a notebook: test_sessions.py",
     "tracing/callers.py *": "a notebook, a server: test_sessions.py",
     "tracing/nodes.py *": "several runs in one process: test_sessions.py",

@@ -105,7 +105,7 @@ def _setting(known: settings.Settings, decided: consent.Consent, name: str) -> d
 
 def _change(known: settings.Settings) -> str:
     if known.rank("detail") == settings.PROJECT:
-        return f"{settings.PYPROJECT} narrows it: change detail in [tool.kedro_otel] there."
+        return f"{paths.PYPROJECT} narrows it: change detail in [tool.kedro_otel] there."
     other = names.RUN if known.value("detail") == names.USAGE else names.USAGE
     return f"To change it: kedro otel connect URL --detail {other}, or export KEDRO_OTEL_DETAIL={other}"
 

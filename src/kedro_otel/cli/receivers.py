@@ -8,6 +8,7 @@ import click
 
 from kedro_otel import consent, destination, names, paths, settings, tomlfile
 from kedro_otel.cli.facts import MEANING, plain
+from kedro_otel.fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,4 +153,4 @@ def _advice(word: str, known: Settings, name: str) -> str:
 
 
 def _keys(detail: str) -> str:
-    return ", ".join(dict.fromkeys(field.key for field in names.FIELDS if field.detail == detail))
+    return ", ".join(dict.fromkeys(field.key for field in FIELDS if field.detail == detail))

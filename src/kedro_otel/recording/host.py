@@ -8,8 +8,8 @@ from functools import lru_cache
 
 def _text(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read().strip()
+        with open(path, "rb") as file:
+            return file.read().decode("utf-8", "replace").strip()
     except OSError:
         return ""
 

@@ -29,23 +29,21 @@ def text(value: str) -> str:
     """Return ``value`` as a JSON string: cut at :data:`MAX_TEXT` characters, lone surrogates replaced."""
     if len(value) > MAX_TEXT:
         value = value[: MAX_TEXT - 1] + "…"
-    if not value.isascii():
-        value = value.encode("utf-8", "replace").decode("utf-8")
-    return _quote(value)
+    return _quote(value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8"))
 
 
 def any_value(value: Any) -> str:
     """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name."""
     if isinstance(value, str):
         return f'{{"stringValue":{text(value)}}}'
+    if isinstance(value, list | tuple):
+        return '{"arrayValue":{"values":[' + ",".join([any_value(item) for item in value[:MAX_ITEMS]]) + "]}}"
     if value is True or value is False:
         return '{"boolValue":true}' if value else '{"boolValue":false}'
     if isinstance(value, int):
         return f'{{"intValue":"{int(value)}"}}' if -(2**63) <= value < 2**63 else f'{{"stringValue":"{int(value):e}"}}'
     if isinstance(value, float):
         return f'{{"doubleValue":{float(value)!r}}}' if isfinite(value) else f'{{"doubleValue":"{_NOT_FINITE[repr(float(value))]}"}}'
-    if isinstance(value, list | tuple):
-        return '{"arrayValue":{"values":[' + ",".join([any_value(item) for item in value[:MAX_ITEMS]]) + "]}}"
     return f'{{"stringValue":{text(type(value).__name__)}}}'
 
 
@@ -54,7 +52,26 @@ _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 def attributes(values: Mapping[str, Any]) -> str:
     """Return ``values`` as an OTLP/JSON list of key and value; ``None`` is left out."""
-    return "[" + ",".join([f'{{"key":{_quote(key)},"value":{any_value(value)}}}' for key, value in values.items() if value is not None]) + "]"
+    return "[" + ",".join([f"{_KEYS.get(key) or _key(key)}{any_value(value)}}}" for key, value in values.items() if value is not None]) + "]"
+
+
+_KEYS: Final[dict[str, str]] = {}
+"""How the keys that were written before are spelled: they are few, and our own."""
+
+
+def _key(key: str) -> str:
+    spelled = f'{{"key":{_quote(key)},"value":'
+    if len(_KEYS) < MAX_ITEMS:
+        _KEYS[key] = spelled
+    return spelled
+
+
+def times(load: float, compute: float, save: float) -> str:
+    """Return a node's times in seconds as :func:`attributes` would."""
+    return (
+        f'[{{"key":"{names.NODE_LOAD}","value":{{"doubleValue":{load!r}}}}},{{"key":"{names.NODE_COMPUTE}","value":{{"doubleValue":{compute!r}}}}},'
+        f'{{"key":"{names.NODE_SAVE}","value":{{"doubleValue":{save!r}}}}}]'
+    )
 
 
 def start(
@@ -67,12 +84,12 @@ def start(
     ).encode("ascii")
 
 
-def end(operation: str, trace_id: str, span_id: str, end_ns: int, values: Mapping[str, Any], *, error: bool, events: str = "") -> bytes:
-    """Return the line that says that an operation ended; ``events`` is a JSON list."""
+def end(operation: str, trace_id: str, span_id: str, end_ns: int, said: str, *, error: bool, events: str = "") -> bytes:
+    """Return the line that says that an operation ended; ``said`` is its attributes as a JSON list, ``events`` another."""
     more = f',"events":{events}' if events else ""
     return (
         f'{{"end":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","endTimeUnixNano":"{end_ns}",'
-        f'"status":{_ERROR if error else "{}"},"attributes":{attributes(values)}{more}}}\n'
+        f'"status":{_ERROR if error else "{}"},"attributes":{said}{more}}}\n'
     ).encode("ascii")
 
 
@@ -97,14 +114,13 @@ def span(
     ).encode("ascii")
 
 
-def dataset(operation: Any, parent_id: str, end_ns: int) -> bytes:
+def dataset(operation: Any, end_ns: int) -> bytes:
     """Return the line of a dataset's ``operation`` that ended well at ``end_ns``: what :func:`span` would, without its generality."""
-    name, kind, verb = operation.values.values()
     return (
-        f'{{"span":"dataset","traceId":"{operation.trace_id}","spanId":"{operation.span_id}","parentSpanId":"{parent_id}","name":{text(operation.name)},"kind":1,'
-        f'"startTimeUnixNano":"{operation.start_ns}","endTimeUnixNano":"{end_ns}","status":{{}},"attributes":['
-        f'{{"key":"{_NAME}","value":{{"stringValue":{text(name)}}}}},{{"key":"{_TYPE}","value":{{"stringValue":{text(kind)}}}}},'
-        f'{{"key":"{_OPERATION}","value":{{"stringValue":"{verb}"}}}}]}}\n'
+        f'{{"span":"dataset","traceId":"{operation.trace_id}","spanId":"{operation.span_id}","parentSpanId":"{operation.parent.span_id}",'
+        f'"name":{text(operation.name)},"kind":1,"startTimeUnixNano":"{operation.start_ns}","endTimeUnixNano":"{end_ns}","status":{{}},"attributes":['
+        f'{{"key":"{_NAME}","value":{{"stringValue":{text(operation.dataset)}}}}},{{"key":"{_TYPE}","value":{{"stringValue":{text(operation.type)}}}}},'
+        f'{{"key":"{_OPERATION}","value":{{"stringValue":"{operation.verb}"}}}}]}}\n'
     ).encode("ascii")
 
 

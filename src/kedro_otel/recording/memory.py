@@ -39,12 +39,12 @@ class Memory(Writer):
             self._begin()
             return taken
 
-    def span(self, operation: str, line: bytes) -> None:
+    def span(self, operation: str, line: bytes, *, hold: bool = False) -> None:
         """Keep the only line of a dataset operation or a foreign span, while there is plenty of room."""
         if self._size > MAX_BYTES // 4 * 3:
             self.lost[f"{operation}_too_much"] += 1
             return
-        super().span(operation, line)
+        super().span(operation, line, hold=hold)
 
     def abandon(self) -> None:
         """Forget, in a fork child, what is the parent's."""
@@ -62,6 +62,8 @@ class Memory(Writer):
         if not self._on or self._size + len(line) > MAX_BYTES:
             self.lost["memory_full"] += 1
             return
+        if self._held:
+            line, self._held = self._held + line, b""
         self._kept.append(line)
         self._size += len(line)
 

@@ -108,6 +108,7 @@ class Writer:
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._lock = RLock()
         self._open: dict[str, bytes] = {}
+        self._held = b""
         self._owned_by_user = False
         self._sequence = 0
         self._written = 0
@@ -128,13 +129,19 @@ class Writer:
             self._open.pop(span_id, None)
             self._write(line)
 
-    def span(self, operation: str, line: bytes) -> None:
-        """Write the only line of a dataset operation or a foreign span; dropped and counted where the recording is far too long."""
+    def span(self, operation: str, line: bytes, *, hold: bool = False) -> None:
+        """Write the only line of a dataset operation or a foreign span; dropped and counted where the recording is far too long.
+
+        With ``hold`` it waits for the next line, which follows at once, and takes the same write.
+        """
         if self._written > _DROP_AFTER[operation]:
             self.lost[f"{operation}_too_much"] += 1
             return
         with self._lock:
-            self._write(line)
+            if hold:
+                self._held += line
+            else:
+                self._write(line)
 
     def drop(self, span_id: str) -> None:
         """Declare the open operation ``span_id`` void."""
@@ -159,11 +166,13 @@ class Writer:
         """Write what was lost, and let go of the segment: from here on the process counts as ended."""
         with self._lock:
             self._tell_lost()
+            if self._held:
+                self._write(b"")
             self._release()
 
     def abandon(self) -> None:
         """Let go of a descriptor that a fork brought along, without a word: the segment is the parent's."""
-        self._lock = RLock()
+        self._lock, self._held = RLock(), b""
         self._release()
 
     @property
@@ -232,6 +241,8 @@ class Writer:
             return
         if time.monotonic() > self._look_at and not self._still_wanted():
             return
+        if self._held:
+            line, self._held = self._held + line, b""
         if self._size > ROTATE_BYTES:
             self._rotate()
             if self._descriptor < 0:

@@ -31,7 +31,7 @@ def mode(settings: Settings, environ: Mapping[str, str]) -> Literal["background"
 
 def ephemeral(settings: Settings, environ: Mapping[str, str]) -> bool:
     """Tell whether every job here begins on a fresh disk: in CI, and in a container that has no folder of ours mounted."""
-    from kedro_otel.project import is_ci
+    from kedro_otel.resource import is_ci
 
     said = settings.value("ephemeral")
     if said != "auto":

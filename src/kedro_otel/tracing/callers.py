@@ -1,8 +1,13 @@
-"""Which call of a Kedro runner is running: read from the stack, for nothing else tells."""
+"""Which call of a Kedro runner is running: read from the stack, for nothing else tells.
+
+A frame that keeps itself, or one above it, in a variable stays until the garbage collector comes, and with it all that the
+user's run holds. So no variable here outlives its function with a frame of its own thread in it.
+"""
 
 from __future__ import annotations
 
 import sys
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,11 +27,9 @@ def of_node(node: Any) -> FrameType | None:
     here = runner()
     if here is not None:
         return here
-    for frame in sys._current_frames().values():  # noqa: SLF001 -- see above
-        found = _innermost(frame)
-        if found is not None and any(node is one for one in found.f_locals["pipeline"].nodes):
-            return found
-    return None
+    others = [frame for thread, frame in sys._current_frames().items() if thread != get_ident()]  # noqa: SLF001 -- see above
+    runners = (_innermost(frame) for frame in others)
+    return next((found for found in runners if found is not None and any(node is one for one in found.f_locals["pipeline"].nodes)), None)
 
 
 def call(frame: FrameType | None) -> Call:
@@ -36,12 +39,17 @@ def call(frame: FrameType | None) -> Call:
 
 def running() -> set[Call]:
     """Return the calls that have not returned, of all threads."""
+    others = [_calls(frame) for thread, frame in sys._current_frames().items() if thread != get_ident()]  # noqa: SLF001 -- see above
+    return _calls(sys._getframe(1)).union(*others)  # noqa: SLF001 -- see above
+
+
+def _calls(frame: FrameType | None) -> set[Call]:
+    """Return the calls among ``frame`` and those below it on the stack."""
     found = set()
-    for top in sys._current_frames().values():  # noqa: SLF001 -- see above
-        frame = _innermost(top)
-        while frame is not None:
-            found.add(call(frame))
-            frame = _innermost(frame.f_back)
+    frame = _innermost(frame)
+    while frame is not None:
+        found.add(call(frame))
+        frame = _innermost(frame.f_back)
     return found
 
 

@@ -50,9 +50,9 @@ def enter(operation: Open) -> None:
     """Make ``operation`` the current span of this thread."""
     span: Span = operation.real if operation.real is not None else OperationSpan(operation)
     operation.current = span
-    operation.previous = context.get_current()
+    operation.previous = before = context.get_current()
     operation.thread = get_ident()
-    context.attach(trace.set_span_in_context(span, operation.previous))
+    context.attach(trace.set_span_in_context(span, before))
 
 
 def leave(operation: Open) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from kedro_otel import names, project
+from kedro_otel import names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +31,8 @@ def facts(error: BaseException | None, root: Path | None) -> dict[str, Any]:
     found: dict[str, Any] = {names.ERROR_TYPE: type_name(error)}
     where = _inside(error, root) or _last(error)
     if where is not None:
+        from kedro_otel import project
+
         file = where.tb_frame.f_code.co_filename
         found[names.ERROR_FILE] = project.relative(file, root) if root else file.replace("\\", "/").rsplit("/", 1)[-1]
         found[names.ERROR_LINE] = where.tb_lineno

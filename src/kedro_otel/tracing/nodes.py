@@ -16,7 +16,7 @@ from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
-from kedro_otel.tracing.operation import Open
+from kedro_otel.tracing.operation import Open, OpenDataset
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ class Family:
         catalog: The run's catalog, where it is known.
     """
 
-    __slots__ = ("catalog", "error", "failed", "last_ns", "open", "parent", "run_id", "types")
+    __slots__ = ("catalog", "error", "failed", "last_ns", "left", "open", "parent", "run_id", "types")
 
     def __init__(self, parent: Open | Remote | None, run_id: str | None, catalog: Any = None) -> None:
         self.parent = parent
@@ -50,6 +50,8 @@ class Family:
         self.failed = False
         self.error: BaseException | None = None
         self.last_ns = 0
+        self.left = 0
+        """How many nodes are still to end, where that is known."""
         self.open: dict[int, OpenNode] = {}
         self.types: dict[str, str] = {}
 
@@ -85,8 +87,8 @@ class OpenNode(Open):
         self.family = family
         self.node = node
         self.first_thread = self.thread
-        self.datasets: dict[tuple[str, str], Open] = {}
-        self.untyped: list[tuple[Open, int]] = []
+        self.datasets: dict[tuple[str, str], OpenDataset] = {}
+        self.untyped: list[tuple[OpenDataset, int]] = []
 
 
 class _Load:
@@ -125,6 +127,8 @@ class Nodes:
         self._enter = enter
         self._leave = leave
         self._lock = Lock()
+        self.only: Family | None = None
+        """The one run that is open, where there is no doubt that a node is one of its."""
         self._files: dict[str, str] = {}
         self._unplaced: dict[int, list[_Load]] = {}
         self._current: dict[int, OpenNode] = {}
@@ -132,31 +136,29 @@ class Nodes:
     def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save begins."""
         now = time.time_ns()
-        family = self._family_of(node, None)
+        family = self.only or self._family_of(node, None)
         if family is None:
             if operation == LOAD:
                 self._unplaced.setdefault(id(node), []).append(_Load(dataset, now))
             return
-        found = self._node(family, node, now)
+        found = family.open.get(id(node)) or self._node(family, node, now)
         again = found.datasets.pop((operation, dataset), None)
         if again is not None:
             self._finish_dataset(found, again, now, failed=True)
-        opened = Open(names.DATASET, f"{operation} {dataset}", found, now)
-        values = {names.DATASET_NAME: dataset, names.DATASET_TYPE: family.type_of(dataset), names.DATASET_OPERATION: operation}
-        if self._scribe.live is None:
-            opened.values = values
-        else:
-            self._scribe.begin(opened, values, written=False)
+        kind = family.types.get(dataset) or family.type_of(dataset)
+        opened = OpenDataset(operation, dataset, kind, found, now)
+        if self._scribe.live is not None:
+            self._scribe.begin(opened)
         found.datasets[operation, dataset] = opened
         # Nobody's code runs in a load from memory. Asynchronous saves run in other threads, several at once: none of them is current here.
-        if values[names.DATASET_TYPE] != _MEMORY and (operation == LOAD or not found.is_async):
+        if kind != _MEMORY and (operation == LOAD or not found.is_async):
             self._enter(opened)
 
     def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save ended well."""
         if self._unplaced and operation == LOAD and self._placeless_ended(dataset, node):
             return
-        family = self._family_of(node, None)
+        family = self.only or self._family_of(node, None)
         if family is None:
             return
         found = family.open.get(id(node))
@@ -166,19 +168,22 @@ class Nodes:
         if opened.current is not None:
             self._leave(opened)
         now = time.time_ns()
-        self._finish_dataset(found, opened, now)
-        if operation == SAVE:
-            found.last_ns = now
-            found.saved_ns += now - opened.start_ns
-            if found.expected is not None:
-                found.expected -= 1
-                if found.expected <= 0 and not found.streaming:
-                    self._finish(found, now)
+        if operation == LOAD:
+            self._finish_dataset(found, opened, now)
+            return
+        found.last_ns = now
+        found.saved_ns += now - opened.start_ns
+        if found.expected is not None:
+            found.expected -= 1
+        last = found.expected is not None and found.expected <= 0 and not found.streaming
+        self._finish_dataset(found, opened, now, last=last)
+        if last:
+            self._finish(found, now)
 
     def before_node(self, node: Any, catalog: Any, run_id: str | None, *, is_async: bool) -> None:
         """The node's function is about to be called."""
         now = time.time_ns()
-        family = self._family_of(node, run_id, catalog)
+        family = self.only or self._family_of(node, run_id, catalog)
         if family is None:
             return
         if family.catalog is None:
@@ -201,7 +206,7 @@ class Nodes:
         now = time.time_ns()
         found.computed_ns = found.last_ns = now
         found.expected = len(outputs) if outputs is not None else 0
-        found.streaming = bool(outputs) and (inspect.isgeneratorfunction(node.func) or all(isinstance(item, Iterator) for item in outputs.values()))
+        found.streaming = bool(outputs) and (_generates(node.func) or {isinstance(item, Iterator) for item in outputs.values()} == {True})
         if not found.expected:
             self._finish(found, now)
 
@@ -228,7 +233,7 @@ class Nodes:
             self._finish(found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong)
 
     def _find(self, node: Any, run_id: str | None) -> OpenNode | None:
-        family = self._family_of(node, run_id)
+        family = self.only or self._family_of(node, run_id)
         return family.open.get(id(node)) if family is not None else None
 
     def _node(self, family: Family, node: Any, start_ns: int) -> OpenNode:
@@ -260,34 +265,39 @@ class Nodes:
 
     def _finish(self, found: OpenNode, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
         family = found.family
-        family.open.pop(id(found.node), None)
+        family.left -= family.open.pop(id(found.node), None) is not None
         now = end_ns or time.time_ns()
         family.last_ns = max(family.last_ns, now)
         if failed:
-            family.failed, family.error = True, error
-        for opened in list(found.datasets.values()):
+            family.failed, family.error, family.left = True, error, 0
+        for opened in list(found.datasets.values()) if found.datasets else ():
             self._leave(opened)
             self._finish_dataset(found, opened, now, error=error, failed=failed)
         found.datasets.clear()
         self._type_loads(found, always=True)
+        times = _times(found, now)
+        if failed:
+            load, compute, save = times
+            values = {names.NODE_LOAD: load, names.NODE_COMPUTE: compute, names.NODE_SAVE: save, **self._facts(error)}
+            self._scribe.finish(found, values, end_ns=now, error=error, failed=True)
+        else:
+            self._scribe.node(found, now, times)
         self._leave(found)
         self._forget(found)
-        values: dict[str, Any] = _times(found, now)
-        if failed:
-            values.update(self._facts(error))
-        self._scribe.finish(found, values, end_ns=now, error=error, failed=failed)
 
     def _forget(self, found: OpenNode) -> None:
         for thread in (found.thread, found.first_thread):
             if self._current.get(thread) is found:
                 del self._current[thread]
 
-    def _finish_dataset(self, found: OpenNode, opened: Open, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
+    def _finish_dataset(
+        self, found: OpenNode, opened: OpenDataset, end_ns: int, *, error: BaseException | None = None, failed: bool = False, last: bool = False
+    ) -> None:
         if not failed:
-            if opened.values[names.DATASET_TYPE] is None:
+            if opened.type is None:
                 found.untyped.append((opened, end_ns))
             else:
-                self._scribe.dataset(opened, end_ns)
+                self._scribe.dataset(opened, end_ns, more_follows=last)
             return
         self._scribe.finish(opened, self._facts(error), end_ns=end_ns, error=error, failed=True)
 
@@ -295,7 +305,7 @@ class Nodes:
         """Write the loads that waited for the catalog, without which their dataset's type is not known."""
         if found.untyped and (always or found.family.catalog is not None):
             for opened, end_ns in found.untyped:
-                opened.values[names.DATASET_TYPE] = found.family.type_of(opened.values[names.DATASET_NAME]) or names.CUSTOM
+                opened.type = found.family.type_of(opened.dataset) or names.CUSTOM
                 self._scribe.dataset(opened, end_ns)
             found.untyped.clear()
 
@@ -324,10 +334,8 @@ class Nodes:
 
     def _place_loads(self, found: OpenNode, loads: Iterable[_Load]) -> None:
         for load in loads:
-            opened = Open(names.DATASET, f"{LOAD} {load.dataset}", found, load.start_ns)
-            kind = found.family.type_of(load.dataset) or names.CUSTOM
-            values = {names.DATASET_NAME: load.dataset, names.DATASET_TYPE: kind, names.DATASET_OPERATION: LOAD}
-            self._scribe.begin(opened, values, written=False)
+            opened = OpenDataset(LOAD, load.dataset, found.family.type_of(load.dataset) or names.CUSTOM, found, load.start_ns)
+            self._scribe.begin(opened)
             self._scribe.dataset(opened, load.end_ns)
 
     def _values(self, found: OpenNode) -> dict[str, Any]:
@@ -361,13 +369,15 @@ class Nodes:
         return failures.facts(error, self._root)
 
 
-def _times(found: OpenNode, end_ns: int) -> dict[str, Any]:
+def _generates(function: Any) -> bool:
+    """Return whether ``function`` is a generator's, as :func:`inspect.isgeneratorfunction` does, which takes its time."""
+    code = getattr(function, "__code__", None)
+    return bool(code.co_flags & inspect.CO_GENERATOR) if code is not None else inspect.isgeneratorfunction(function)
+
+
+def _times(found: OpenNode, end_ns: int) -> tuple[float, float, float]:
     """Return how long a node loaded, computed and saved, in seconds; the three add up to its duration."""
     ran = found.ran_ns or end_ns
     computed = found.computed_ns or end_ns
     saved = found.saved_ns if found.streaming else max(end_ns - computed, 0)
-    return {
-        names.NODE_LOAD: max(ran - found.start_ns, 0) / _NANO,
-        names.NODE_COMPUTE: max(end_ns - ran - saved, 0) / _NANO,
-        names.NODE_SAVE: saved / _NANO,
-    }
+    return max(ran - found.start_ns, 0) / _NANO, max(end_ns - ran - saved, 0) / _NANO, saved / _NANO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from threading import get_ident
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel import names, propagation
@@ -27,6 +28,7 @@ class Open:
     real: Any = None
     current: Any = None
     previous: Any = None
+    values: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, kind: str, name: str, parent: Open | Remote | None, start_ns: int) -> None:
         self.kind = kind
@@ -35,11 +37,26 @@ class Open:
         self.start_ns = start_ns
         self.thread = get_ident()
         self.span_id = ids.span_id()
-        self.values: dict[str, Any] = {}
         if parent is not None:
             self.trace_id = parent.trace_id
             if not parent.sampled or parent.state:
                 self.sampled, self.state = parent.sampled, parent.state
+
+
+class OpenDataset(Open):
+    """The load or save of a dataset; ``type`` is its public type, ``custom``, or None while that is not known."""
+
+    def __init__(self, verb: str, dataset: str, type_: str | None, parent: Open, start_ns: int) -> None:
+        super().__init__(names.DATASET, f"{verb} {dataset}", parent, start_ns)
+        self.verb, self.dataset, self.type = verb, dataset, type_
+
+    @property
+    def values(self) -> dict[str, Any]:  # type: ignore[override]
+        """What is recorded of it."""
+        return {names.DATASET_NAME: self.dataset, names.DATASET_TYPE: self.type, names.DATASET_OPERATION: self.verb}
+
+
+_TIMES = (names.NODE_LOAD, names.NODE_COMPUTE, names.NODE_SAVE)
 
 
 class Scribe:
@@ -58,22 +75,34 @@ class Scribe:
         self.measure: Callable[[Open, int, dict[str, Any], bool], None] | None = None
         self._environ = environ
 
-    def dataset(self, operation: Open, end_ns: int) -> None:
-        """Write the operation of a dataset that ended well: the short way of :meth:`begin` and :meth:`finish`, for there are many."""
+    def dataset(self, operation: OpenDataset, end_ns: int, *, more_follows: bool = False) -> None:
+        """Write the operation of a dataset that ended well: the short way of :meth:`begin` and :meth:`finish`, for there are many.
+
+        With ``more_follows`` it is written together with the next line, which comes before anybody else's code runs.
+        """
         if self.live is not None or self.measure is not None or not operation.sampled or operation.state:
             self.finish(operation, {}, end_ns=end_ns)
             return
-        self.writer.span(names.DATASET, lines.dataset(operation, operation.parent.span_id if operation.parent is not None else "", end_ns))
+        self.writer.span(names.DATASET, lines.dataset(operation, end_ns), hold=more_follows)
 
-    def begin(self, operation: Open, values: dict[str, Any], *, written: bool = True, own: bool = False) -> None:
-        """Give ``operation`` its identity and, unless it is to be written whole at its end, write that it began."""
-        operation.values = values
+    def node(self, operation: Open, end_ns: int, times: tuple[float, float, float]) -> None:
+        """Write that a node ended well, with its ``times`` in seconds: the short way of :meth:`finish`."""
+        if self.live is not None or self.measure is not None:
+            self.finish(operation, dict(zip(_TIMES, times, strict=True)), end_ns=end_ns)
+            return
+        end_ns = max(end_ns, operation.start_ns)
+        self.writer.end(operation.span_id, lines.end(names.NODE, operation.trace_id, operation.span_id, end_ns, lines.times(*times), error=False))
+
+    def begin(self, operation: Open, values: Mapping[str, Any] | None = None, *, own: bool = False) -> None:
+        """Give ``operation`` its identity and, if there are ``values`` and it is not to be written whole at its end, write that it began."""
+        if values is not None:
+            operation.values = values
         if not operation.trace_id:
             operation.trace_id = ids.trace_id()
             operation.sampled = propagation.sampled(self._environ, operation.trace_id, None)
         if self.live is not None:
             self.live.begin(operation)
-        if written:
+        if values is not None:
             parent = operation.parent
             line = lines.start(
                 operation.kind,
@@ -113,7 +142,8 @@ class Scribe:
             )
             self.writer.span(operation.kind, line)
         else:
-            line = lines.end(operation.kind, operation.trace_id, operation.span_id, end_ns, values, error=failed, events=told)
+            said = lines.attributes(values)
+            line = lines.end(operation.kind, operation.trace_id, operation.span_id, end_ns, said, error=failed, events=told)
             self.writer.end(operation.span_id, line)
         if self.measure is not None:
             self.measure(operation, end_ns, values, failed)

@@ -12,7 +12,7 @@ from kedro_otel.tracing import failures
 from kedro_otel.tracing.operation import Open, Scribe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
 
     from kedro_otel.recording.handoff import Handoff, Inherited
@@ -107,7 +107,7 @@ class Recorder:
         self._own_command = own
         self._begin_command(values)
 
-    def _begin_command(self, values: dict[str, Any]) -> None:
+    def _begin_command(self, values: Mapping[str, Any]) -> None:
         command = self.command
         if command is not None:
             if command.parent is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kedro_otel import names
 from kedro_otel.tracing import callers, failures
 from kedro_otel.tracing.announce import Announcer
-from kedro_otel.tracing.nodes import Family, Nodes
+from kedro_otel.tracing.nodes import Family, Nodes, OpenNode
 from kedro_otel.tracing.operation import Open
 
 if TYPE_CHECKING:
@@ -47,6 +47,10 @@ class OpenRun(Open):
         if self.members is None:
             self.members = frozenset(map(id, self.pipeline.nodes)) if self.pipeline is not None else frozenset()
         return id(node) in self.members
+
+    def let_go(self) -> None:
+        """Hold nothing of the user's any more: run and family refer to each other, so they stay until the garbage collector comes."""
+        self.params = self.pipeline = self.members = self.family.catalog = self.family.error = None
 
 
 class Runs:
@@ -101,7 +105,7 @@ class Runs:
         self.end_stale()
         before = context.adopt_baggage(self._environ)
         run = OpenRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
-        run.params, run.pipeline = params, pipeline
+        run.params, run.pipeline, run.family.left = params, pipeline, len(pipeline.nodes)
         self._open_run(run, values)
         run.previous = before
 
@@ -119,8 +123,13 @@ class Runs:
         self._scribe.begin(run, values)
         with self._lock:
             self.open.append(run)
+            self._look_around()
         self._enter(run)
         self._hand_off()
+
+    def _look_around(self) -> None:
+        """Note whether one run is all there is, for then every node is its."""
+        self.nodes.only = self.open[0].family if len(self.open) == 1 and self.open[0].call is None else None
 
     def _hand_off(self) -> None:
         if not self._scribe.writer.on:  # switched off or purged meanwhile: no file of ours comes back
@@ -144,6 +153,7 @@ class Runs:
             if run not in self.open:
                 return
             self.open.remove(run)
+            self._look_around()
         failing = failures.node_of(error) if error is not None else None
         self.nodes.close(run.family, error, failing, failed=failed)
         self._leave(run)
@@ -152,6 +162,7 @@ class Runs:
             # Nobody said when it ended or how: as its last node did.
             error, failed, end_ns = run.family.error, run.family.failed, run.family.last_ns
         self._scribe.finish(run, failures.facts(error, self._root) if failed else {}, end_ns=end_ns, error=error, failed=failed)
+        run.let_go()
         self._hand_off()
 
     def end_stale(self, why: BaseException | None = None) -> None:
@@ -182,8 +193,6 @@ class Runs:
         Two runs that begin in one millisecond have one run id.
         """
         runs = self.open
-        if len(runs) == 1 and runs[0].call is None:
-            return runs[0].family
         if all(run.call is not None for run in runs):
             return self._family_without_run(node, run_id)
         thread = get_ident()
@@ -225,13 +234,15 @@ class Runs:
             # No hook says when it is over, so it never becomes current: only its nodes do.
             self._scribe.begin(run, {names.RUN_ID: known})
             self.open.append(run)
+            self._look_around()
             return run.family
 
     def _end_calls(self) -> None:
         """End the runs of runners that have returned since."""
-        running = callers.running()
-        for run in list(self.open):
-            if run.call is not None and run.call not in running:
+        called = [run for run in self.open if run.call is not None]
+        running = callers.running() if called else set()
+        for run in called:
+            if run.call not in running:
                 self._end_run(run, None, failed=True)
 
     def _enter(self, operation: Open) -> None:
@@ -243,6 +254,8 @@ class Runs:
 
     def _leave(self, operation: Open) -> None:
         self._contexts().leave(operation)
+        if isinstance(operation, OpenNode) and operation.family.left > 0:
+            return  # the next node names itself before anybody else's code runs
         if self._alone(operation):
             above = operation.parent
             while isinstance(above, Open) and above.current is None:
@@ -253,7 +266,7 @@ class Runs:
 
     def _alone(self, operation: Open) -> bool:
         """Return whether nothing else can be running beside ``operation``, so that the environment may name it."""
-        return all(run.thread == operation.thread for run in self.open)
+        return {run.thread for run in self.open} <= {operation.thread}
 
 
 def _run_id(params: Any) -> str | None:

@@ -1,0 +1,76 @@
+"""A command begins and ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel.runtime import making
+from kedro_otel.runtime.state import state
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+
+def began(metadata: Any, args: Sequence[str]) -> None:
+    """``before_command_run``: ``metadata`` is Kedro's of the project, or None outside of one."""
+    if list(args[:1]) == ["otel"]:
+        state.decided = True
+        return
+    recorder = making.decide(metadata.project_path if metadata else None, metadata.package_name if metadata else None)
+    if recorder is None:
+        return
+    from kedro_otel import masking, names
+    from kedro_otel.tracing import clock
+
+    masked = masking.mask(running_cli(), args, _own_group(metadata))
+    words = ["kedro", *masked.words]
+    values: dict[str, Any] = {
+        names.COMMAND_NAME: masked.name,
+        names.COMMAND_LINE: " ".join(words),
+        names.COMMAND_ARGS: words,
+        names.EXECUTABLE_NAME: "kedro",
+        names.PID: os.getpid(),
+    }
+    state.commands += 1
+    start_ns = clock.process_start_ns() if state.commands == 1 else time.time_ns()
+    recorder.command_began(f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own)
+
+
+def ended(exit_code: object) -> None:
+    """``after_command_run``."""
+    recorder = state.recorder
+    if recorder is None or recorder.command is None:
+        return
+    from kedro_otel.runtime import leaving
+
+    trace_id = recorder.command.trace_id if recorder.command.sampled else ""
+    recorder.command_ended(exit_code)
+    leaving.ship("end")
+    if recorder.nodes is not None and state.settings is not None and state.settings.value("trace_url"):
+        from kedro_otel.viewing import link
+
+        link.tell(state.settings, trace_id, recorder.writer.facts.get("destination"), everywhere=False)
+    leaving.notice()
+
+
+def running_cli() -> Any:
+    """Return the ``KedroCLI`` that is running now, whose vocabulary is the one to mask by, or None.
+
+    No hook hands it over, and building a second one would import the project's and every plugin's commands again.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- see above
+    while frame is not None:
+        if frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == "kedro.framework.cli.cli":
+            return frame.f_locals.get("self")
+        frame = frame.f_back
+    return None
+
+
+def _own_group(metadata: Any) -> Any:
+    """Return the command group of the project's own cli.py, if it has one: Kedro has imported it already."""
+    module = sys.modules.get(f"{metadata.package_name}.cli") if metadata else None
+    return getattr(module, "cli", None)

@@ -1,0 +1,85 @@
+"""What this process has decided so far, in one place."""
+
+from __future__ import annotations
+
+import sys
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel import guard
+
+if TYPE_CHECKING:
+    import weakref
+    from pathlib import Path
+
+    from kedro_otel.recording.handoff import Inherited
+    from kedro_otel.recording.memory import Memory
+    from kedro_otel.settings import Settings
+    from kedro_otel.tracing.recorder import Recorder
+
+
+class State:
+    """This process's recorder, and what came before it.
+
+    Attributes:
+        lock: Held while the recorder is made.
+        recorder: What records; None before, without consent, and where nothing can be recorded.
+        decided: Whether it was looked for.
+        root: The project's folder that it was looked for with.
+        settings: The settings then in force.
+        inherited: What a fork child's parent was recording.
+        memory: Where lines go without a place on disk.
+        voice: Which of our hook objects is listened to.
+        context: The session's Kedro context.
+        statistics: Catalogs not run yet, each with its sizes.
+        commands: How many commands began here.
+        closing: Whether the end of the process is seen to.
+        watching: Whether a notebook tells when its cells end.
+    """
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.recorder: Recorder | None = None
+        self.decided = False
+        self.root: Path | None = None
+        self.settings: Settings | None = None
+        self.inherited: Inherited | None = None
+        self.memory: Memory | None = None
+        self.voice: object = None
+        self.context: weakref.ref[Any] | None = None
+        self.statistics: list[tuple[Any, dict[str, Any]]] = []
+        self.commands = 0
+        self.closing = False
+        self.watching = False
+
+
+state = State()
+
+
+def reset() -> None:
+    """Close this process's recording and forget what was decided: what comes next is recorded by the environment as it is then."""
+    close_recorder()
+    closing = state.closing
+    state.__init__()  # type: ignore[misc]
+    state.closing = closing
+
+
+def close_recorder() -> None:
+    """End what is open, write what was lost and what went wrong of ours, and let go of the segment."""
+    recorder, state.recorder = state.recorder, None
+    if recorder is None:
+        return
+    try:
+        recorder.end()
+    finally:
+        failures = sum(guard.errors.values())
+        if failures and recorder.writer.on:
+            recorder.writer.lost["internal_error"] += failures
+            guard.errors.clear()
+        recorder.writer.close()
+
+
+def complain(sentence: str) -> None:
+    """Print one of the documented lines on stderr."""
+    if sys.stderr is not None:
+        print(sentence, file=sys.stderr)  # noqa: T201 -- see above
