@@ -370,3 +370,21 @@ def test_a_watch_asks_again_when_the_file_changed(tmp_path: Path) -> None:
     os.utime(path, ns=(1, 1))
     path.write_text("enabled = false\n")
     assert not still()
+
+
+def test_a_watch_asks_only_when_the_file_changed(tmp_path: Path) -> None:
+    """An answer stands until the user's file changes; then all is asked again, the project too."""
+    path = paths.user_config()
+    path.parent.mkdir(parents=True)
+    path.write_text('detail = "run"\n')
+    variables: dict[str, str] = {}
+    still = consent.watch(variables, tmp_path)
+    variables["DO_NOT_TRACK"] = "1"
+    assert still()
+    os.utime(path, ns=(1, 1))
+    assert not still()
+    assert still()
+    del variables["DO_NOT_TRACK"]
+    (tmp_path / "pyproject.toml").write_text("[tool.kedro_otel]\nenabled = false\n")
+    os.utime(path, ns=(2, 2))
+    assert not still()

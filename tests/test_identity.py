@@ -97,6 +97,7 @@ def test_every_spelling_of_a_uuid_counts(spelling: str) -> None:
         ("uuid = [broken\nkeep = 1\n", "keep = 1"),
         ("\x00\x01\nkeep", "keep"),
         (b"\xff\xfe keep", "keep"),
+        (b"# \xff\nkeep = 1\n", "# keep = 1"),
     ],
 )
 def test_a_malformed_file_is_repaired(text: str | bytes, kept: str) -> None:
@@ -273,6 +274,41 @@ def test_a_file_that_somebody_keeps_locked_is_not_waited_for_long(tmp_path: Path
     with path.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert identity.project_id(tmp_path, "p", create=True) is None
+    assert identity.project_id(tmp_path, "p", create=True) is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks")
+def test_a_lock_that_is_let_go_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that another program holds for a moment costs no id: it is looked at again and again."""
+    import fcntl
+
+    path = pyproject(tmp_path, HEAD)
+    looks: list[float] = []
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def wait(seconds: float) -> None:
+            looks.append(seconds)
+            if len(looks) == 3:
+                fcntl.flock(file, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", wait)
+        assert identity.project_id(tmp_path, "p", create=True) is not None
+    assert len(looks) == 3
+    assert max(looks) < identity._PATIENCE / 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks")
+def test_without_locks_an_id_is_made_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that has no locks the id is written without one."""
+    import errno
+    import fcntl
+
+    def refuse(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    pyproject(tmp_path, HEAD)
     assert identity.project_id(tmp_path, "p", create=True) is not None
 
 

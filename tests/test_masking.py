@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from kedro.framework.cli.cli import cli, global_commands, project_commands
 from kedro.framework.cli.utils import CommandCollection
 
+from kedro_otel import guard
 from kedro_otel.masking import STARTERS, Masked, mask
 from kedro_otel.names import MASK
 
@@ -94,6 +96,8 @@ def test_a_value_leaves_no_trace(args: list[str], value: str) -> None:
         (["new", "-s=x", "spaceflights-pandas"], ("new", "-s", MASK, "spaceflights-pandas"), "new"),
         (["package", "--starter=x", "spaceflights-pandas"], ("package", MASK, MASK), "package"),
         (["package", "-s", "spaceflights-pandas"], ("package", MASK, MASK), "package"),
+        (["new", "spaceflights-pandas"], ("new", MASK), "new"),
+        (["new", "-s", "x", "spaceflights-pandas"], ("new", "-s", MASK, MASK), "new"),
     ],
 )
 def test_what_is_left(args: list[str], words: tuple[str, ...], name: str) -> None:
@@ -164,12 +168,19 @@ class Hostile(click.Group):
         raise ZeroDivisionError(cmd_name)
 
 
-def test_a_group_that_raises_masks_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A plugin whose group fails costs the words, not the run, and what was typed is in no message."""
+def test_a_group_that_raises_masks_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A plugin whose group fails costs the words, not the run; it is counted and logged, and what was typed is in no message."""
     monkeypatch.delenv("KEDRO_OTEL_RAISE")
+    monkeypatch.setattr(guard, "errors", Counter())
+    caplog.set_level("DEBUG", "kedro_otel")
     assert mask(Hostile("hostile"), ["secret", "secret"]) == Masked((MASK,), "", own=False)
     outer = click.Group("outer", commands={"inner": Hostile("inner")})
     assert mask(outer, ["inner", "secret"]) == Masked((MASK,), "", own=False)
+    assert guard.errors == {"kedro_otel.masking.mask": 2}
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+    assert "secret" not in record.getMessage()
 
 
 def test_masking_leaves_the_commands_as_they_were() -> None:

@@ -101,22 +101,21 @@ def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:
             return f"{name} is set"
     if environ.get(OWNER) == OWN_CI:
         return f"{OWNER}={OWN_CI}"
-    if project is not None and _telemetry_file(project / ".telemetry") is False:
+    if project is not None and _says_no(project / ".telemetry"):
         return ".telemetry consent: false"
     return ""
 
 
-def _telemetry_file(path: Path) -> bool | None:
-    """Return what kedro-telemetry's file says, None if it says nothing valid (it is then ignored, as there)."""
+def _says_no(path: Path) -> bool:
+    """Return whether kedro-telemetry's file says no; what is neither yes nor no in it is ignored, as there."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()
     except (OSError, ValueError):
-        return None
+        return False
     import yaml
 
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError:
-        return None
-    consent = content.get("consent") if isinstance(content, dict) else None
-    return consent if isinstance(consent, bool) else None
+        return False
+    return isinstance(content, dict) and content.get("consent") is False

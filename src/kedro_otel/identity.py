@@ -58,7 +58,7 @@ def project_id(project: Path, package: str | None, *, create: bool) -> str | Non
         return None
     import hashlib
 
-    return hashlib.sha512(f"{found}{package or UNDEFINED_PACKAGE}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha512(f"{found}{package or UNDEFINED_PACKAGE}".encode(errors="surrogatepass")).hexdigest()
 
 
 def _user_uuid(path: Path) -> str | None:
@@ -97,7 +97,7 @@ def _repaired(path: Path, uuid: str) -> str | None:
     from kedro_otel import files, tomledit
 
     raw = path.read_bytes()
-    text = raw.decode("utf-8", "replace")
+    text = raw.decode(errors="replace")
     literal = tomledit.quoted(uuid)
     new = tomledit.assign(text, ("telemetry",), "uuid", literal) if raw == text.encode() else None
     files.replace(path, (new or f"[telemetry]\nuuid = {literal}\n{tomledit.commented(text)}").encode())
@@ -110,7 +110,7 @@ def _created_project_uuid(path: Path) -> str | None:
     try:
         with _locked(path):
             raw = path.read_bytes()
-            text = raw.decode("utf-8")
+            text = raw.decode()
             document = tomlfile.loads(text)
             found = tomlfile.table(document, *_TABLE).get("project_id")
             if found is not None:
@@ -118,7 +118,7 @@ def _created_project_uuid(path: Path) -> str | None:
             new = tomledit.insert(text, _TABLE, "project_id", uuid := _new())
             if new is None or not os.access(path, os.W_OK):
                 return None
-            files.replace(path, new.encode("utf-8"))
+            files.replace(path, new.encode())
             return uuid
     except (OSError, UnicodeError):
         return None
@@ -147,7 +147,7 @@ def _lock(fcntl: Any, descriptor: int) -> None:
     end = time.monotonic() + _PATIENCE
     while not _taken(fcntl, descriptor):
         if time.monotonic() > end:
-            raise BlockingIOError("somebody else keeps it locked")
+            raise BlockingIOError
         time.sleep(0.01)
 
 

@@ -21,6 +21,7 @@ STARTERS: Final = frozenset({"astro-airflow-iris", "databricks-iris", "spaceflig
 """Kedro's public starters: the only values that survive."""
 
 _STARTER: Final = ("--starter", "-s")
+_GIVEN: Final = {f"{option}={starter}": starter for option in _STARTER for starter in STARTERS}
 _TOP: Final = frozenset({"--help", "--version", "-h", "-v", ""})
 """What kedro-telemetry knows of the options of ``kedro`` itself."""
 
@@ -63,7 +64,7 @@ def _masked(cli: Any, words: list[str], own_group: Any) -> Masked:
     own = own_group is not None and own_group.get_command(None, words[0]) is command
     if command.name != words[0]:
         # registered under another name than its own: its words cannot be told from the user's
-        return Masked(tuple(MASK if not _is_starter_value(word) else word.split("=", 1)[1] for word in words), "", own=own)
+        return Masked(tuple(_GIVEN.get(word, MASK) for word in words), "", own=own)
     names = [words[0]]
     context = _context(command)
     for word in words[1:]:
@@ -98,23 +99,17 @@ def _vocabulary(command: Any) -> frozenset[str]:
 def _options(words: list[str], known: frozenset[str]) -> list[str]:
     """Return ``words``, which follow the last command, masked: options that the command has survive."""
     output = []
-    previous = ""
+    starters = known.intersection(_STARTER)
+    after_starter = False
     for word in words:
-        option, sign, value = word.partition("=")
+        option, sign, _ = word.partition("=")
         if not word.startswith("-"):
-            output.append(word if previous in _STARTER and word in STARTERS else MASK)
-            previous = ""
-        elif sign:
+            output.append(word if after_starter and word in STARTERS else MASK)
+        elif not sign:
+            output.append(word if word in known else MASK)
+        else:
             if option in known:
                 output.append(option)
-            previous = option if option in known else ""
-            output.append(value if option in _STARTER and value in STARTERS else MASK)
-        else:
-            output.append(word if word in known else MASK)
-            previous = word if word in known else ""
+            output.append(_GIVEN.get(word, MASK))
+        after_starter = option in starters
     return output
-
-
-def _is_starter_value(word: str) -> bool:
-    option, sign, value = word.partition("=")
-    return bool(sign) and option in _STARTER and value in STARTERS
