@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,8 +52,10 @@ def test_what_is_too_old_goes(folder: Path) -> None:
     """What was last written too long ago goes, however little there is."""
     written(folder, 31)
     young = written(folder, 29)
+    edge = written(folder, 30)
     assert prune(folder, WIDE) == {"age": 1}
-    assert reader.segments(folder) == [young.path]
+    assert reader.segments(folder) == [edge.path, young.path]
+    assert bounds.prune(folder, WIDE._replace(max_age_days=29.5), lambda _: False) == {"age": 1}
 
 
 def test_of_too_many_the_oldest_go(folder: Path) -> None:
@@ -89,16 +93,70 @@ def test_where_it_cannot_be_told_a_day_is_waited(folder: Path) -> None:
     fresh = written(folder, 0.5, bootId="another")
     written(folder, 1.5, bootId="another")
     written(folder, 1.5, locked=False)
-    assert prune(folder, WIDE._replace(max_segments=0)) == {"segments": 2}
+    written(folder, 1, locked=False)
+    assert prune(folder, WIDE._replace(max_segments=0)) == {"segments": 3}
     assert reader.segments(folder) == [fresh.path]
 
 
 def test_a_damaged_segment_goes_like_any_other(folder: Path) -> None:
-    """A segment that cannot be read counts, and goes when its time has come."""
+    """A segment that cannot be read counts, and goes when its time has come, unless a process holds it."""
     tape = written(folder, 31)
     tape.path.write_bytes(b"\0" * 100)
     os.utime(tape.path, ns=(NOW, NOW - 31 * DAY))
+    tape.live()
+    assert prune(folder, WIDE) == {}
+    tape.dead()
     assert prune(folder, WIDE) == {"age": 1}
+    fresh = written(folder, 0)
+    fresh.path.write_bytes(b"\0" * 100)
+    assert prune(folder, WIDE._replace(max_segments=0)) == {"segments": 1}
+
+
+def test_what_cannot_be_read_or_removed_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that answers with errors costs no recording that may be alive, and what stayed is not counted as gone."""
+    written(folder, 31)
+
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    for name in ("read", "unlink"):
+        with monkeypatch.context() as broken:
+            broken.setattr(os, name, refuse)
+            assert prune(folder, WIDE) == {}
+    assert bounds.dropped(folder) == {}
+    assert prune(folder, WIDE) == {"age": 1}
+
+
+def test_a_count_that_cannot_be_written_costs_nothing_else(folder: Path) -> None:
+    """On a full disk what is too old goes all the same."""
+    full = os.open("/dev/full", os.O_RDWR)
+    bounds._note(full, Counter(age=1))
+    os.close(full)
+
+
+def test_another_folder_is_pruned_apart(folder: Path, tmp_path: Path) -> None:
+    """It is the folder that was named that is brought within bounds."""
+    mine = written(folder, 31)
+    written(tmp_path / "other", 31)
+    assert prune(tmp_path / "other", WIDE) == {"age": 1}
+    assert reader.segments(folder) == [mine.path]
+
+
+def test_what_no_segment_tells_can_be_noted(folder: Path, tmp_path: Path) -> None:
+    """What was lost apart from segments is counted beside them, in a file of ours that is no link."""
+    bounds.note(folder, "internal_error", 2)
+    bounds.note(folder, "internal_error", 3)
+    assert bounds.dropped(folder) == {"internal_error": 5}
+    ledger = folder / bounds.LEDGER
+    assert [mode & 0o777 for mode in (folder.stat().st_mode, ledger.stat().st_mode)] == [0o700, 0o600]
+    ledger.rename(tmp_path / "elsewhere")
+    ledger.symlink_to(tmp_path / "elsewhere")
+    before = (tmp_path / "elsewhere").read_bytes()
+    with pytest.raises(OSError):
+        bounds.note(folder, "internal_error", 1)
+    written(folder, 31)
+    assert prune(folder, WIDE) == {}
+    assert (tmp_path / "elsewhere").read_bytes() == before
 
 
 def test_a_clock_set_back_or_forward_a_day_expires_nothing(folder: Path) -> None:
@@ -107,6 +165,8 @@ def test_a_clock_set_back_or_forward_a_day_expires_nothing(folder: Path) -> None
     written(folder, 28)
     assert bounds.prune(folder, WIDE, lambda _: False, NOW + DAY) == {}
     assert bounds.prune(folder, WIDE, lambda _: False, NOW - DAY) == {}
+    assert bounds.prune(folder, WIDE, lambda _: False) == {}
+    assert bounds.prune(folder, WIDE, lambda _: False, NOW + 3 * DAY) == {"age": 1}
 
 
 def test_nobody_elses_file_is_touched(folder: Path, tmp_path: Path) -> None:
@@ -125,12 +185,16 @@ def test_litter_is_swept_after_a_day(folder: Path) -> None:
     """What a process left half made goes after a day, unless the process still lives."""
     folder.mkdir(parents=True)
     old = [folder / name for name in (".new-1", "handoff-999999999.json", f"handoff-{os.getpid()}.json", f"handoff-{os.getpid()}.tmp")]
-    for path in old:
+    for path, age in zip(old, (1, 2, 2, 2), strict=True):
         path.touch()
-        os.utime(path, ns=(NOW, NOW - 2 * DAY))
+        os.utime(path, ns=(NOW, NOW - age * DAY))
     (folder / ".new-2").touch()
+    (folder / ".new-3").symlink_to(old[2])
+    (folder / ".new-4").mkdir()
+    os.utime(folder / ".new-4", ns=(NOW, NOW - 2 * DAY))
     prune(folder, WIDE)
-    assert sorted(path.name for path in folder.iterdir()) == sorted([".new-2", "dropped.jsonl", old[2].name, old[3].name])
+    left = [".new-2", ".new-3", ".new-4", "dropped.jsonl", old[2].name, old[3].name]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(left)
 
 
 def test_what_went_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,6 +63,14 @@ def test_a_histogram_has_count_sum_and_buckets_with_inclusive_upper_bounds():
     assert len(series.buckets) == len(m.HISTOGRAM_BOUNDARIES) + 1
 
 
+def test_a_histograms_sum_is_exact():
+    """What lasted is added up."""
+    found = totals()
+    for seconds in (1.0, 2.5, 0.25):
+        fold.add(found, [lasted(seconds)])
+    assert found.series["kedro.command.duration", ()].value == 3.75
+
+
 def test_each_bucket_keeps_its_latest_exemplar():
     """A dashboard can go from a bar to a trace; a trace that is not shipped is no exemplar."""
     found = totals()
@@ -80,6 +88,27 @@ def test_sizes_are_replaced_and_what_is_gone_becomes_zero():
     fold.add(found, sizes(NOW, csv=3, json=1))
     fold.add(found, sizes(NOW + 1, csv=2))
     assert values(found, names.DATASET_COUNT) == {(("kedro.dataset.type", "csv"),): 2, (("kedro.dataset.type", "json"),): 0}
+
+
+def test_sizes_as_they_were_are_no_news():
+    """What the receiver knows is not sent again; a size that changed, came or went is, in any company."""
+    found = totals()
+
+    def tell(**kinds: int) -> bool:
+        before = found.revision
+        changed = fold.add(found, [m.Measurement(names.DATASET_COUNT, number, (("kedro.dataset.type", kind),)) for kind, number in kinds.items()])
+        assert found.revision - before == changed
+        return changed
+
+    assert tell(csv=3, json=1)
+    assert tell(csv=3, json=1)  # no zero has been acknowledged yet
+    for series in found.series.values():
+        series.zero_sent = True
+    assert not tell(csv=3, json=1)
+    assert tell(csv=4, json=1)
+    assert tell(csv=4)
+    assert not tell(csv=4)
+    assert tell(csv=4, yaml=0)
 
 
 def test_the_sizes_of_an_older_run_do_not_win():
@@ -123,6 +152,19 @@ def test_an_ephemeral_machine_counts_commands_runs_and_sizes_alone():
     assert values(found, names.DATASET_COUNT)[fold.OVERFLOW] == sum(range(1, 14))
 
 
+def test_the_rarest_types_of_an_ephemeral_machine_are_put_together():
+    """Eight types are told apart as they are; of more, the seven most frequent, by name where they are equally many."""
+    kinds = dict.fromkeys("hgfedcba", 1)
+    found = totals()
+    fold.add(found, sizes(NOW, **kinds), ephemeral=True)
+    assert values(found, names.DATASET_COUNT) == {(("kedro.dataset.type", kind),): 1 for kind in kinds}
+    found = totals()
+    fold.add(found, sizes(NOW, j=1, i=2, **kinds), ephemeral=True)
+    told = values(found, names.DATASET_COUNT)
+    assert told.pop(fold.OVERFLOW) == 3
+    assert told == {(("kedro.dataset.type", kind),): 2 if kind == "i" else 1 for kind in "iabcdef"}
+
+
 def test_points_of_a_later_attempt_have_a_later_time():
     """Two attempts within a millisecond, or a clock a few minutes back, do not make two points of one time."""
     found = totals()
@@ -148,6 +190,8 @@ def test_a_clock_that_was_a_day_ahead_does_not_hold_points_in_the_future():
     found.stamp(NOW + 86400 * fold.SECOND)
     found.stamp(NOW)
     assert found.time_ns == NOW
+    found.stamp(NOW - fold.AHEAD)
+    assert found.time_ns == NOW + fold.STEP
 
 
 def test_totals_come_back_from_json_as_they_were():
@@ -176,7 +220,7 @@ def test_a_histogram_with_other_buckets_is_no_state_to_go_on_from():
     """Counts in other buckets would be added up wrongly."""
     dumped = fold.dump(totals())
     dumped["series"] = [["kedro.command.duration", [], [0, 1.0, 1, [1, 0], []]]]
-    with pytest.raises(ValueError, match="buckets"):
+    with pytest.raises(ValueError, match=r"^buckets of another version$"):
         fold.load(dumped)
 
 

@@ -70,7 +70,11 @@ def test_what_is_committed_is_what_is_read(path):
 def test_a_journal_that_is_not_there_is_empty_and_not_damaged(path):
     """The first shipper begins with nothing and says nothing."""
     found = journal.load(path)
-    assert (found.segments, found.totals, found.note, found.folded_before_ns) == ({}, {}, "", 0)
+    assert (found.segments, found.totals, found.note, found.folded_before_ns, found.path) == ({}, {}, "", 0, path)
+    assert not found.counts
+    below = path / "below"
+    path.write_bytes(b"")
+    assert journal.load(below).note == ""
 
 
 def test_only_the_user_may_read_it(path):
@@ -111,12 +115,57 @@ def test_with_both_commits_damaged_counting_begins_anew_after_the_last(path):
         os.utime(file, ns=(when, when))
     found = journal.load(path)
     assert (commands(found), found.folded_before_ns) == (0, when)
-    assert "anew" in found.note
-    assert found.counts["journals damaged"] == 1
+    assert found.note == "the journal was damaged beyond use; counting begins anew"
+    assert found.counts == {"journals damaged": 1}
+
+
+def test_after_damage_the_one_before_goes_on_in_its_place(path):
+    """The commit before is taken, says so and counts it; what is committed next is where the damage was."""
+    for times in (1, 2):
+        for number in (1, 2):
+            found = filled(path, number)
+            found.counts = journal.load(path).counts
+            found.commit()
+        path.write_bytes(b"nonsense\n")
+        found = journal.load(path)
+        assert commands(found) == 1
+        assert found.note == "the journal was damaged; the one before was taken, nothing is counted twice"
+        assert found.counts["journals damaged"] == times
+        found.commit()
+        assert journal.load(path).note == ""
+
+
+def test_a_journal_that_was_taken_away_is_the_one_before(path):
+    """Where only the commit before is there, it is taken, and nothing was damaged."""
+    filled(path, 1).commit()
+    filled(path, 2).commit()
+    path.unlink()
+    found = journal.load(path)
+    assert (commands(found), found.note) == (1, "")
+
+
+def test_what_came_back_goes_on(path):
+    """A resource that is known keeps its stream, a segment that is gone is forgotten, a signal of another version stays."""
+    written = filled(path)
+    written.signals["logs"] = journal.Signal()
+    written.commit()
+    read = journal.load(path)
+    (totals,) = read.totals.values()
+    assert read.resource({"kedro.project.tools": ["Linting"], "service.name": "kedro"}, NOW + 1) is totals
+    assert read.signals["logs"].state == journal.OK
+    read.forget({"half", "unheard"})
+    assert set(read.segments) == {"half"}
+
+
+def elsewhere(path: Path) -> Path:
+    """Return a whole journal in another place."""
+    other = path.with_name("other.json")
+    filled(other).commit()
+    return other
 
 
 @pytest.mark.parametrize(
-    "plant", [lambda path: path.mkdir(), lambda path: path.symlink_to("/etc/passwd"), os.mkfifo, lambda path: path.write_bytes(b"")]
+    "plant", [lambda path: path.mkdir(), lambda path: path.symlink_to(elsewhere(path)), os.mkfifo, lambda path: path.write_bytes(b"")]
 )
 def test_something_else_in_its_place_is_damage(path, plant):
     """A folder, a link, a pipe or an empty file is not followed, waited for or trusted."""
@@ -232,5 +281,7 @@ def test_a_signal_held_in_the_future_is_tried_again_when_the_clock_was_wrong():
     one = journal.Signal()
     one.next_ns = NOW + 600 * fold.SECOND
     assert not one.ready(NOW)
-    assert one.ready(NOW + 601 * fold.SECOND)
-    assert one.ready(NOW - 86400 * fold.SECOND)
+    assert one.ready(one.next_ns)
+    longest = 2 * 3600 * fold.SECOND
+    assert not one.ready(one.next_ns - longest)
+    assert one.ready(one.next_ns - longest - 1)

@@ -399,7 +399,14 @@ def test_host_ids_tell_machines_apart_and_name_none() -> None:
     assert socket.gethostname() not in host.machine_id()
     began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     assert host.process_start(os.getpid()) == str(began)
-    assert host.process_start(2**22 + 1) == ""
+    assert host.process_start(2**22 + 1) == host._text("/nowhere") == ""
+    name = Path("/proc/self/comm")
+    before = name.read_bytes()
+    try:
+        name.write_bytes(b"a) 1 2 \xff")
+        assert host.process_start(os.getpid()) == str(began)
+    finally:
+        name.write_bytes(before)
 
 
 def test_memory_hands_out_whole_segments() -> None:
@@ -413,13 +420,15 @@ def test_memory_hands_out_whole_segments() -> None:
     header, *rest = [json.loads(line) for line in kept.take().splitlines()]
     assert (header["kedro-otel"], header["locked"], header["process"], header["owner"]) == (1, False, kept.process, "kedro-otel")
     assert rest == [{"start": "a"}, {"end": "a"}, {"lost": {"x": 1}}]
+    assert 0 <= time.time_ns() - int(header["startTimeUnixNano"]) < 60 * 10**9
     assert kept.take() == b""
     kept.start("b", b'{"start":"b"}\n')
     assert [json.loads(line) for line in kept.take(whole=True).splitlines()][1:] == [{"start": "b"}]
     kept.close()
-    assert not kept.on
-    kept.end("b", b'{"end":"b"}\n')
-    assert kept.lost == {"memory_full": 1}
+    assert kept.on is False
+    for _ in range(2):
+        kept.end("b", b'{"end":"b"}\n')
+    assert kept.lost == {"memory_full": 2}
     other = memory.Memory(RESOURCE, FACTS)
     other.span("dataset", b'{"span":1}\n')
     other.abandon()
@@ -488,6 +497,26 @@ def test_a_worker_finds_what_its_parent_left(left: Callable[..., handoff.Handoff
     assert list(folder.iterdir()) == []
 
 
+def test_a_workers_own_children_know_what_it_knows(left: Callable[..., handoff.Handoff], folder: Path) -> None:
+    """Without a run of its own a process hands on those of its parent, if it has one."""
+    assert left().forked().runs == ()
+    theirs = handoff.Inherited((("r0", Remote("ab" * 16, "cd" * 8, True, "")),), {}, {}, None, "run")
+    worker = handoff.Handoff(folder, left().forked(), theirs)
+    assert (worker.inherited, worker.forked().runs) == (theirs, theirs.runs)
+
+
+def test_a_word_that_cannot_be_left_or_taken_back_costs_nothing(left: Callable[..., handoff.Handoff], folder: Path) -> None:
+    """A folder that is gone, or a word that somebody took away, is no error."""
+    word = left()
+    word.note([Run()], for_strangers=True)
+    (folder / f"handoff-{os.getpid()}.json").unlink()
+    word.remove()
+    folder.rmdir()
+    word.note([Run()], for_strangers=True)
+    word.remove()
+    assert not folder.exists()
+
+
 def test_a_planted_word_is_not_believed(left: Callable[..., handoff.Handoff], folder: Path, tmp_path: Path) -> None:
     """A link in its place is neither read nor written through."""
     word = left()
@@ -499,6 +528,7 @@ def test_a_planted_word_is_not_believed(left: Callable[..., handoff.Handoff], fo
     assert handoff.of_parent(folder, os.getpid()) is None
     word.note([Run()], for_strangers=True)
     assert target.read_text() == "{}"
+    assert list(folder.iterdir()) == [path]
     assert not path.is_symlink()
     if os.geteuid() == 0:
         os.chown(path, 4711, 4711)

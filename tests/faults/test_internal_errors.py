@@ -205,7 +205,6 @@ UNREACHED = {
     "recording/liveness.py *": "reading",
     "recording/bounds.py *": "pruning, which the detached process and commands do",
     "detail.py *": "what leaves: the detached process",
-    "masking.py _is_starter_value": "a command that is registered under another name: test_masking.py",
     "recording/writer.py Writer.drop": "a provider that is set while a command runs: test_sessions.py",
     "tracing/live.py Live.flush*": "a worker with a provider of the user's: test_sessions.py",
     "guard.py *": "what catches the others",

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,7 +18,7 @@ from kedro_otel.recording.reader import listing, opened
 from kedro_otel.recording.writer import private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 AGE: Final = "age"
@@ -26,8 +27,9 @@ SEGMENTS: Final = "segments"
 """Why a segment went: too old, or the oldest of too many bytes or of too many files."""
 
 LEDGER: Final = "dropped.jsonl"
-"""In the recordings' folder: one line for each time that something went, ``{"age":3}``."""
+"""In the recordings' folder: one line for each time that something went, ``{"age": 3}``."""
 
+_APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _DAY_NS: Final = 86400 * 10**9
 _LEDGER_BYTES: Final = 16 * 1024
 _LITTER: Final = re.compile(re.escape(NEW) + r".+|handoff-(\d+)\.(?:json|tmp)")
@@ -75,11 +77,10 @@ def dropped(folder: Path) -> Counter[str]:
 
 def note(folder: Path, reason: str, count: int) -> None:
     """Add to what :func:`dropped` tells, for what no segment could tell. Raises OSError where that cannot be written."""
-    flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     private_folder(folder)
-    descriptor = os.open(folder / LEDGER, flags | os.O_CREAT, 0o600)
+    descriptor = os.open(folder / LEDGER, _APPEND, 0o600)
     try:
-        os.write(descriptor, json.dumps({reason: count}).encode() + b"\n")
+        _write(descriptor, {reason: count})
     finally:
         os.close(descriptor)
 
@@ -110,7 +111,7 @@ def _needed(path: Path, age_ns: int) -> bool:
     return age_ns < _DAY_NS if alive is None else alive
 
 
-def _removed(path: Path) -> bool:
+def _removed(path: Path | str) -> bool:
     try:
         os.unlink(path)
     except OSError:
@@ -121,9 +122,8 @@ def _removed(path: Path) -> bool:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[int | None]:
     """Open the ledger and keep other pruners out meanwhile; None where one is at it, or nothing may be written here."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(folder / LEDGER, flags, 0o600)
+        descriptor = os.open(folder / LEDGER, _APPEND, 0o600)
     except OSError:
         yield None
         return
@@ -140,7 +140,11 @@ def _note(ledger: int, gone: Counter[str]) -> None:
             os.lseek(ledger, 0, os.SEEK_SET)
             gone = gone + _sum(os.read(ledger, _LEDGER_BYTES * 4))
             os.ftruncate(ledger, 0)
-        os.write(ledger, json.dumps(gone, separators=(",", ":")).encode() + b"\n")
+        _write(ledger, gone)
+
+
+def _write(ledger: int, gone: Mapping[str, int]) -> None:
+    os.write(ledger, json.dumps(gone).encode() + b"\n")
 
 
 def _sum(data: bytes) -> Counter[str]:
@@ -156,11 +160,11 @@ def _sweep(folder: Path, now_ns: int) -> None:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             litter = _LITTER.fullmatch(entry.name)
-            if litter is None or not entry.is_file(follow_symlinks=False) or now_ns - entry.stat(follow_symlinks=False).st_mtime_ns < _DAY_NS:
+            if litter is None:
                 continue
-            if not litter[1] or _gone(int(litter[1])):
-                with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+            known = os.lstat(entry.path)
+            if stat.S_ISREG(known.st_mode) and now_ns - known.st_mtime_ns >= _DAY_NS and (not litter[1] or _gone(int(litter[1]))):
+                _removed(entry.path)
 
 
 def _gone(pid: int) -> bool:

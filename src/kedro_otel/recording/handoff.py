@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel.propagation import Remote
 from kedro_otel.recording import host
@@ -18,6 +18,10 @@ from kedro_otel.recording import host
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+
+_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 
 class Inherited(NamedTuple):
@@ -86,8 +90,7 @@ class Handoff:
         words = json.dumps({**self.forked()._asdict(), "start": host.process_start(os.getpid())}).encode()
         with contextlib.suppress(FileNotFoundError):
             fresh.unlink()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        descriptor = os.open(fresh, flags, 0o600)
+        descriptor = os.open(fresh, _WRITE, 0o600)
         try:
             os.write(descriptor, words)
         finally:
@@ -99,8 +102,7 @@ class Handoff:
 def of_parent(folder: Path, pid: int) -> Inherited | None:
     """Return what the process ``pid`` left for its workers, or None where it left nothing that can be read or trusted."""
     try:
-        descriptor = os.open(folder / _name(pid), os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
-        with os.fdopen(descriptor, "rb") as file:
+        with os.fdopen(os.open(folder / _name(pid), _READ), "rb") as file:
             if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
             words = json.loads(file.read())

@@ -9,7 +9,7 @@ from functools import lru_cache
 def _text(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            return file.read().decode("utf-8", "replace").strip()
+            return file.read().decode(errors="replace").strip()
     except OSError:
         return ""
 
@@ -31,5 +31,4 @@ def machine_id() -> str:
 
 def process_start(pid: int) -> str:
     """Return a text that tells the process ``pid`` from an earlier one of that number (Linux), or "" where the system does not say."""
-    words = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return words[19] if len(words) > 19 else ""
+    return "".join(_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19:20])

@@ -23,9 +23,10 @@ class Memory(Writer):
         facts: Further members of the header.
     """
 
+    _kept: list[bytes]
+    _begun: int
+
     def __init__(self, resource: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        self._kept: list[bytes] = []
-        self._begun = 0
         self._on = True
         super().__init__(Path(), resource, facts, lambda _: None)
 

@@ -18,7 +18,6 @@ from kedro_otel.recording import decode, liveness
 from kedro_otel.recording.decode import BadLineError
 from kedro_otel.recording.model import (
     DIED,
-    NEW,
     OPEN,
     SUFFIX,
     UNKNOWN,
@@ -35,6 +34,7 @@ __all__ = ["Follower", "SegmentError", "listing", "opened", "read", "segments"]
 MAX_LINE: Final = 16 << 20
 """Bytes of a line that is still read; a longer one is skipped without being held in memory."""
 
+_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CHUNK: Final = 1 << 20
 _NAME: Final = re.compile(r"\d{20}-\d{1,10}-[0-9a-f]{8}" + re.escape(SUFFIX))
 _OPENED: Final = (names.COMMAND, names.RUN, names.NODE)
@@ -52,11 +52,8 @@ def listing(folder: Path | None = None, since_ns: int = 0) -> list[tuple[Path, o
     folder = paths.recordings() if folder is None else folder
     try:
         with os.scandir(folder) as entries:
-            found = [
-                (entry.name, entry.stat(follow_symlinks=False))
-                for entry in entries
-                if entry.name >= since and _NAME.fullmatch(entry.name) and _ours(entry)
-            ]
+            named = [entry for entry in entries if entry.name >= since and _NAME.fullmatch(entry.name)]
+            found = [(entry.name, known) for entry in named if (known := _ours(entry))]
     except OSError:
         return []
     return [(folder / name, known) for name, known in sorted(found)]
@@ -238,9 +235,8 @@ def die(operation: Operation, last_ns: int) -> None:
 
 def opened(path: Path) -> int:
     """Return a descriptor for reading a segment. Raises :class:`SegmentError` unless it is a plain file of ours, with one name."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, _READ)
     except OSError as error:
         raise SegmentError(f"{path.name}: {error.strerror or error}") from error
     found = os.fstat(descriptor)
@@ -261,8 +257,10 @@ def _refused(found: os.stat_result) -> str:
     return ""
 
 
-def _ours(entry: os.DirEntry[str]) -> bool:
+def _ours(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return what the file system knows of a file of ours, None of any other."""
     try:
-        return not entry.name.startswith(NEW) and not _refused(entry.stat(follow_symlinks=False))
+        known = entry.stat(follow_symlinks=False)
     except OSError:
-        return False
+        return None
+    return None if _refused(known) else known

@@ -108,9 +108,9 @@ def add(totals: Totals, found: Iterable[m.Measurement], *, exemplars: bool = Tru
             continue
         kind = m.BY_NAME[one.instrument].kind
         if kind == m.COUNTER:
-            _series(totals, one).value += one.value
+            _series(totals, one.instrument, one.attributes).value += one.value
         elif kind == m.HISTOGRAM:
-            _record(_series(totals, one), one, exemplars=exemplars)
+            _record(_series(totals, one.instrument, one.attributes), one, exemplars=exemplars)
         else:
             continue
         changed = True
@@ -170,15 +170,15 @@ def _load(row: list[Any]) -> Series:
     return series
 
 
-def _series(totals: Totals, one: m.Measurement) -> Series:
-    key = (one.instrument, one.attributes)
+def _series(totals: Totals, instrument: str, attributes: m.Attributes) -> Series:
+    key = (instrument, attributes)
     found = totals.series.get(key)
     if found is None:
-        if sum(1 for name, _ in totals.series if name == one.instrument) >= MAX_SERIES - 1:
-            key = (one.instrument, OVERFLOW)
+        if sum(name == instrument for name, _ in totals.series) >= MAX_SERIES - 1:
+            key = (instrument, OVERFLOW)
         found = totals.series.get(key)
     if found is None:
-        found = totals.series[key] = Series(histogram=m.BY_NAME[one.instrument].kind == m.HISTOGRAM)
+        found = totals.series[key] = Series(histogram=m.BY_NAME[instrument].kind == m.HISTOGRAM)
     return found
 
 
@@ -197,7 +197,7 @@ def _resize(totals: Totals, instrument: str, states: Mapping[m.Attributes, int |
     """Make ``states`` the sizes of ``instrument``; a series that is not among them becomes 0. Return whether anything changed."""
     changed = False
     for attributes, value in states.items():
-        series = _series(totals, m.Measurement(instrument, value, attributes))
+        series = _series(totals, instrument, attributes)
         changed |= series.value != value or not series.zero_sent
         series.value = value
     for (name, attributes), series in totals.series.items():

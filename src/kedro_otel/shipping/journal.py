@@ -28,6 +28,9 @@ SIGNALS: Final = ("traces", "metrics")
 OK, RETRY, HOLD, REJECT = "ok", "retry", "hold", "reject"
 """How the last answer for a signal was: accepted; to be tried again; to be tried again when something changed; refused for good."""
 
+_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+
 MAX_RESOURCES: Final = 256
 """Totals kept at a time; beyond, those fully sent and longest unchanged are forgotten. What comes back begins a new stream at 0."""
 
@@ -116,7 +119,7 @@ class Journal:
             return
         head = json.dumps({"kedro-otel-journal": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
         temporary = self.path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(temporary, _WRITE, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(head + b"\n" + body + b"\n")
             file.flush()
@@ -155,14 +158,13 @@ def load(path: Path) -> Journal:
     damaged_ns = 0
     for candidate in (path, _kept(path)):
         try:
-            found = _read(candidate)
+            found = _read(candidate, path)
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             with contextlib.suppress(OSError):
                 damaged_ns = max(damaged_ns, candidate.lstat().st_mtime_ns)
             continue
-        found.path = path
         if damaged_ns:
             found.note = "the journal was damaged; the one before was taken, nothing is counted twice"
             found.counts["journals damaged"] += 1
@@ -170,13 +172,13 @@ def load(path: Path) -> Journal:
     if damaged_ns:
         journal.folded_before_ns = damaged_ns
         journal.note = "the journal was damaged beyond use; counting begins anew"
-        journal.counts["journals damaged"] += 1
+        journal.counts["journals damaged"] = 1
     return journal
 
 
-def _read(path: Path) -> Journal:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb") as file:
+def _read(candidate: Path, path: Path) -> Journal:
+    """Return what ``candidate`` says of the journal at ``path``."""
+    with os.fdopen(os.open(candidate, _READ), "rb") as file:
         head, body = file.readline(), file.readline().rstrip(b"\n")
     facts = json.loads(head)
     if facts["kedro-otel-journal"] != FORMAT or facts["sha256"] != hashlib.sha256(body).hexdigest():
