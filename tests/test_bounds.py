@@ -68,13 +68,22 @@ def test_of_too_many_the_oldest_go(folder: Path) -> None:
     assert reader.segments(folder) == [tape.path for tape in tapes[3:]]
 
 
-def test_ten_times_the_limits_are_brought_back_to_them(folder: Path, full: bool) -> None:
-    """Ten times what may be kept is brought back to it at once."""
+@pytest.mark.parametrize("reason", ["segments", "bytes", "age"])
+def test_ten_times_the_limits_are_brought_back_to_them(reason: str, folder: Path, full: bool) -> None:
+    """Ten times what may be kept, by number, size or age, is brought back to it at once, and what went is counted by that reason."""
     number = 2000 if full else 100
     for index in range(number):
         written(folder, 29 * (number - index) / number)
-    assert prune(folder, WIDE._replace(max_segments=number // 10)) == {"segments": number * 9 // 10}
-    assert len(reader.segments(folder)) == number // 10
+    size = sum(path.stat().st_size for path in reader.segments(folder))
+    limits = {
+        "segments": WIDE._replace(max_segments=number // 10),
+        "bytes": WIDE._replace(max_bytes=size // 10),
+        "age": WIDE._replace(max_age_days=2.9),
+    }
+    assert prune(folder, limits[reason]) == {reason: number * 9 // 10} == bounds.dropped(folder)
+    left = reader.segments(folder)
+    assert len(left) == number // 10
+    assert sum(path.stat().st_size for path in left) <= size // 10
 
 
 def test_what_is_alive_or_needed_stays(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ def test_it_tells_commands_and_runs_as_the_reader_does(folder: Path, told: dict[
     """Commands and runs are told exactly as a full reading tells them, also those of a killed process."""
     tape = a_run(folder, NODES, **told)
     tape.line(owner="user")
+    tape.raw(b'{"start":"node","tra\n{"newer":1}\nnonsense}\n')
     tape.raw(b'{"torn')
+    assert glance(tape.path).skipped == reader.read(tape.path).skipped == {"not JSON": 2, "not known": 1, "torn": 1}
     assert shown(glance(tape.path)) == shown(reader.read(tape.path))
     assert glance(tape.path).header == reader.read(tape.path).header
     assert glance(tape.path).size == reader.read(tape.path).size
@@ -51,7 +55,9 @@ def test_the_living_are_told_as_such(folder: Path) -> None:
     """A run of a living process is running."""
     tape = a_run(folder, NODES, dies=True)
     tape.live()
+    tape.raw(b'{"torn')
     assert [operation["state"] for operation in shown(glance(tape.path))] == ["open", "open"]
+    assert glance(tape.path).skipped == {}
     tape.dead()
     assert [operation["state"] for operation in shown(glance(tape.path))] == ["died", "died"]
 
@@ -77,7 +83,25 @@ def test_no_lock_is_asked_for_where_nothing_is_open(folder: Path, monkeypatch: p
     """Where everything has ended, nobody's lock is touched."""
     tape = a_run(folder, NODES)
     monkeypatch.setattr(glance_module.liveness, "alive", lambda *_: pytest.fail("asked"))
+    whole = glance_module._whole
+    looks: list[int] = []
+    monkeypatch.setattr(glance_module, "_whole", lambda descriptor: looks.append(descriptor) or whole(descriptor))
     assert len(glance(tape.path).operations) == 2
+    assert len(looks) == 1
+
+
+def test_a_disk_that_fails_is_said_with_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where reading fails the reason names file and error; nothing is found in it."""
+    tape = a_run(folder, NODES, trace="ab" * 16)
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    for look in (glance, reader.read):
+        with pytest.raises(SegmentError, match=f"^{tape.path.name}: {os.strerror(errno.EIO)}$"):
+            look(tape.path)
+    assert not mentions(tape.path, "ab" * 16)
 
 
 def test_whose_a_segment_is_can_be_asked(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -165,14 +166,32 @@ def elsewhere(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "plant", [lambda path: path.mkdir(), lambda path: path.symlink_to(elsewhere(path)), os.mkfifo, lambda path: path.write_bytes(b"")]
+    "plant",
+    [
+        lambda path: path.mkdir(),
+        lambda path: (path / "full").mkdir(parents=True),
+        lambda path: path.symlink_to(elsewhere(path)),
+        os.mkfifo,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(elsewhere(path).read_bytes().replace(b'"kedro-otel-journal": 1', b'"kedro-otel-journal": 2')),
+    ],
+    ids=["folder", "full folder", "link", "pipe", "empty", "unknown version"],
 )
 def test_something_else_in_its_place_is_damage(path, plant):
-    """A folder, a link, a pipe or an empty file is not followed, waited for or trusted."""
+    """A folder, a link, a pipe, an empty file or a later version is not followed, waited for or trusted; the next commit takes its place."""
     plant(path)
     found = journal.load(path)
     assert found.totals == {}
     assert "damaged" in found.note
+    aside = sorted(other.name for other in path.glob("*"))
+    totals = found.resource({}, NOW)
+    for number in (1, 2):
+        fold.add(totals, [m.Measurement("kedro.commands", 1, ())])
+        found.commit()
+        assert stat.S_ISREG(path.lstat().st_mode)
+        again = journal.load(path)
+        assert (commands(again), again.note) == (number, "")
+    assert sorted(other.name for kept in path.parent.glob("*.aside") for other in kept.glob("*")) == aside
 
 
 @pytest.mark.parametrize("step", ["journal written", "journal kept", "journal replaced"])

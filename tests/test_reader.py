@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fabricate import SECOND, Tape, a_run, attributes
 
-from kedro_otel.recording import lines, reader, writer
+from kedro_otel.recording import host, lines, liveness, reader, writer
 from kedro_otel.recording.model import Operation, Segment, SegmentError
 
 
@@ -148,6 +148,76 @@ def test_nothing_is_taken_for_dead_where_that_cannot_be_told(folder: Path, heade
     assert (names(segment), segment.alive, segment.operations[0].end_ns) == (["run unknown"], None, None)
 
 
+def test_a_lock_says_who_lives(tmp_path: Path) -> None:
+    """Held by another open file, free, or none to be had; asking leaves it as it was."""
+    path = tmp_path / "x"
+    with path.open("w+") as one, path.open("w+") as other:
+        assert liveness.held(other.fileno()) is False
+        assert liveness.hold(one.fileno()) is True
+        assert liveness.held(other.fileno()) is True
+        assert liveness.hold(other.fileno()) is False
+    with path.open() as again:
+        assert liveness.hold(again.fileno()) is True
+    reading, writing = os.pipe()
+    os.close(reading)
+    os.close(writing)
+    assert liveness.hold(reading) is None
+    assert liveness.held(reading) is None
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "same"),
+    [
+        (("b", "m"), ("b", "m"), True),
+        (("b", "m"), ("b", "other"), True),
+        (("b", "m"), ("other", "m"), False),
+        (("b", "m"), ("", "m"), False),
+        (("", "m"), ("b", "m"), False),
+        (("", "m"), ("", "m"), True),
+        (("", "m"), ("", "other"), False),
+    ],
+)
+def test_the_kernel_is_told_by_its_boot_and_else_by_the_machine(
+    here: tuple[str, str], there: tuple[str, str], same: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where either side knows its boot that decides; where neither does, the machine has to do."""
+    header = reader.read(Tape(folder, bootId=there[0], machineId=there[1]).path).header
+    monkeypatch.setattr(host, "boot_id", lambda: here[0])
+    monkeypatch.setattr(host, "machine_id", lambda: here[1])
+    assert liveness.same_kernel(header) is same
+
+
+def test_an_operation_says_what_it_is(folder: Path) -> None:
+    """A failing test shows kind, name, state, error and ids."""
+    tape = Tape(folder, trace="ab" * 16)
+    tape.end(tape.start("node", "node a", 1, span="cd" * 8), 2, "ValueError")
+    tape.end(tape.start("node", "node b", 1, span="ef" * 8), 2)
+    told = [repr(operation) for operation in reader.read(tape.path).operations]
+    assert told == ["<node 'node a' ended error abababab/cdcdcdcdcdcdcdcd>", "<node 'node b' ended abababab/efefefefefefefef>"]
+
+
+def test_a_snapshot_leaves_its_follower_as_it_is(folder: Path) -> None:
+    """What is seen in between has what is open, judged; the follower goes on as if nobody had looked."""
+    tape = Tape(folder)
+    tape.live()
+    follower = reader.Follower(tape.path)
+    with pytest.raises(SegmentError, match="empty"):
+        follower.snapshot()
+    run = tape.start("run", "run", 1)
+    tape.span("dataset", "load", run, 1, 2)
+    follower.poll()
+    assert names(follower.snapshot()) == names(follower.snapshot()) == ["load ended", "run open"]
+    assert names(follower.known()) == ["load ended"]
+    tape.dead()
+    follower.poll()
+    seen = follower.snapshot()
+    assert names(seen) == ["load ended", "run died"]
+    assert [operation.state for operation in follower.open_operations()] == ["open"]
+    tape.end(run, 3)
+    assert [operation.state for operation in follower.poll()] == ["ended"]
+    assert "error.type" not in follower.known().operations[-1].attributes
+
+
 def test_a_follower_tells_what_ended_since_and_keeps_what_is_open(folder: Path) -> None:
     """A follower tells what ended since it last looked; a line half written is left for the next time."""
     tape = Tape(folder)
@@ -179,9 +249,22 @@ def test_lines_about_the_segment_itself_are_understood(folder: Path) -> None:
     tape.line(drop=void)
     tape.line(owner="user")
     tape.line(lost={"foreign_too_much": 3})
-    tape.line(lost={"foreign_too_much": 2, "odd": -1})
+    tape.line(lost={"foreign_too_much": 2, "odd": -1, "none": 0, "one": 1})
     segment = reader.read(tape.path)
-    assert (segment.operations, segment.header.owner, segment.lost, segment.skipped) == ([], "user", {"foreign_too_much": 5}, {})
+    assert (segment.operations, segment.header.owner, segment.skipped) == ([], "user", {})
+    assert dict(segment.lost) == {"foreign_too_much": 5, "one": 1}
+
+
+def test_what_is_void_is_as_if_it_had_never_been(folder: Path) -> None:
+    """A drop takes back what had ended too, and that alone."""
+    tape = Tape(folder)
+    kept, void = (tape.start("node", f"node {name}", 1) for name in ("kept", "void"))
+    tape.end(kept, 2)
+    tape.end(void, 2)
+    tape.line(drop=void)
+    follower = reader.Follower(tape.path)
+    assert [operation.name for operation in follower.poll()] == ["node kept"]
+    assert names(follower.close()) == ["node kept ended"]
 
 
 def test_a_damaged_line_costs_itself_alone(folder: Path) -> None:
@@ -196,6 +279,12 @@ def test_a_damaged_line_costs_itself_alone(folder: Path) -> None:
         b'{"span":"dataset"}\n',
         b"[" * 100_000 + b"\n",
         b'{"end":"node","spanId":"x"}\n',
+        b'{"end":"node","spanId":[]}\n',
+        b'{"newer":"dataset"}\n',
+        b'{"span":"newer"}\n',
+        b'{"newer":"node"}\n',
+        b'{"start":"newer"}\n',
+        b'{"drop":"unheard"}\n',
         b"\xff\xfe\n",
         b"1" * 9999 + b"\n",
         b'{"lost":[]}\n',
@@ -206,7 +295,7 @@ def test_a_damaged_line_costs_itself_alone(folder: Path) -> None:
     tape.raw(b'{"span":"dataset","traceId')
     segment = reader.read(tape.path)
     assert names(segment) == ["load a ended", "load b ended", "load \N{REPLACEMENT CHARACTER} ended"]
-    assert segment.skipped == {"not JSON": 4, "not an object": 2, "not known": 2, "not as the format says": 1, "end without start": 1, "torn": 1}
+    assert segment.skipped == {"not JSON": 4, "not an object": 2, "not known": 6, "not as the format says": 1, "end without start": 2, "torn": 1}
 
 
 def test_a_line_without_end_is_not_held_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +310,25 @@ def test_a_line_without_end_is_not_held_in_memory(folder: Path, monkeypatch: pyt
     assert names(segment) == ["load a ended", "load b ended"]
     assert segment.skipped == {"too long": 1}
     assert segment.operations[-1].offset == segment.size == tape.path.stat().st_size
+    tape.raw(b"x" * 3001 + b"\n" + b"x" * 9999 + b"\n")
+    follower = reader.Follower(tape.path)
+    assert len(follower.poll()) == 2
+    assert follower.poll() == []
+    assert (follower.close().skipped, follower.offset) == ({"too long": 3}, tape.path.stat().st_size)
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_a_line_as_long_as_the_limit_is_read(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is the longest line that is read, in whatever pieces it comes."""
+    tape = Tape(folder)
+    header = tape.path.stat().st_size
+    tape.span("dataset", "load a" + "a" * 1000, "", 1, 2)
+    length = tape.path.stat().st_size - header - 1
+    monkeypatch.setattr(reader, "_CHUNK", chunk)
+    for limit, read in ((length, 1), (length - 1, 0)):
+        monkeypatch.setattr(reader, "MAX_LINE", limit)
+        segment = reader.read(tape.path)
+        assert (len(segment.operations), segment.skipped) == (read, {} if read else {"too long": 1})
 
 
 def test_times_never_run_backwards(folder: Path) -> None:
@@ -245,6 +353,7 @@ def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None
     (folder / "notes.txt").write_text("mine")
     assert reader.segments() == [good]
     assert reader.segments(tmp_path / "nowhere") == []
+    assert (reader.strangers(), reader.strangers(folder), reader.strangers(tmp_path), reader.strangers(tmp_path / "nowhere")) == (4, 4, 1, 0)
     for path in (linked, hard, pipe, inside, new):
         with pytest.raises(SegmentError, match=path.name):
             reader.read(path)

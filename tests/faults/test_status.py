@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from faulty import chain, spoken
+from loopback import Loopback, loopback
 from trees import operations
+
+__all__ = ["loopback"]
 
 
 def lost(kedro: Callable[..., Any], path: Path) -> dict[str, int]:
@@ -42,6 +45,45 @@ def test_neighbours_survive_and_status_says_so(
     commands = operations_of(recordings[:3])
     assert len(commands) == 3
     figure(f"{says}: 1; neighbours: 3 of 3 read")
+
+
+def test_a_folder_in_a_recordings_place_is_said(project: Callable[..., Path], kedro: Callable[..., Any], home: Path) -> None:
+    """What has a recording's name and is none is counted as unreadable; its neighbours are told."""
+    path = project()
+    for _ in range(2):
+        kedro("registry", "list", cwd=path)
+    (recording, _) = sorted((home / "recordings").glob("*.jsonl"))
+    recording.unlink()
+    recording.mkdir()
+    assert lost(kedro, path) == {"segments unreadable": 1}
+    assert spoken(kedro("otel", "status", "--json", cwd=path).out)["recorded"]["commands"] == 1
+
+
+def test_a_damaged_journal_is_said_and_nothing_is_stuck(
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    environment: dict[str, str],
+    home: Path,
+    loopback: Loopback,
+    figure: Callable[[str], None],
+) -> None:
+    """With a folder or nonsense in the journal's place the commit before goes on: all is counted once, and status says what was damaged."""
+    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="manual")
+    path = project()
+    damages: list[Callable[[Path], Any]] = [lambda place: place.mkdir(), lambda place: place.write_bytes(b"nonsense")]
+    for number, damage in enumerate(damages, 1):
+        kedro("registry", "list", cwd=path)
+        kedro("otel", "ship", cwd=path)
+        (place,) = (found for found in (home / "destinations").glob("*/journal-*.json") if ".before" not in found.name)
+        place.unlink()
+        damage(place)
+        (told,) = spoken(kedro("otel", "status", "--json", cwd=path).out)["shipped"]
+        assert told["lost"] == {"journals damaged": number}
+    kedro("registry", "list", cwd=path)
+    kedro("otel", "ship", cwd=path)
+    assert loopback.total("kedro.commands") == 3
+    assert len({span.span_id for span in loopback.spans()}) == 3
+    figure("2 journals damaged: 3 commands counted of 3, 3 unique spans of 3, 2 told by status")
 
 
 def operations_of(paths: list[Path]) -> list[Any]:

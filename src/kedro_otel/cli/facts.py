@@ -115,10 +115,10 @@ def _recorded() -> dict[str, Any]:
     from kedro_otel.recording import bounds
     from kedro_otel.recording.glance import glance
     from kedro_otel.recording.model import SegmentError
-    from kedro_otel.recording.reader import segments
+    from kedro_otel.recording.reader import segments, strangers
 
     counts = Counter({"segments": 0, "bytes": 0, names.COMMAND: 0, names.RUN: 0})
-    lost: Counter[str] = Counter()
+    lost = Counter({"segments unreadable": found} if (found := strangers()) else {})
     oldest = 0
     for path in segments():
         counts["segments"] += 1

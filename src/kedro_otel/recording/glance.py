@@ -54,12 +54,13 @@ def glance(path: Path) -> Segment:
 
 def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
     data = _whole(descriptor)
-    header, *lines, rest = data.split(b"\n") if b"\n" in data else (b"", b"")
+    *whole, rest = data.split(b"\n")
+    header, *lines = whole or [b""]
     follower = Follower(path)
-    follower.take(header, 0)
+    follower.take(header)
     for line in lines:
         if line.startswith(_WANTED) or not (line.startswith(_PASSED) and line.endswith(b"}")):
-            follower.take(line, 0)
+            follower.take(line)
     segment = follower.known()
     if follower.open_operations() or rest:
         segment.alive = liveness.alive(descriptor, segment.header)
@@ -67,7 +68,7 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
             with contextlib.suppress(BadLineError):
                 segment.last_ns = max(segment.last_ns, decode.when(decode.parse(line)))
     if rest and not segment.alive:
-        segment.skipped["torn"] += 1
+        segment.skipped["torn"] = 1
     segment.size = data.rfind(b"\n") + 1
     follower.close()
     return segment, len(data)
@@ -89,7 +90,5 @@ def mentions(path: Path, trace_id: str) -> bool:
 
 def _whole(descriptor: int) -> bytes:
     os.lseek(descriptor, 0, os.SEEK_SET)
-    parts = [os.read(descriptor, os.fstat(descriptor).st_size + 1)]
-    while parts[-1]:
-        parts.append(os.read(descriptor, 1 << 20))
-    return b"".join(parts)
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return file.readall()

@@ -59,6 +59,15 @@ def listing(folder: Path | None = None, since_ns: int = 0) -> list[tuple[Path, o
     return [(folder / name, known) for name, known in sorted(found)]
 
 
+def strangers(folder: Path | None = None) -> int:
+    """Return how many entries of ``folder`` have a segment's name and are no plain files of ours."""
+    try:
+        with os.scandir(paths.recordings() if folder is None else folder) as entries:
+            return sum(bool(_NAME.fullmatch(entry.name)) and not _ours(entry) for entry in entries)
+    except OSError:
+        return 0
+
+
 def read(path: Path) -> Segment:
     """Read a segment as far as it is whole. Raises :class:`SegmentError`, and nothing else.
 
@@ -125,7 +134,7 @@ class Follower:
         """
         segment = self.known()
         if self._tail and not segment.alive:
-            segment.skipped["torn"] += 1
+            segment.skipped["torn"] = 1
         segment.operations += self._judged(segment)
         self._open = {}
         return segment
@@ -174,8 +183,8 @@ class Follower:
                 rest, skipping = b"", True
         self._tail = bool(rest) or skipping
 
-    def take(self, line: bytes, offset: int) -> None:
-        """Take in one line, which ends at ``offset``. Raises :class:`SegmentError` where the first is no header."""
+    def take(self, line: bytes, offset: int = 0) -> None:
+        """Take in one line, which ends at ``offset``, if that is known. Raises :class:`SegmentError` where the first is no header."""
         if self.segment is None:
             try:
                 header = decode.header(decode.parse(line), self.path.name)

@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -231,7 +232,9 @@ def _kept(path: Path) -> Path:
 
 
 def _keep(path: Path) -> None:
-    """Keep the commit that is about to be replaced."""
+    """Keep the commit that is about to be replaced; a folder in its place, which is not ours, goes aside with all that is in it."""
+    if path.is_dir():
+        path.rename(f"{path}.{time.time_ns()}.aside")
     if not path.exists():
         return
     temporary = path.with_suffix(".kept")
