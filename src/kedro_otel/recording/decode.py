@@ -18,7 +18,9 @@ _INT_LIMIT: Final = 1 << 63
 """Times and integers stay below: OTLP's are 64 bits with a sign."""
 
 _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
-_ERROR: Final = 2
+_ERROR: Final = (2, "STATUS_CODE_ERROR")
+_NOT_JSON: Final = "not JSON"
+_NOT_AS_SAID: Final = "not as the format says"
 _decode: Final = json.JSONDecoder().raw_decode
 _KINDS: Final = 5
 
@@ -30,12 +32,12 @@ class BadLineError(ValueError):
 def parse(line: bytes) -> dict[str, Any]:
     """Return the object on a line. Raises :class:`BadLineError`."""
     try:
-        text = line.decode("utf-8")
+        text = line.decode()
         found, end = _decode(text)
     except (ValueError, RecursionError):
-        raise BadLineError("not JSON") from None
+        raise BadLineError(_NOT_JSON) from None
     if end != len(text):
-        raise BadLineError("not JSON")
+        raise BadLineError(_NOT_JSON)
     if type(found) is not dict or not found:
         raise BadLineError("not an object")
     if b"\\ud" in line or b"\\uD" in line:
@@ -84,7 +86,7 @@ def span(fields: dict[str, Any]) -> Operation:
     """Return the operation that a ``span`` line tells whole. Raises :class:`BadLineError`."""
     operation = _begun(fields["span"], fields)
     end(operation, fields)
-    links = fields.get("links", [])
+    links = fields.get("links")
     if type(links) is list:
         operation.links = [link for link in links if type(link) is dict]
     return operation
@@ -96,21 +98,22 @@ def end(operation: Operation, fields: dict[str, Any]) -> None:
     status = fields.get("status", {})
     events = fields.get("events", [])
     if type(status) is not dict or type(events) is not list:
-        raise BadLineError("not as the format says")
+        raise BadLineError(_NOT_AS_SAID)
     more = attributes(fields.get("attributes", []))
-    message = status.get("message", "")
     operation.attributes.update(more)
     operation.end_ns = max(when, operation.start_ns)
-    operation.error = status.get("code") in (_ERROR, "STATUS_CODE_ERROR")
-    operation.status_message = message if type(message) is str else ""
+    operation.error = status.get("code") in _ERROR
+    operation.status_message = _text(status, "message")
     operation.events = [event for event in events if type(event) is dict]
     operation.state = "ended"
 
 
 def when(fields: dict[str, Any]) -> int:
     """Return the time that a line tells, in nanoseconds: its end, else its beginning, else 0. Raises :class:`BadLineError`."""
-    key = next((key for key in ("endTimeUnixNano", "startTimeUnixNano") if key in fields), "")
-    return _time(fields, key) if key else 0
+    for key in ("endTimeUnixNano", "startTimeUnixNano"):
+        if key in fields:
+            return _time(fields, key)
+    return 0
 
 
 def attributes(rows: Any) -> dict[str, Value]:
@@ -125,7 +128,7 @@ def attributes(rows: Any) -> dict[str, Value]:
         RecursionError,
         AttributeError,
     ):
-        raise BadLineError("not as the format says") from None
+        raise BadLineError(_NOT_AS_SAID) from None
     return {key: value for key, value in found.items() if value is not None and type(key) is str}
 
 
@@ -154,15 +157,15 @@ def _begun(word: Any, fields: dict[str, Any]) -> Operation:
             fields["name"],
         )
     except KeyError:
-        raise BadLineError("not as the format says") from None
-    kind, flags = fields.get("kind", 1), fields.get("flags", 1)
+        raise BadLineError(_NOT_AS_SAID) from None
+    kind, flags = fields.get("kind"), fields.get("flags")
     if (
         not (type(word) is type(trace_id) is type(span_id) is type(parent_id) is type(name) is str)
         or not _TRACE_ID.fullmatch(trace_id)
         or not _SPAN_ID.fullmatch(span_id)
         or (parent_id and not _SPAN_ID.fullmatch(parent_id))
     ):
-        raise BadLineError("not as the format says")
+        raise BadLineError(_NOT_AS_SAID)
     return Operation(
         word,
         trace_id,
@@ -181,14 +184,14 @@ def _begun(word: Any, fields: dict[str, Any]) -> Operation:
 def _time(fields: dict[str, Any], key: str) -> int:
     when = _whole(fields.get(key))
     if not 0 <= when < _INT_LIMIT:
-        raise BadLineError("not as the format says")
+        raise BadLineError(_NOT_AS_SAID)
     return when
 
 
 def _whole(value: Any) -> int:
     if type(value) is int or (type(value) is str and value.isascii() and value.isdigit() and len(value) <= 20):
         return int(value)
-    raise BadLineError("not as the format says")
+    raise BadLineError(_NOT_AS_SAID)
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
