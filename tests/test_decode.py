@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kedro_otel.recording import decode
 from kedro_otel.recording.decode import BadLineError
-from kedro_otel.recording.model import Header, Operation, SegmentError
+from kedro_otel.recording.model import Header, Operation, Segment, SegmentError
 
 TRACE, SPAN, PARENT = "ab" * 16, "cd" * 8, "ef" * 8
 BEGUN = {"start": "node", "traceId": TRACE, "spanId": SPAN, "parentSpanId": PARENT, "name": "node a", "startTimeUnixNano": "5"}
@@ -43,6 +45,61 @@ def deep(levels: int) -> Any:
 def refused(reason: str) -> Any:
     """Expect a line to be refused with this reason."""
     return pytest.raises(BadLineError, match=f"^{reason}$")
+
+
+def test_an_operation_has_only_begun_unless_told_otherwise() -> None:
+    """What is not said is nothing, and nobody else's list."""
+    bare = Operation("node", TRACE, SPAN, PARENT, "node a", 5)
+    facts = {"operation": "node", "trace_id": TRACE, "span_id": SPAN, "parent_id": PARENT, "name": "node a", "start_ns": 5}
+    told: dict[str, Any] = {
+        "kind": 1,
+        "end_ns": None,
+        "attributes": {},
+        "error": False,
+        "status_message": "",
+        "state": "open",
+        "events": [],
+        "links": [],
+        "trace_state": "",
+        "project_command": False,
+        "sampled": True,
+        "offset": 0,
+    }
+    assert plain(bare) == facts | told
+    assert bare.events is not Operation("node", TRACE, SPAN, PARENT, "node a", 5).events
+    told = {
+        "kind": 3,
+        "end_ns": 9,
+        "attributes": {"k": 1},
+        "error": True,
+        "status_message": "why",
+        "state": "ended",
+        "events": [{"e": 1}],
+        "links": [{"l": 1}],
+        "trace_state": "a=b",
+        "project_command": True,
+        "sampled": False,
+        "offset": 7,
+    }
+    assert plain(Operation("node", TRACE, SPAN, PARENT, "node a", 5, **told)) == facts | told
+
+
+def test_a_segment_begins_with_nothing_but_its_header(tmp_path: Path) -> None:
+    """Its last time is the header's until a line tells a later one, and nobody knows yet whether it is alive."""
+    skipped, lost = Counter(torn=1), Counter(x=1)
+    header = decode.header(HEADER, "x")
+    found = Segment(tmp_path, header, skipped, lost)
+    assert {key: getattr(found, key) for key in Segment.__slots__} == {
+        "alive": None,
+        "continued": False,
+        "header": header,
+        "last_ns": 5,
+        "lost": lost,
+        "operations": [],
+        "path": tmp_path,
+        "size": 0,
+        "skipped": skipped,
+    }
 
 
 @pytest.mark.parametrize("line", [b"", b"{", b"\xff", b'{"a":1} ', b'{"a":1}{', b"nothing", b'"a', b"[" * 100_000])
