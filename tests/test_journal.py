@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,10 @@ def filled(path: Path, commands: int = 3) -> journal.Journal:
     return found
 
 
-def state(found: journal.Journal) -> object:
+def state(found: journal.Journal) -> dict[str, Any]:
     """Return all that a journal knows."""
-    return json.loads(json.dumps(journal._dump(found)))
+    told: dict[str, Any] = json.loads(json.dumps(journal._dump(found)))
+    return told
 
 
 def commands(found: journal.Journal) -> float:
@@ -118,6 +120,31 @@ def test_with_both_commits_damaged_counting_begins_anew_after_the_last(path):
     assert (commands(found), found.folded_before_ns) == (0, when)
     assert found.note == "the journal was damaged beyond use; counting begins anew"
     assert found.counts == {"journals damaged": 1}
+
+
+@pytest.mark.parametrize(
+    ("spans", "folded", "size", "dead", "row"),
+    [
+        (0, 0, journal.UNDONE, [], [0, 0, journal.UNDONE, [], []]),
+        (7, 7, 7, [], 7),
+        (7, 7, 8, [], [7, 7, 8, [], []]),
+        (7, 6, 7, [], [7, 6, 7, [], []]),
+        (6, 7, 7, [], [6, 7, 7, [], []]),
+        (7, 7, 7, ["d"], [7, 7, 7, ["d"], ["d"]]),
+        (0, 0, journal.NOT_OURS, [], journal.NOT_OURS),
+    ],
+)
+def test_a_cursor_is_kept_as_short_as_can_be(path, spans, folded, size, dead, row):
+    """A segment that is done is one number; whatever else is known of one is kept whole."""
+    written = journal.Journal(path)
+    new = written.cursor("s")
+    assert (new.spans, new.folded, new.size, new.dead, new.dead_shipped) == (0, 0, journal.UNDONE, [], [])
+    assert written.cursor("s") is new
+    new.spans, new.folded, new.size, new.dead, new.dead_shipped = spans, folded, size, dead, list(dead)
+    assert state(written)["segments"] == {"s": row}
+    written.commit()
+    read = journal.load(path).cursor("s")
+    assert (read.spans, read.folded, read.size, read.dead, read.dead_shipped) == (spans, folded, size, dead, dead)
 
 
 def test_after_damage_the_one_before_goes_on_in_its_place(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import secrets
@@ -67,6 +68,7 @@ def test_an_operation_is_read_with_everything_that_its_two_lines_say(folder: Pat
             "offset": tape.path.stat().st_size,
         },
     ]
+    assert segment.path == tape.path
     assert (segment.size, segment.last_ns, segment.alive, segment.continued) == (tape.path.stat().st_size, tape.ns(2.5), False, False)
     assert (segment.header.pid, segment.header.owner, segment.header.destination) == (4711, "kedro-otel", None)
     assert segment.header.resource["kedro.project.name"] == "demo"
@@ -212,10 +214,16 @@ def test_a_snapshot_leaves_its_follower_as_it_is(folder: Path) -> None:
     follower.poll()
     seen = follower.snapshot()
     assert names(seen) == ["load ended", "run died"]
+    assert names(reader.read(tape.path)) == names(seen)
     assert [operation.state for operation in follower.open_operations()] == ["open"]
     tape.end(run, 3)
     assert [operation.state for operation in follower.poll()] == ["ended"]
     assert "error.type" not in follower.known().operations[-1].attributes
+    late = tape.start("run", "run", 4)
+    follower.poll()
+    assert [operation.span_id for operation in follower.open_operations()] == [late]
+    follower.close()
+    assert follower.open_operations() == []
 
 
 def test_a_follower_tells_what_ended_since_and_keeps_what_is_open(folder: Path) -> None:
@@ -354,9 +362,16 @@ def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None
     assert reader.segments() == [good]
     assert reader.segments(tmp_path / "nowhere") == []
     assert (reader.strangers(), reader.strangers(folder), reader.strangers(tmp_path), reader.strangers(tmp_path / "nowhere")) == (4, 4, 1, 0)
-    for path in (linked, hard, pipe, inside, new):
-        with pytest.raises(SegmentError, match=path.name):
+    absent = os.strerror(errno.ENOENT)
+    refusals = {linked: os.strerror(errno.ELOOP), hard: "has a second name (hard link)", pipe: "not a file", inside: "not a file", new: absent}
+    if os.geteuid() == 0:
+        os.chown(good, 4711, 4711)
+        refusals[good] = "belongs to somebody else"
+        assert reader.segments() == []
+    for path, reason in refusals.items():
+        with pytest.raises(SegmentError) as refused:
             reader.read(path)
+        assert str(refused.value) == f"{path.name}: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -375,7 +390,7 @@ def test_what_is_no_recording_is_said_so(folder: Path, content: bytes, says: str
     """A file that is empty, foreign, damaged at its head or of a newer format is refused with a sentence."""
     path = folder / f"{1:020d}-1-00000000.jsonl"
     path.write_bytes(content)
-    with pytest.raises(SegmentError, match=says):
+    with pytest.raises(SegmentError, match=f"^{path.name}: .*{says}"):
         reader.read(path)
 
 
