@@ -109,6 +109,16 @@ def test_sizes_as_they_were_are_no_news():
     assert tell(csv=4)
     assert not tell(csv=4)
     assert tell(csv=4, yaml=0)
+    changed = fold.add(found, [m.Measurement(names.NODE_COUNT, 3, ()), m.Measurement(names.DATASET_COUNT, 4, (("kedro.dataset.type", "csv"),))])
+    assert changed
+
+
+def test_what_stands_behind_the_sizes_is_counted_too():
+    """The order of an operation's measurements makes no difference; a lasting machine tells all its dataset types."""
+    found = totals()
+    fold.add(found, [*sizes(NOW, **dict.fromkeys("abcdefghij", 1)), count()])
+    assert values(found, "kedro.commands") == {(): 1}
+    assert len(values(found, names.DATASET_COUNT)) == 10
 
 
 def test_the_sizes_of_an_older_run_do_not_win():

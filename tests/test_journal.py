@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -120,6 +121,68 @@ def test_with_both_commits_damaged_counting_begins_anew_after_the_last(path):
     assert (commands(found), found.folded_before_ns) == (0, when)
     assert found.note == "the journal was damaged beyond use; counting begins anew"
     assert found.counts == {"journals damaged": 1}
+
+
+def test_a_new_journal_knows_nothing(path):
+    """No receiver, no answer, no count."""
+    fresh = ["ok", "", 0, 0, 0]
+    signals = {"traces": fresh, "metrics": fresh}
+    assert state(journal.Journal(path)) == {"segments": {}, "totals": [], "signals": signals, "counts": {}, "address": "", "foldedBefore": 0}
+
+
+def test_without_hard_links_the_one_before_is_copied(path, monkeypatch):
+    """Where the file system has no second names, and where a killed process left something, the commit before is kept all the same."""
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    leftover = path.with_suffix(".kept")
+    for number in (1, 2, 3):
+        leftover.write_bytes(b"half")
+        filled(path, number).commit()
+    assert not leftover.exists()
+    kept = path.with_suffix(".before.json")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    path.unlink()
+    assert commands(journal.load(path)) == 2
+
+
+def test_a_commit_is_synced_and_so_is_its_folder(path, monkeypatch):
+    """File first, then the folder that names it; a folder that cannot be synced is no error."""
+    synced = []
+
+    def sync(descriptor):
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        if synced[-1]:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    filled(path).commit()
+    assert synced == [False, True]
+    assert commands(journal.load(path)) == 3
+
+
+def test_a_commit_goes_step_by_step(path, monkeypatch):
+    """It is written beside, the one before is kept, then it takes its place: at each step a whole journal is there."""
+    filled(path, 1).commit()
+    steps = []
+    monkeypatch.setattr(journal, "reached", lambda step: steps.append((step, sorted(file.name.partition(".")[2] for file in path.parent.iterdir()))))
+    filled(path, 2).commit()
+    assert steps == [
+        ("journal written", ["json", "new"]),
+        ("journal kept", ["before.json", "json", "new"]),
+        ("journal replaced", ["before.json", "json"]),
+    ]
+    assert b'": ' not in path.read_bytes().splitlines()[1]
+
+
+def test_half_a_character_is_kept(path):
+    """A resource's attribute that is no whole text does not stop the counting."""
+    found = filled(path)
+    found.resource({"name": "\ud800"}, NOW)
+    found.commit()
+    assert [totals.attributes for totals in journal.load(path).totals.values()][1:] == [{"name": "\ud800"}]
 
 
 @pytest.mark.parametrize(
@@ -279,6 +342,17 @@ def test_resources_are_forgotten_when_there_are_too_many_and_they_are_sent(path)
     assert len(found.totals) <= journal.MAX_RESOURCES
     assert {totals.attributes["job"] for totals in found.totals.values() if totals.pending} == {0, 100, 200, 300, 400, 500, 600, 700}
     assert found.counts["resources forgotten"] == 3 * journal.MAX_RESOURCES - len(found.totals)
+
+
+def test_a_quarter_is_forgotten_at_a_time(path):
+    """The limit itself is kept; beyond it the longest unchanged go, a quarter at once."""
+    found = journal.Journal(path)
+    for number in range(journal.MAX_RESOURCES):
+        found.resource({"job": number}, NOW + number)
+    assert len(found.totals) == journal.MAX_RESOURCES
+    found.resource({"job": "one more"}, NOW)
+    assert found.counts == {"resources forgotten": journal.MAX_RESOURCES // 4}
+    assert [totals.attributes["job"] for totals in found.totals.values()] == [*range(journal.MAX_RESOURCES // 4, journal.MAX_RESOURCES), "one more"]
 
 
 def test_one_process_holds_the_lock_until_it_dies(tmp_path, environment):

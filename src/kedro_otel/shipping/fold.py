@@ -124,7 +124,7 @@ def add(totals: Totals, found: Iterable[m.Measurement], *, exemplars: bool = Tru
 
 def resource_key(attributes: Mapping[str, Any]) -> str:
     """Return what names a resource: two with the same attributes have the same key."""
-    return json.dumps(attributes, sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=str)
+    return json.dumps(attributes, sort_keys=True)
 
 
 def dump(totals: Totals) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Journal:
 
     def commit(self) -> None:
         """Put the state on disk in one step, unless it is there. Raises OSError, with the old state untouched, or FileNotFoundError after a purge."""
-        body = json.dumps(_dump(self), separators=(",", ":"), ensure_ascii=True).encode()
+        body = json.dumps(_dump(self), separators=(",", ":")).encode()
         if body == self._written:
             return
         head = json.dumps({"kedro-otel-journal": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}).encode()
@@ -180,10 +180,10 @@ def load(path: Path) -> Journal:
 def _read(candidate: Path, path: Path) -> Journal:
     """Return what ``candidate`` says of the journal at ``path``."""
     with os.fdopen(os.open(candidate, _READ), "rb") as file:
-        head, body = file.readline(), file.readline().rstrip(b"\n")
+        head, body = file.readline(), file.readline().removesuffix(b"\n")
     facts = json.loads(head)
     if facts["kedro-otel-journal"] != FORMAT or facts["sha256"] != hashlib.sha256(body).hexdigest():
-        raise ValueError("not this format, or damaged")
+        raise ValueError
     return _load(path, json.loads(body))
 
 
@@ -244,7 +244,7 @@ def _keep(path: Path) -> None:
         os.link(path, temporary)
     except OSError:
         # no hard links here: a copy does as well
-        files.replace(_kept(path), path.read_bytes(), mode=0o600)
+        files.replace(_kept(path), path.read_bytes())
     else:
         os.replace(temporary, _kept(path))
 
@@ -254,7 +254,7 @@ def _sync_folder(folder: Path) -> None:
     if not hasattr(os, "O_DIRECTORY"):
         return
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
