@@ -214,6 +214,7 @@ def test_totals_come_back_from_json_as_they_were():
     dumped = json.loads(json.dumps(fold.dump(found)))
     again = fold.load(dumped)
     assert fold.dump(again) == fold.dump(found)
+    assert (again.instance, again.start_ns, again.time_ns, again.sizes_ns) == ("instance", NOW - 2 * fold.SECOND, NOW + 7, NOW)
     assert again.series.keys() == found.series.keys()
     fold.add(again, [count(a="run")])
     assert values(again, "kedro.commands") == {(("a", "run"),): 2}

@@ -61,7 +61,8 @@ def test_kill_9_of_a_run_at_random_moments(
         process.kill()
         code = process.wait()
         returned, read = witness.lines, lines_read(home)
-        assert returned <= read <= returned + 1, (returned, read)
+        # of the last write the witness may not have heard: that is two lines where a load took the write of what followed it
+        assert returned <= read <= returned + 2, (returned, read)
         found = one_trace(home)
         evidence = (folder / "evidence.txt").read_text().split() if (folder / "evidence.txt").exists() else []
         nodes = {one.name.removeprefix("node "): one for one in found if one.operation == "node"}

@@ -195,7 +195,7 @@ def _whole(value: Any) -> int:
 
 
 def _text(fields: dict[str, Any], key: str) -> str:
-    value = fields.get(key, "")
+    value = fields.get(key)
     return value if type(value) is str else ""
 
 

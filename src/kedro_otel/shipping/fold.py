@@ -43,7 +43,7 @@ class Series:
 
     __slots__ = ("buckets", "count", "exemplars", "value", "zero_sent")
 
-    def __init__(self, *, histogram: bool = False) -> None:
+    def __init__(self, *, histogram: bool) -> None:
         """Begin at 0."""
         self.value: int | float = 0
         self.count = 0
