@@ -93,7 +93,7 @@ def test_what_the_writer_writes_the_reader_reads(folder: Path) -> None:
     )
     (path,) = reader.segments()
     alive = reader.read(path)
-    tape.end("1" * 16, lines.end("command", "a" * 32, "1" * 16, 9, {"process.exit.code": 0}, error=False))
+    tape.end("1" * 16, lines.end("command", "a" * 32, "1" * 16, 9, lines.attributes({"process.exit.code": 0}), error=False))
     tape.close()
     ended = reader.read(path)
     assert (names(alive), alive.alive) == (["x ended", "kedro run open"], True)
@@ -111,7 +111,7 @@ def test_rotation_leaves_nothing_dead_and_nothing_out(folder: Path, monkeypatch:
     tape.start("1" * 16, lines.start("run", "a" * 32, "1" * 16, "", "run", 5, {}))
     for number in range(20):
         tape.span("dataset", lines.span("dataset", "a" * 32, f"{number + 16:016x}", "1" * 16, f"load {number}", (6, 7), {}, error=False))
-    tape.end("1" * 16, lines.end("run", "a" * 32, "1" * 16, 9, {}, error=False))
+    tape.end("1" * 16, lines.end("run", "a" * 32, "1" * 16, 9, "[]", error=False))
     tape.close()
     found = [reader.read(path) for path in reader.segments()]
     assert len(found) > 2

@@ -104,6 +104,53 @@ def test_every_call_is_a_line(tape: Writer, folder: Path) -> None:
     assert len(rows(folder)[0]) == 8
 
 
+def test_a_load_waits_for_what_follows_it(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that is held takes the next line's write, before it; at the end, and in a new segment, none is left behind."""
+    writes: list[bytes] = []
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: writes.append(data) or write(descriptor, data))
+    tape.span("dataset", b'{"span":1}\n', hold=True)
+    tape.span("dataset", b'{"span":2}\n', hold=True)
+    assert writes == []
+    tape.start("a", b'{"start":3}\n')
+    assert writes == [b'{"span":1}\n{"span":2}\n{"start":3}\n']
+    tape.end("a", b'{"end":4}\n')
+    tape.span("dataset", b'{"span":5}\n', hold=True)
+    tape.close()
+    assert rows(folder)[0][1:] == [{"span": 1}, {"span": 2}, {"start": 3}, {"end": 4}, {"span": 5}]
+
+
+def test_a_fork_child_forgets_what_its_parent_holds(tape: Writer, folder: Path) -> None:
+    """It is the parent's to write."""
+    tape.span("dataset", b'{"span":1}\n', hold=True)
+    child = os.fork()
+    if child == 0:
+        tape.abandon()
+        tape.close()
+        os._exit(0 if tape._held == b"" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    tape.close()
+    assert rows(folder)[0][1:] == [{"span": 1}]
+
+
+def test_what_is_the_users_from_now_on_is_a_segment_of_its_own(tape: Writer, folder: Path) -> None:
+    """Asked for anew, the segment so far stays ours to ship, and goes on in one that is the user's; a stopped one stays stopped."""
+    tape.start("a", b'{"start":1}\n')
+    tape.owned_by_user(anew=True)
+    tape.owned_by_user(anew=True)
+    tape.end("a", b'{"end":2}\n')
+    tape.close()
+    ours, theirs = rows(folder)
+    assert ours[1:] == [{"start": 1}, {"continued": theirs[0]["segment"]}]
+    assert [segment[0]["owner"] for segment in (ours, theirs)] == ["kedro-otel", "user"]
+    assert theirs[1:] == [{"start": 1}, {"end": 2}]
+    other = Writer(folder, {}, FACTS, pytest.fail)
+    other.close()
+    other.owned_by_user(anew=True)
+    assert len(rows(folder)) == 3
+    assert other.lost == {"recording_stopped": 1}
+
+
 def test_nothing_lost_is_no_line(tape: Writer, folder: Path) -> None:
     """A recording from which nothing is missing ends with its last operation."""
     tape.close()
@@ -356,11 +403,11 @@ def test_each_kind_of_line_is_spelled_so() -> None:
         b'"attributes":[{"key":"a","value":{"intValue":"1"}}],"x":1}\n'
     )
     assert lines.start("node", "t", "s", "", "n", 5, {}).endswith(b'"attributes":[]}\n')
-    assert lines.end("node", "t", "s", 6, {}, error=False) == (
+    assert lines.end("node", "t", "s", 6, "[]", error=False) == (
         b'{"end":"node","traceId":"t","spanId":"s","endTimeUnixNano":"6","status":{},"attributes":[]}\n'
     )
     told = lines.events([("exception", 7, {"k": "v"}), ("é", 8, {})])
-    assert lines.end("node", "t", "s", 6, {"a": "b"}, error=True, events=told) == (
+    assert lines.end("node", "t", "s", 6, lines.attributes({"a": "b"}), error=True, events=told) == (
         b'{"end":"node","traceId":"t","spanId":"s","endTimeUnixNano":"6","status":{"code":2},'
         b'"attributes":[{"key":"a","value":{"stringValue":"b"}}],"events":[{"timeUnixNano":"7","name":"exception",'
         b'"attributes":[{"key":"k","value":{"stringValue":"v"}}]},{"timeUnixNano":"8","name":"\\u00e9","attributes":[]}]}\n'
@@ -377,13 +424,31 @@ class Load:
     """What the short way of writing a dataset's line looks at."""
 
     trace_id, span_id, name, start_ns = "t", "s", "load é", 5
-    values = {"kedro.dataset.name": "é", "kedro.dataset.type": "json.JSONDataset", "kedro.dataset.operation": "load"}  # noqa: RUF012 (read only)
+    dataset, type, verb = "é", "json.JSONDataset", "load"
+
+    class parent:  # noqa: N801 (stands in for an attribute)
+        """What it belongs to."""
+
+        span_id = "p"
 
 
 def test_the_short_way_says_the_same() -> None:
-    """A dataset's line is what the general one would be."""
-    long = lines.span("dataset", "t", "s", "p", "load é", (5, 6), Load.values, error=False)
-    assert lines.dataset(Load(), "p", 6) == long
+    """A dataset's line is what the general one would be, and so are a node's times."""
+    values = {"kedro.dataset.name": "é", "kedro.dataset.type": "json.JSONDataset", "kedro.dataset.operation": "load"}
+    assert lines.dataset(Load(), 6) == lines.span("dataset", "t", "s", "p", "load é", (5, 6), values, error=False)
+    times = {"kedro.node.load.duration": 0.1, "kedro.node.compute.duration": 2.0, "kedro.node.save.duration": 1e-9}
+    assert lines.times(0.1, 2.0, 1e-9) == lines.attributes(times)
+
+
+def test_a_key_is_spelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How a key is spelled is remembered, for as many as may be ours; strangers' beyond that are spelled anew."""
+    monkeypatch.setattr(lines, "_KEYS", {})
+    monkeypatch.setattr(lines, "MAX_ITEMS", 2)
+    for _ in range(2):
+        assert lines.attributes({'a"': 1, "b": None, "é": 2, "c": 3}) == (
+            '[{"key":"a\\"","value":{"intValue":"1"}},{"key":"\\u00e9","value":{"intValue":"2"}},{"key":"c","value":{"intValue":"3"}}]'
+        )
+        assert list(lines._KEYS) == ['a"', "é"]
 
 
 # --- host, memory, handoff -----------------------------------------------------------------------------------------------------
@@ -539,7 +604,7 @@ def test_what_is_written_is_what_is_read(tape: Writer, folder: Path) -> None:
     """Reader and writer agree."""
     trace, span = "ab" * 16, "cd" * 8
     tape.start(span, lines.start("command", trace, span, "", "kedro run", 5, {"a": [1.5]}))
-    tape.end(span, lines.end("command", trace, span, 9, {"b": "é"}, error=True))
+    tape.end(span, lines.end("command", trace, span, 9, lines.attributes({"b": "é"}), error=True))
     tape.close()
     (path,) = folder.iterdir()
     segment = reader.read(path)

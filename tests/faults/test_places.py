@@ -465,7 +465,7 @@ def test_the_clock_is_set(days: int, home: Path, monkeypatch: pytest.MonkeyPatch
     trace = "ab" * 16
     writer.start("cd" * 8, lines.start("command", trace, "cd" * 8, "", "kedro run", now, {}))
     then = now + days * 86400 * 10**9
-    writer.end("cd" * 8, lines.end("command", trace, "cd" * 8, then, {}, error=False))
+    writer.end("cd" * 8, lines.end("command", trace, "cd" * 8, then, "[]", error=False))
     writer.start("ef" * 8, lines.start("command", trace, "ef" * 8, "", "kedro run", then, {}))
     (segment,) = segments(home)
     assert [one.state for one in segment.operations] == ["ended", "open"]
