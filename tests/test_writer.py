@@ -131,6 +131,11 @@ def test_a_fork_child_forgets_what_its_parent_holds(tape: Writer, folder: Path) 
     assert os.waitpid(child, 0)[1] == 0
     tape.close()
     assert rows(folder)[0][1:] == [{"span": 1}]
+    other = Writer(folder, {}, FACTS, pytest.fail)
+    other.span("dataset", b'{"span":2}\n', hold=True)
+    other.abandon()
+    assert (other.on, other._held) == (False, b"")
+    assert other._lock.acquire()
 
 
 def test_what_is_the_users_from_now_on_is_a_segment_of_its_own(tape: Writer, folder: Path) -> None:
@@ -262,6 +267,109 @@ def test_size_counts_the_header_and_every_line(tape: Writer, folder: Path, monke
     assert len(rows(folder)) == 1
     tape.end("x", line)
     assert [len(found) for found in rows(folder)] == [5, 2]
+    monkeypatch.setattr(writer, "ROTATE_BYTES", tape._size)
+    tape.end("x", line)
+    assert [len(found) for found in rows(folder)] == [5, 3]
+    tape.end("x", line)
+    assert [len(found) for found in rows(folder)] == [5, 4, 2]
+
+
+def test_all_that_is_open_goes_along(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new segment begins with every operation that is open, and its size counts them."""
+    for name in "abc":
+        tape.start(name, f'{{"start":"{name}"}}\n'.encode())
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    tape.end("a", b'{"end":"a"}\n')
+    _, second = rows(folder)
+    assert second[1:] == [{"start": "b"}, {"start": "c"}, {"end": "a"}]
+    assert tape._size == (folder / f"{tape.stem}.jsonl").stat().st_size
+
+
+def test_a_rotation_that_cannot_be_written_stops_it(tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where what is open cannot go along, recording stops with the reason."""
+    write = os.write
+
+    def refuse(descriptor: int, data: bytes) -> int:
+        if data.startswith(b'{"kedro-otel"'):
+            return write(descriptor, data)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    monkeypatch.setattr(os, "write", refuse)
+    tape.end("a", b'{"end":"a"}\n')
+    assert said == [stopped(os.strerror(errno.ENOSPC))]
+    assert not tape.on
+
+
+@pytest.mark.parametrize("where", ["open", "write", "rename"])
+def test_a_folder_that_cannot_be_written_is_refused(where: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason names folder and error; no descriptor and no half segment is left, where that can be removed."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    folder.mkdir(parents=True, mode=0o700)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, where, refuse)
+        with pytest.raises(RecordingError) as refused:
+            Writer(folder, {}, FACTS, said.append)
+        assert str(refused.value) == f"{folder} cannot be written ({os.strerror(errno.EROFS)})"
+        assert list(folder.iterdir()) == []
+        broken.setattr(os, "unlink", refuse)
+        with pytest.raises(RecordingError, match="cannot be written"):
+            Writer(folder, {}, FACTS, said.append)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_header_that_is_half_written_is_refused(folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk with room for half a header has none."""
+    monkeypatch.setattr(os, "write", lambda _, data: len(data) - 1)
+    with pytest.raises(RecordingError) as refused:
+        Writer(folder, {}, FACTS, said.append)
+    assert str(refused.value) == f"{folder} cannot be written (no space left)"
+    assert list(folder.iterdir()) == []
+
+
+def test_a_process_without_standard_input_is_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Descriptor 0 is as good as any, for the first segment and for the next."""
+    kept = os.dup(0)
+    try:
+        os.close(0)
+        tape = Writer(folder, {}, FACTS, pytest.fail)
+        assert (tape._descriptor, tape.on) == (0, True)
+        tape.end("a", b'{"end":1}\n')
+        tape.owned_by_user(anew=True)
+        with monkeypatch.context() as small:
+            small.setattr(writer, "ROTATE_BYTES", 1)
+            tape.end("a", b'{"end":2}\n')
+        assert tape._descriptor == 0
+        tape.close()
+        with pytest.raises(OSError):
+            os.fstat(0)
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    first, second, third = rows(folder)
+    assert ([*first[1:-1], second[0]["owner"]], third[1:]) == ([{"end": 1}, "user"], [{"end": 2}])
+
+
+def test_a_descriptor_that_somebody_closed_is_let_go_in_peace(tape: Writer) -> None:
+    """A program that closes all descriptors ends without an error of ours."""
+    os.close(tape._descriptor)
+    tape.close()
+    assert not tape.on
+
+
+def test_an_error_without_a_name_is_told_in_its_own_words(tape: Writer, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the system does not name is told as it is."""
+
+    def refuse(*_: object) -> int:
+        raise OSError("odd")
+
+    monkeypatch.setattr(os, "write", refuse)
+    tape.end("a", b'{"end":"a"}\n')
+    assert said == [stopped("odd")]
 
 
 def stopped(reason: str) -> str:
@@ -321,6 +429,11 @@ def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, m
     tape.close()
     assert len(rows(folder)[0]) == 1 + 3 + 2 + 1 + 1
     assert rows(folder)[0][-1] == {"lost": {"foreign_too_much": 5, "dataset_too_much": 6}}
+    exact = Writer(folder, {}, FACTS, pytest.fail)
+    monkeypatch.setattr(writer, "_DROP_AFTER", {"dataset": len(line)})
+    for _ in range(3):
+        exact.span("dataset", line)
+    assert exact.lost == {"dataset_too_much": 1}
 
 
 def test_the_bounds_are_what_the_documentation_says() -> None:
@@ -330,7 +443,7 @@ def test_the_bounds_are_what_the_documentation_says() -> None:
     assert (writer.LOOK_SECONDS, memory.MAX_BYTES) == (0.5, 8 << 20)
 
 
-@pytest.mark.parametrize("why", ["off", "purged", "neither"])
+@pytest.mark.parametrize("why", ["off", "purged", "moved", "neither"])
 def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It looks at most every so often; switched off or purged, it stops without a word and nothing comes back."""
     asked: list[int] = []
@@ -347,15 +460,17 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said:
     size = path.stat().st_size
     if why == "purged":
         path.unlink()
+    elif why == "moved":
+        path = path.rename(path.with_suffix(".aside"))
     time.sleep(0.06)
     tape.end("a", b'{"end":"a"}\n')
     tape.end("a", b'{"end":"a"}\n')
-    assert tape.on == (why == "neither")
+    assert tape.on == (why in {"neither", "moved"})
     assert asked == ([] if why == "purged" else [1])
     assert said == []
     assert list(folder.iterdir()) == ([] if why == "purged" else [path])
-    if why == "off":
-        assert path.stat().st_size == size
+    if why != "purged":
+        assert path.stat().st_size == size + (24 if tape.on else 0)
 
 
 # --- lines -------------------------------------------------------------------------------------------------------------------
@@ -448,7 +563,9 @@ def test_a_key_is_spelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert lines.attributes({'a"': 1, "b": None, "é": 2, "c": 3}) == (
             '[{"key":"a\\"","value":{"intValue":"1"}},{"key":"\\u00e9","value":{"intValue":"2"}},{"key":"c","value":{"intValue":"3"}}]'
         )
-        assert list(lines._KEYS) == ['a"', "é"]
+        assert lines._KEYS == {'a"': '{"key":"a\\"","value":', "é": '{"key":"\\u00e9","value":'}
+    monkeypatch.setattr(lines, "_key", pytest.fail)
+    assert lines.attributes({"é": 2}) == '[{"key":"\\u00e9","value":{"intValue":"2"}}]'
 
 
 # --- host, memory, handoff -----------------------------------------------------------------------------------------------------
@@ -498,6 +615,16 @@ def test_memory_hands_out_whole_segments() -> None:
     other.span("dataset", b'{"span":1}\n')
     other.abandon()
     assert (other.on, other.take(whole=True)) == (False, b"")
+
+
+def test_memory_holds_a_load_for_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In memory too a line that is held comes before the next."""
+    kept = memory.Memory({}, FACTS)
+    kept.span("dataset", b'{"span":1}\n', hold=True)
+    assert kept.take() == b""
+    kept.end("a", b'{"end":2}\n')
+    kept.end("a", b'{"end":3}\n')
+    assert [json.loads(line) for line in kept.take().splitlines()][1:] == [{"span": 1}, {"end": 2}, {"end": 3}]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ LOOK_SECONDS: Final = 0.5
 
 FORMAT: Final = 1
 
+_FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
 
 class RecordingError(OSError):
     """The recording cannot be written here; the message says what is wrong and ends without a full stop."""
@@ -185,17 +187,8 @@ class Writer:
         now = time.time_ns()
         stem = f"{now:020d}-{os.getpid()}-{os.urandom(4).hex()}"
         fresh = self.folder / f".new-{stem}"
-        flags = (
-            os.O_WRONLY
-            | os.O_CREAT
-            | os.O_EXCL
-            | os.O_APPEND
-            | getattr(os, "O_NOFOLLOW", 0)
-            | getattr(os, "O_CLOEXEC", 0)
-            | getattr(os, "O_BINARY", 0)
-        )
         try:
-            descriptor = os.open(fresh, flags, 0o600)
+            descriptor = os.open(fresh, _FRESH, 0o600)
         except OSError as error:
             message = f"{self.folder} cannot be written ({error.strerror or error})"
             raise RecordingError(message) from error
