@@ -75,6 +75,8 @@ def register_pipelines():
         "interrupted": pipeline([node(one, None, "a", name="one"), node(interrupt, "a", "b", name="bad")]),
         "dies": pipeline([node(one, None, "a", name="one"), node(die, "a", "b", name="bad")]),
         "killed": pipeline([node(one, None, "a", name="one"), node(killed, "a", "b", name="bad")]),
+        "dies_loading": pipeline([node(one, None, "a", name="one"), node(add, ["a", "deadly"], "b", name="bad")]),
+        "dies_saving": pipeline([node(one, None, "a", name="one"), node(add, "a", "deadly", name="bad")]),
         "nested": pipeline([node(nested, "params:n", None, name="outer")]),
     }
     found["__default__"] = found["linear"]
@@ -85,6 +87,7 @@ kept: {type: json.JSONDataset, filepath: data/kept.json}
 stored: {type: json.JSONDataset, filepath: data/stored.json}
 appended: {type: minimal.datasets.Appended, filepath: data/appended.txt}
 missing: {type: json.JSONDataset, filepath: data/missing.json}
+deadly: {type: minimal.datasets.Deadly}
 unwritable: {type: json.JSONDataset, filepath: /dev/null/unwritable.json}
 versioned: {type: json.JSONDataset, filepath: data/versioned.json, versioned: true}
 t@write: {type: json.JSONDataset, filepath: data/t.json}
@@ -93,6 +96,8 @@ partitions: {type: partitions.PartitionedDataset, path: data/parts, dataset: jso
 "made_{name}": {type: json.JSONDataset, filepath: "data/made_{name}.json"}
 """
 DATASETS = '''
+import os
+
 from kedro.io import AbstractDataset
 
 
@@ -109,6 +114,19 @@ class Appended(AbstractDataset):
     def _save(self, data):
         with open(self.filepath, "a") as file:
             file.write(str(data))
+
+    def _describe(self):
+        return {}
+
+
+class Deadly(AbstractDataset):
+    """Ends the process that loads or saves it."""
+
+    def _load(self):
+        os._exit(9)
+
+    def _save(self, data):
+        os._exit(9)
 
     def _describe(self):
         return {}
@@ -170,22 +188,29 @@ SCENARIOS = (
         below("run generator", "node after\n  load a", "node chunks\n  load a\n  save appended\n  save appended\n  save appended", ONE),
     ),
     Scenario(
+        "generator",
+        (ASYNC,),  # which Kedro refuses
+        below("run generator !ValueError", "node after\n  load a", ONE),
+        code=1,
+        error="ValueError",
+    ),
+    Scenario(
         "broken_generator",
-        (SEQUENTIAL, THREAD),
+        EVERY,
         below("run broken_generator !RuntimeError", "node chunks !RuntimeError\n  load a\n  save appended", ONE),
         code=1,
         error="RuntimeError",
     ),
-    Scenario("transcoded", EVERY, below("run transcoded", "node read\n  load t@read\n  save kept", "node write\n  save t@write")),
-    Scenario("factory", (SEQUENTIAL, FORK), below("run factory", "node make\n  save made_one", "node remake\n  load made_one\n  save made_two")),
-    Scenario("versioned", (SEQUENTIAL, SPAWN), below("run versioned", "node read\n  load versioned\n  save kept", "node write\n  save versioned")),
+    Scenario("transcoded", (*EVERY, ASYNC), below("run transcoded", "node read\n  load t@read\n  save kept", "node write\n  save t@write")),
+    Scenario("factory", EVERY, below("run factory", "node make\n  save made_one", "node remake\n  load made_one\n  save made_two")),
+    Scenario("versioned", EVERY, below("run versioned", "node read\n  load versioned\n  save kept", "node write\n  save versioned")),
     Scenario(
         "partitioned",
-        (SEQUENTIAL, THREAD),
+        EVERY,
         below("run partitioned", "node read\n  load partitions\n  save kept", "node write\n  load params:n\n  save partitions"),
     ),
     Scenario(
-        "namespaced", (SEQUENTIAL, FORK), below("run namespaced", "node outer.one\n  save outer.a", "node outer.two\n  load outer.a\n  save outer.b")
+        "namespaced", (*EVERY, ASYNC), below("run namespaced", "node outer.one\n  save outer.a", "node outer.two\n  load outer.a\n  save outer.b")
     ),
     Scenario(
         "nested",
@@ -195,7 +220,7 @@ SCENARIOS = (
     Scenario("node_fails", (*EVERY, ASYNC), below("run node_fails !ValueError", "node bad !ValueError\n  load a", ONE), code=1, error="ValueError"),
     Scenario(
         "load_fails",
-        (SEQUENTIAL, THREAD),
+        (SEQUENTIAL, THREAD, ASYNC),
         below(f"run load_fails !{MISSING}", f"node bad !{MISSING}\n  load a\n  load missing !{MISSING}", ONE),
         code=1,
         error=MISSING,
@@ -221,11 +246,21 @@ SCENARIOS = (
         code=1,
         error=MISSING,
     ),
-    Scenario("leaves", (SEQUENTIAL,), below("run leaves !SystemExit", "node bad !SystemExit\n  load a", ONE), code=3, error="SystemExit"),
+    Scenario(
+        "leaves", (SEQUENTIAL, THREAD, ASYNC), below("run leaves !SystemExit", "node bad !SystemExit\n  load a", ONE), code=3, error="SystemExit"
+    ),
+    Scenario("leaves", PARALLEL, below("run leaves !SystemExit", "node bad !_OTHER\n  load a", ONE), code=3, error="SystemExit"),
     Scenario(
         "interrupted",
-        (SEQUENTIAL,),
+        (SEQUENTIAL, THREAD, ASYNC),
         below("run interrupted !KeyboardInterrupt", "node bad !KeyboardInterrupt\n  load a", ONE),
+        code=1,
+        error="KeyboardInterrupt",
+    ),
+    Scenario(
+        "interrupted",
+        PARALLEL,
+        below("run interrupted !KeyboardInterrupt", "node bad !_OTHER\n  load a", ONE),
         code=1,
         error="KeyboardInterrupt",
     ),
@@ -251,8 +286,38 @@ SCENARIOS = (
         code=1,
         error="concurrent.futures.process.BrokenProcessPool",
     ),
-    Scenario("killed", (SEQUENTIAL,), below(f"run killed !{DIED} died", f"node bad !{DIED} died\n  load a", ONE), code=-9, error=f"{DIED} died"),
+    Scenario(
+        "killed", (SEQUENTIAL, THREAD), below(f"run killed !{DIED} died", f"node bad !{DIED} died\n  load a", ONE), code=-9, error=f"{DIED} died"
+    ),
     Scenario("dies", (SEQUENTIAL, THREAD), below(f"run dies !{DIED} died", f"node bad !{DIED} died\n  load a", ONE), code=9, error=f"{DIED} died"),
+    Scenario(
+        "dies_loading",
+        PARALLEL,
+        below("run dies_loading !concurrent.futures.process.BrokenProcessPool", f"node bad !{DIED} died\n  load a", ONE),
+        code=1,
+        error="concurrent.futures.process.BrokenProcessPool",
+    ),
+    Scenario(
+        "dies_saving",
+        PARALLEL,
+        below("run dies_saving !concurrent.futures.process.BrokenProcessPool", f"node bad !{DIED} died\n  load a", ONE),
+        code=1,
+        error="concurrent.futures.process.BrokenProcessPool",
+    ),
+    Scenario(
+        "dies_loading",
+        (SEQUENTIAL, THREAD),
+        below(f"run dies_loading !{DIED} died", f"node bad !{DIED} died\n  load a", ONE),
+        code=9,
+        error=f"{DIED} died",
+    ),
+    Scenario(
+        "dies_saving",
+        (SEQUENTIAL, THREAD),
+        below(f"run dies_saving !{DIED} died", f"node bad !{DIED} died\n  load a", ONE),
+        code=9,
+        error=f"{DIED} died",
+    ),
 )
 CASES = [
     pytest.param(scenario, *runner, id=f"{scenario.pipeline}-{runner[0].rpartition('.')[2]}{'-' if runner[1] else ''}{runner[1]}")

@@ -10,8 +10,11 @@ end of the run, or of the process.
 from __future__ import annotations
 
 import inspect
+import sys
 import time
+import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
@@ -78,6 +81,8 @@ class OpenNode(Open):
     stopped_ns = 0
     is_async = False
     streaming = False
+    raised: BaseException | None = None
+    watched: tuple[weakref.ref[Any], ...] = ()
     expected: int | None = None
 
     def __init__(self, family: Family, node: Any, start_ns: int) -> None:
@@ -209,6 +214,8 @@ class Nodes:
         found.streaming = bool(outputs) and (_generates(node.func) or {isinstance(item, Iterator) for item in outputs.values()} == {True})
         if not found.expected:
             self._finish(found, now)
+        elif found.streaming and not isinstance(found.family.parent, Open):
+            _watch(found, outputs.values())
 
     def node_failed(self, node: Any, error: BaseException, run_id: str | None) -> None:
         """The node's function raised ``error``."""
@@ -228,8 +235,8 @@ class Nodes:
         """
         remaining = list(family.open.values())
         for found in remaining:
-            wrong = bool(found.stopped_ns) or (failed and (found.node is failing or bool(found.datasets) or not found.streaming))
-            why = error if wrong and (found.node is failing or failing is None or len(remaining) == 1) else None
+            wrong = bool(found.stopped_ns or found.raised) or (failed and (found.node is failing or bool(found.datasets) or not found.streaming))
+            why = found.raised or (error if wrong and (found.node is failing or failing is None or len(remaining) == 1) else None)
             self._finish(found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong)
 
     def _find(self, node: Any, run_id: str | None) -> OpenNode | None:
@@ -255,7 +262,7 @@ class Nodes:
         if before is None or before.family is not family:
             return
         if before.streaming and not before.datasets:
-            self._finish(before, before.last_ns)
+            self._finish(before, before.last_ns, error=before.raised, failed=before.raised is not None)
         elif isinstance(family.parent, Open):
             # The run will end here too, and then say why it failed.
             before.stopped_ns = time.time_ns()
@@ -373,6 +380,16 @@ def _generates(function: Any) -> bool:
     """Return whether ``function`` is a generator's, as :func:`inspect.isgeneratorfunction` does, which takes its time."""
     code = getattr(function, "__code__", None)
     return bool(code.co_flags & inspect.CO_GENERATOR) if code is not None else inspect.isgeneratorfunction(function)
+
+
+def _watch(found: OpenNode, outputs: Iterable[Any]) -> None:
+    """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
+
+    def gone(_: Any) -> None:
+        found.raised = found.raised or sys.exc_info()[1]
+
+    with suppress(TypeError):  # an iterator that cannot be watched
+        found.watched = tuple(weakref.ref(item, gone) for item in outputs)
 
 
 def _times(found: OpenNode, end_ns: int) -> tuple[float, float, float]:
