@@ -168,6 +168,13 @@ def test_commands_that_do_not_get_as_far_as_a_run(
     assert found in {expected, *(expected.replace(new, old) for new, old in older.items())}
 
 
+def test_completing_a_word_is_no_command(project: Callable[..., Path], kedro: Callable[..., Any], home: Path) -> None:
+    """What a shell asks `kedro` for while somebody types is answered, and neither recorded nor counted."""
+    asked = {"_KEDRO_COMPLETE": "bash_complete", "COMP_WORDS": "kedro reg", "COMP_CWORD": "1"}
+    assert "plain,registry" in kedro(cwd=project(), env=asked).out
+    assert not home.exists()
+
+
 SLOW = """
 import os, time
 from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.runtime import making
 from kedro_otel.runtime.state import state
@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+COMPLETE: Final = "_KEDRO_COMPLETE"
+"""Set by a shell that asks ``kedro`` to complete a word: somebody presses a key, and runs no command."""
+
+
 def began(metadata: Any, args: Sequence[str]) -> None:
     """``before_command_run``: ``metadata`` is Kedro's of the project, or None outside of one."""
-    if list(args[:1]) == ["otel"]:
+    if list(args[:1]) == ["otel"] or COMPLETE in os.environ:
         state.decided = True
         return
     recorder = making.decide(metadata.project_path if metadata else None, metadata.package_name if metadata else None)
