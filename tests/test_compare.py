@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from itertools import pairwise
@@ -170,6 +171,27 @@ def test_two_runs_and_no_others(ran: Callable[..., None], compared: Callable[...
     assert node["difference_seconds"] == pytest.approx(node["after_seconds"] - node["before_seconds"])
     assert node["relative"] == pytest.approx(node["difference_seconds"] / node["before_seconds"])
     assert told["after"]["critical_path"]["nodes"][-1] == "publish"
+
+
+def test_runs_of_different_pipelines_are_told_apart(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+    """Which pipelines were compared is said where they are not the same: the command on record has no names in it."""
+    ran(0)
+    ran(1, pipeline="training")
+    heading = compared("-2", "-1", columns=150).stdout.splitlines()[0]
+    assert heading.endswith("· pipeline training · against kedro run of today 10:00:00, pipeline __default__")
+    assert "pipeline" not in compared("-1", "-1").stdout.splitlines()[0]
+
+
+def test_a_narrow_screen_keeps_the_difference(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+    """On forty columns each line has the name, by how much it differs, and what that is called."""
+    for number in range(5):
+        ran(number)
+    ran(5, {"train_forest": 1.5}, without=["plot_confusion"])
+    told = compared(columns=40).stdout
+    assert max(map(len, told.splitlines())) <= 40
+    assert re.search(r"^  train_forest +\+1\.\d+ s +slower$", told, re.MULTILINE)
+    assert re.search(r"^  plot_confusion +-\d+ ms +removed$", told, re.MULTILINE)
+    assert re.search(r"^  write_report +[+-]\S+ \ws +[+-]\d+%$", told, re.MULTILINE)
 
 
 def test_only_runs_that_did_the_same_are_peers(ran: Callable[..., None], compared: Callable[..., Result]) -> None:

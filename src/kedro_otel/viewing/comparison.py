@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _STYLES: Final = {SLOWER: "bold red", FASTER: "bold green", ADDED: "cyan", REMOVED: "yellow", SAME: "bright_black"}
 _ROWS: Final = 25
+_BESIDE: Final = 52
+"""What a line has beside the name."""
+_BESIDE_NARROW: Final = 21
+"""The same on a screen that has no room for that."""
 _IN_MARKDOWN: Final = 30
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
 
@@ -31,6 +35,7 @@ def screen_lines(found: Comparison, width: int, glyphs: Glyphs, now_ns: int, *, 
         [
             Text(clean(outcome.title(after)), "bold"),
             Text(moment(after.start_ns, now_ns), "bright_black"),
+            *(Text(f"pipeline {name}", "bright_black") for name in _apart(found)[:1]),
             Text(f"against {against(found, now_ns)}", "bright_black"),
         ],
         width,
@@ -38,12 +43,12 @@ def screen_lines(found: Comparison, width: int, glyphs: Glyphs, now_ns: int, *, 
     )
     nodes = _shown(found.nodes, every=every)
     datasets = [one for one in found.datasets if every or one.verdict != SAME]
-    name = min(max(cell_len(clean(one.name)) for one in [*nodes, *datasets, found.run]) if nodes or datasets else 3, max(width - 52, 12))
-    name = max(name, 13)
-    lines += [Text(""), _row(found.run._replace(name="the whole run"), name)]
+    longest = max(13, *(cell_len(clean(one.name)) for one in (*nodes, *datasets)))
+    name = min(longest, max(width - (_BESIDE if width >= 13 + _BESIDE else _BESIDE_NARROW), 13))
+    lines += [Text(""), _row(found.run._replace(name="the whole run"), name, width)]
     for title, changes in (("nodes", nodes), ("datasets, loads and saves together", datasets)):
         if changes:
-            lines += [Text(""), Text(title, "bold"), *(_row(one, name) for one in changes)]
+            lines += [Text(""), Text(title, "bold"), *(_row(one, name, width) for one in changes)]
     hidden = len(found.nodes) - len(nodes)
     lines.append(Text(""))
     if not changed(found):
@@ -57,10 +62,21 @@ def against(found: Comparison, now_ns: int) -> str:
     """Return what the run is compared with, in words."""
     if found.named:
         root = found.typical.trace.root.operation
-        return f"{clean(outcome.title(root))} of {moment(root.start_ns, now_ns)}"
-    run = found.after.trace.run
-    of = f" of {clean(run.operation.attributes[names.PIPELINE_NAME], 80)}" if run and run.operation.attributes.get(names.PIPELINE_NAME) else ""
+        return f"{clean(outcome.title(root))} of {moment(root.start_ns, now_ns)}" + "".join(f", pipeline {name}" for name in _apart(found)[1:])
+    pipeline = _pipeline(found.after)
+    of = f" of {pipeline}" if pipeline else ""
     return f"the median of {count(found.history, 'earlier run')}{of}" if found.history > 1 else f"the one earlier run{of}"
+
+
+def _apart(found: Comparison) -> tuple[str, ...]:
+    """Return the pipelines that ran, now and then, where they are not the same."""
+    pipelines = _pipeline(found.after), _pipeline(found.typical)
+    return pipelines if pipelines[0] != pipelines[1] else ()
+
+
+def _pipeline(one: Profile) -> str:
+    run = one.trace.run
+    return clean(run.operation.attributes.get(names.PIPELINE_NAME, ""), 80) if run else ""
 
 
 def changed(found: Comparison) -> list[Change]:
@@ -127,16 +143,19 @@ def _shown(nodes: list[Change], *, every: bool) -> list[Change]:
     return nodes if every or len(nodes) <= _ROWS else [one for one in nodes if one.verdict != SAME]
 
 
-def _row(one: Change, name: int) -> Text:
+def _row(one: Change, name: int, width: int) -> Text:
+    """Return a change as a line: from what to what, by how much, and what that is called; where there is no room, the last two are left."""
     style = _STYLES[one.verdict]
     quiet = "bright_black" if one.verdict == SAME else ""
     before = "" if one.verdict == ADDED else duration(one.before_ns)
     after = "" if one.verdict == REMOVED else duration(one.after_ns)
     word = one.verdict if one.verdict != SAME else ""
     relative = "" if one.verdict in (ADDED, REMOVED) else _percent(one)
+    head = [("  ", ""), (fit(clean(one.name), name), quiet if one.verdict == SAME else style)]
+    if width < 13 + _BESIDE:
+        return join([*head, (f" {_signed(one.difference_ns):>9} {word or relative:>8}", style)])
     cells = [
-        ("  ", ""),
-        (fit(clean(one.name), name), quiet if one.verdict == SAME else style),
+        *head,
         (f" {before:>9} {'→' if before and after else ' '} {after:<9}", quiet),
         (f" {_signed(one.difference_ns):>9} {relative:>8}", style),
         (f"  {word}", style),
