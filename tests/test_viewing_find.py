@@ -87,7 +87,10 @@ def test_of_several_the_newest_is_taken_and_said(folder: Path) -> None:
     [
         ("-4", "only 3 pipeline runs are recorded"),
         ("abc", "at least four characters"),
+        ("0", "or a number such as -2"),
         ("ffff", "no recorded run has this"),
+        ("zzzz", "no recorded run has this"),
+        ("-0", "no recorded run has this"),
         ("no-such-run", "no recorded run has this"),
         ("\x1b[31m", "no recorded run has this"),
     ],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LAST: Final = "last"
 _PREFIX: Final = re.compile(r"[0-9a-fA-F]{4,32}")
+_SHORT: Final = re.compile(r"[0-9a-fA-F]{1,3}")
 _BACK: Final = re.compile(r"-[1-9]\d{0,5}")
 
 
@@ -138,9 +139,9 @@ def _named(run: str, entries: Iterator[Entry]) -> Found:
         raise NotFoundError(nothing())
     if not matching:
         raise NotFoundError(
-            "no recorded run has this run id or trace id: `kedro otel list` shows what there is"
-            if prefix or len(run) > 4
-            else "at least four characters of a trace id are needed: `kedro otel list` shows them"
+            "at least four characters of a trace id are needed, or a number such as -2: `kedro otel list` shows both"
+            if _SHORT.fullmatch(run)
+            else "no recorded run has this run id or trace id: `kedro otel list` shows what there is"
         )
     first = matching[0]
     others = {entry.outermost.span_id for entry in matching} - {first.outermost.span_id}
