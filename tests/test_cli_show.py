@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bare import LOGGING
 from click.testing import CliRunner, Result
 from fabricate import SECOND, Tape, a_run
 from rich.cells import cell_len
@@ -511,6 +512,7 @@ def test_colour_is_for_terminals_that_want_it(folder: Path, typed: Callable[...,
         (("show", "--depht", "2"), 2, "No such option"),
         (("show", "-x"), 2, "No such option"),
         (("show", "a", "b"), 2, "unexpected extra argument"),
+        (("show", "-2", "-3"), 2, "unexpected extra argument (-3)"),
     ],
 )
 def test_with_nothing_to_show_it_says_what_to_do(typed: Callable[..., Result], words: tuple[str, ...], code: int, says: str) -> None:
@@ -696,6 +698,45 @@ def test_a_real_run_is_shown(project: Callable[..., Path], kedro: Callable[..., 
     assert "✓ kedro run\n" in good
     exported = kedro("otel", "export", "last", cwd=path).out
     assert '"name":"kedro registry list"' in exported
+
+
+def test_every_command_is_told_in_a_whole_sentence(typed: Callable[..., Result]) -> None:
+    """The list of commands cuts no sentence in the middle."""
+    told = typed("--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert len(told) > 12
+    assert [line for line in told if not re.fullmatch(r"  \w+ +[A-Z].*\w\.", line)] == []
+
+
+def test_who_pipes_is_told_of_kedros_own_line(folder: Path, project: Callable[..., Path], kedro: Callable[..., Any]) -> None:
+    """Where Kedro has begun stdout with its log, stderr says what to type instead; where it has not, nothing is said, and the answer is alone."""
+    a_run(folder, NODES, at=BEGAN)
+    path = project(files={"logging.yml": LOGGING})
+    for words in (
+        ("list", "--json"),
+        ("show", "--json"),
+        ("status", "--json"),
+        ("export",),
+        ("report", "-o", "-"),
+        ("compare", "-1", "-1", "--markdown"),
+    ):
+        told = kedro("otel", *words, cwd=path)
+        assert "logging" in told.out
+        assert f"python -m kedro_otel {words[0]}" in told.err
+        alone = kedro("otel", *words, cwd=path, env={"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")})
+        assert alone.out.startswith(("[", "{", "<!doctype", "**"))
+        assert "kedro_otel" not in alone.err
+    assert "python -m" not in kedro("otel", "list", cwd=path).err
+
+
+def test_both_spellings_know_the_project(project: Callable[..., Path], kedro: Callable[..., Any], run: Callable[..., Any]) -> None:
+    """``python -m kedro_otel`` finds the project that it is typed in as Kedro does: its id, and what it asks for."""
+    path = project(pyproject='[tool.kedro_otel]\ndetail = "usage"\n', files={"logging.yml": LOGGING, "conf/deep/er/x": ""})
+    env = {"KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "KEDRO_OTEL_DETAIL": "run"}
+    kedro("run", cwd=path, env=env)
+    for where in (path, path / "conf/deep/er", path.parent):
+        said = kedro("otel", "status", "--json", cwd=where, env=env).out
+        assert run(sys.executable, "-m", "kedro_otel", "status", "--json", cwd=where, env=env).out == said
+        assert (json.loads(said)["ids"]["kedro.project.id"] is None) == (where == path.parent)
 
 
 def test_without_kedros_own_words_on_stdout(folder: Path, run: Callable[..., Any]) -> None:

@@ -110,6 +110,12 @@ def test_connect_keeps_comments_and_other_settings(kedro, loopback: Loopback):
     assert paths.user_config().read_text() == f'# mine\nmax_age_days = 7\nendpoint = "{loopback.url}"\n'
 
 
+def test_disconnect_where_nothing_is_connected_changes_nothing(kedro):
+    """Who sends nothing is told so, and no file is made."""
+    assert "nothing was changed" in kedro("otel", "disconnect").out
+    assert not paths.user_config().exists()
+
+
 def test_connect_over_an_environment_says_what_counts(kedro, loopback: Loopback):
     """What is saved and not in force is told."""
     done = kedro("otel", "connect", loopback.url, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"})

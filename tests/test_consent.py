@@ -212,6 +212,11 @@ def test_status_tells_everything_and_makes_nothing(project: Callable[..., Path],
     assert found["settings"]["headers"] == {"value": {"x-key": names.MASK}, "origin": "environment OTEL_EXPORTER_OTLP_HEADERS"}
     assert found["destination"]["traces"] == "http://host:4318/v1/traces"
     assert found["problems"] == ["A project cannot set 'endpoint'; [tool.kedro_otel] of pyproject.toml is ignored there."]
+    told = kedro("otel", "status", cwd=path, env={"DO_NOT_TRACK": "1"}).out
+    assert "Recording   off (DO_NOT_TRACK is set). To change that: kedro otel on\n" in told
+    assert "Recording   on (default)\n" in kedro("otel", "status", cwd=path).out
+    rows = re.findall(r"^  (app\.\S+ +|kedro\.project\S+ +)", told, re.MULTILINE)
+    assert len({len(row) for row in rows}) == 1, "columns stand below each other"
     kedro("info", cwd=path)
     ids = json.loads(kedro("otel", "status", "--json", cwd=path).out.partition("\n{")[2].join("{ "))["ids"]
     here = reader.read(reader.segments()[-1]).header.resource
@@ -229,7 +234,8 @@ def test_purge_erases_what_was_written_and_nothing_else(kedro: Callable[..., Res
         path.write_text("keep")
     telemetry = paths.telemetry_toml()[0]
     telemetry.write_text(f"# shared\n[other]\nx = 1\n{telemetry.read_text()}")
-    kedro("otel", "purge")
+    assert "Erased 2 files" in kedro("otel", "purge").out
+    assert "nothing to erase" in kedro("otel", "purge").out
     assert not reader.segments()
     assert not journal.exists()
     assert all(path.read_text() == "keep" for path in mine)

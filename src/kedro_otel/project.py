@@ -40,6 +40,18 @@ def read(path: Path) -> Project:
     )
 
 
+def around(folder: Path) -> Path | None:
+    """Return the Kedro project that ``folder`` is in, as Kedro finds it, None if it is in none."""
+    for path in (folder, *folder.parents):
+        try:
+            found = "[tool.kedro]" in (path / PYPROJECT).read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            continue
+        if found:
+            return path
+    return None
+
+
 def statistics(catalog: Any, default_pipeline: Any, n_pipelines: int) -> dict[str, Any]:
     """Return the project's sizes, counted as kedro-telemetry counts them, keyed by ``names``.
 

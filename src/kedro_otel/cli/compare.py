@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kedro_otel.cli.machine import json_option, tell_of_log
 from kedro_otel.cli.which import RunCommand, RunType, patient, say, say_if_off, trace_of
 
 if TYPE_CHECKING:
@@ -26,13 +27,13 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
     return float(found[1]) / 100
 
 
-@click.command("compare", cls=RunCommand)
+@click.command("compare", cls=RunCommand, short_help="Compare a run with those before it.")
 @click.argument("a", metavar="[A]", type=RunType(), required=False)
 @click.argument("b", metavar="[B]", type=RunType(), required=False)
 @click.option("--fail-if-slower", "allowed", metavar="PERCENT", callback=_share, help="Print one line; exit 1 if the run took so much longer.")
 @click.option("--all", "every", is_flag=True, help="Show also what is as before.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a comment for a pull request.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@json_option()
 @click.pass_context
 def compare_(ctx: click.Context, a: str | None, b: str | None, allowed: float | None, every: bool, as_markdown: bool, as_json: bool) -> None:  # noqa: FBT001
     """Compare a run with those before it, node by node and dataset by dataset.
@@ -52,6 +53,7 @@ def compare_(ctx: click.Context, a: str | None, b: str | None, allowed: float | 
         if as_json:
             click.echo(json.dumps(comparison.plain(found)))
         elif as_markdown:
+            tell_of_log(ctx)
             click.echo(comparison.markdown(found, now))
         elif allowed is None:
             from kedro_otel.viewing import screen

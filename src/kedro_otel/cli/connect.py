@@ -12,13 +12,14 @@ from kedro_otel import consent, destination, names, settings
 from kedro_otel.cli import receivers
 from kedro_otel.cli.consent import project_of
 from kedro_otel.cli.facts import plain
+from kedro_otel.cli.machine import json_option
 from kedro_otel.userfile import UserFileError, save
 
 if TYPE_CHECKING:
     from kedro_otel.destination import Destination
 
 
-@click.command("connect")
+@click.command("connect", short_help="Send traces and counters to an OTLP endpoint.")
 @click.argument("url")
 @click.option("--detail", type=click.Choice(names.DETAILS), help="What may leave. Without it: what is in force, usage unless you changed it.")
 @click.option("--header", "headers", multiple=True, metavar="NAME=env:VARIABLE", help="A header to send along, such as Authorization=env:OTLP_TOKEN.")
@@ -58,12 +59,16 @@ def connect_(
         click.echo(f"Nothing is recorded or sent here: {plain(decided.reason)}. To change that: kedro otel on", err=True)
 
 
-@click.command("disconnect")
+@click.command("disconnect", short_help="Send nothing any more.")
 @click.pass_context
 def disconnect_(ctx: click.Context) -> None:
     """Send nothing any more: forget endpoint, headers and detail in your own settings file."""
+    changes = receivers.forgotten()
+    if not any(name != "headers" or change for name, change in changes.items()) and destination.current(settings.load(os.environ, None)) is None:
+        click.echo("No endpoint is named, so nothing is sent, and nothing was changed. To name one: kedro otel connect URL")
+        return
     try:
-        path = save(receivers.forgotten())
+        path = save(changes)
     except UserFileError as error:
         click.echo(str(error), err=True)
         ctx.exit(1)
@@ -77,8 +82,8 @@ def disconnect_(ctx: click.Context) -> None:
     ctx.exit(1)
 
 
-@click.command("doctor")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.command("doctor", short_help="Test the endpoint, and say what to do.")
+@json_option()
 @click.pass_context
 def doctor_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click passes flags so)
     """Send a test span and a test metric, and say for each what became of it, with which settings, and what to do."""
@@ -87,7 +92,7 @@ def doctor_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click p
     ctx.exit(0 if found["well"] else 1)
 
 
-@click.command("ship")
+@click.command("ship", short_help="Deliver now what is waiting.")
 @click.option("--all", "everything", is_flag=True, help="Also what was recorded for no or another endpoint, or by another machine in a shared home.")
 @click.pass_context
 def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click passes flags so)

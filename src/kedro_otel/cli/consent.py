@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from kedro_otel import consent, paths
+from kedro_otel import consent, paths, project
 from kedro_otel.cli import erasing, facts
+from kedro_otel.cli.machine import json_option
 from kedro_otel.userfile import UserFileError, save
 
 
-@click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.command("status", short_help="Say whether commands are recorded, and why, and where to.")
+@json_option()
 @click.pass_context
 def status_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click passes flags so)
     """Say whether commands are recorded and why, where to, at which detail, and who you are in it."""
@@ -23,7 +24,7 @@ def status_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click p
     click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else facts.text(found))
 
 
-@click.command("on")
+@click.command("on", short_help="Record, whatever other tools were told.")
 @click.pass_context
 def on_(ctx: click.Context) -> None:
     """Record, for this user, also where DO_NOT_TRACK or Kedro's own opt-out is set."""
@@ -35,7 +36,7 @@ def on_(ctx: click.Context) -> None:
         click.echo(f"Written to {path}, but here it stays off: {facts.plain(decided.reason)}. Take that away to record here too.", err=True)
 
 
-@click.command("off")
+@click.command("off", short_help="Record nothing and send nothing.")
 @click.pass_context
 def off_(ctx: click.Context) -> None:
     """Record nothing and send nothing, for this user, whatever else says yes."""
@@ -43,12 +44,15 @@ def off_(ctx: click.Context) -> None:
     click.echo(f"Nothing is recorded or sent any more ({path}). What was recorded stays in {paths.home()}; to erase it: kedro otel purge")
 
 
-@click.command("purge")
+@click.command("purge", short_help="Erase what was recorded.")
 @click.option("--ids", is_flag=True, help="Forget this user's UUID too. The next recorded command makes a new one.")
 def purge_(ids: bool) -> None:  # noqa: FBT001 (click passes flags so)
     """Erase all recordings and all journals of what was sent. What has left this machine cannot be called back."""
     erased = erasing.erase(paths.recordings(), paths.destinations())
-    click.echo(f"Erased {erased.files} files ({erased.size / 1024:.0f} KiB) in {paths.home()}.")
+    if erased.files or erased.failures:
+        click.echo(f"Erased {erased.files} files ({erased.size / 1024:.0f} KiB) in {paths.home()}.")
+    else:
+        click.echo(f"Nothing is recorded in {paths.home()}, so there was nothing to erase.")
     for failure in erased.failures:
         click.echo(f"Could not erase {failure}. The rest is gone; remove this one by hand.", err=True)
     failed = bool(erased.failures)
@@ -60,8 +64,9 @@ def purge_(ids: bool) -> None:  # noqa: FBT001 (click passes flags so)
 
 
 def project_of(ctx: click.Context) -> Path | None:
-    """Return the folder of the Kedro project that the command was typed in, None outside one."""
-    return getattr(ctx.find_root().obj, "project_path", None)
+    """Return the folder of the Kedro project that the command was typed in, None outside one; ``python -m kedro_otel`` looks for it as Kedro does."""
+    found: Path | None = getattr(ctx.find_root().obj, "project_path", None)
+    return found or project.around(Path.cwd())
 
 
 def _forget_user() -> bool:

@@ -24,7 +24,7 @@ Now try, in {folder}:
 """
 
 
-@click.command("demo")
+@click.command("demo", short_help="Run a small project on real data, and show it.")
 @click.argument("folder", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path), default="kedro-otel-demo")
 @click.pass_context
 def demo_(ctx: click.Context, folder: Path) -> None:

@@ -66,16 +66,16 @@ def text(found: Mapping[str, Any]) -> str:
     addresses = " and ".join(dict.fromkeys(filter(None, (where["traces"], where["metrics"])))) if where else ""
     chosen = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items() if row["origin"] != "default"]
     lines = [
-        f"Recording   {'on' if said['enabled'] else 'off'}: {said['reason']}",
+        f"Recording   {'on' if said['enabled'] else 'off'} ({said['reason']}){'' if said['enabled'] else '. To change that: kedro otel on'}",
         f"Sending to  {addresses or 'nowhere: no endpoint is named. Name one: kedro otel connect URL'}",
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
         f"            {level['change']}",
         "",
-        *_rows("Ids", [(key, value or "none") for key, value in ids.items()]),
-        *_rows("Recorded", found["recorded"].items()),
-        *(line for row in found["shipped"] for line in _rows("Shipped", row.items())),
-        *_rows("Files", found["files"].items()),
-        *_rows("Settings", chosen),
+        *rows("Ids", [(key, value or "none") for key, value in ids.items()]),
+        *rows("Recorded", found["recorded"].items()),
+        *(line for row in found["shipped"] for line in rows("Shipped", row.items())),
+        *rows("Files", found["files"].items()),
+        *rows("Settings", chosen),
         *(f"! {problem}" for problem in found["problems"]),
     ]
     return "\n".join(plain(line) for line in lines).rstrip()
@@ -86,9 +86,11 @@ def plain(line: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
-def _rows(title: str, rows: Iterable[tuple[str, Any]]) -> list[str]:
-    shown = [f"  {key}  {_value(value)}" for key, value in rows]
-    return [title, *shown, ""] if shown else []
+def rows(title: str, told: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return ``told`` in two columns below ``title``, and an empty line; nothing where nothing is told."""
+    shown = [(key, _value(value)) for key, value in told]
+    width = max((len(key) for key, _ in shown), default=0)
+    return [title, *(f"  {key:{width}}  {value}" for key, value in shown), ""] if shown else []
 
 
 def _value(value: Any) -> str:

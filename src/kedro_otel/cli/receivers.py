@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kedro_otel import consent, destination, names, paths, settings, tomlfile
-from kedro_otel.cli.facts import MEANING, plain
+from kedro_otel.cli.facts import MEANING, plain, rows
 from kedro_otel.fields import FIELDS
 
 if TYPE_CHECKING:
@@ -119,8 +119,9 @@ def diagnosis(found: Mapping[str, Any]) -> str:
     for name, row in found["signals"].items():
         said = f" ({row['answer']})" if row["result"] != "accepted" else ""
         lines.append(f"{name:8} {row['result']}: {row['address']}{said}")
-    lines += ["", "Settings", *(f"  {name}  {row['value']}  ({row['origin']})" for name, row in found["settings"].items())]
-    lines.append(f"  detail  {found['detail']['value']}  ({found['detail']['origin']}): {found['detail']['meaning']}")
+    level = found["detail"]
+    known = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items()]
+    lines += ["", *rows("Settings", [*known, ("detail", f"{level['value']}  ({level['origin']}): {level['meaning']}")])[:-1]]
     for row in found["journals"]:
         if row["waiting recordings"] or row["held"] or row["lost"]:
             lines += ["", f"Waiting for {row['address'] or row['destination']}", f"  recordings  {row['waiting recordings']}"]

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
+from kedro_otel.cli.machine import json_option, tell_of_log
 from kedro_otel.cli.which import RunCommand, RunType, patient, say_if_off, trace_of
 
 
-@click.command("report", cls=RunCommand)
+@click.command("report", cls=RunCommand, short_help="Write a run as one HTML file.")
 @click.argument("run", type=RunType(), required=False)
 @click.option("-o", "--output", metavar="FILE", help="Where to write it; - is stdout. [default: run-TRACE.html]")
 @click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object that says what was written where.")
+@json_option("Print a JSON object that says what was written where.")
 @click.pass_context
 def report_(ctx: click.Context, run: str | None, output: str | None, in_browser: bool, as_json: bool) -> None:  # noqa: FBT001
     """Write a run as one HTML file: timeline, pipeline, figures; the failure first, if there was one.
@@ -31,6 +32,7 @@ def report_(ctx: click.Context, run: str | None, output: str | None, in_browser:
     if output == "-":
         if as_json or in_browser:
             raise click.UsageError("-o - writes the page to stdout: leave out --json and --open")
+        tell_of_log(ctx)
         sys.stdout.buffer.write(html)
         return
     path = Path(output or f"run-{trace.trace_id[:8]}.html")

@@ -12,6 +12,7 @@ import click
 
 from kedro_otel import destination
 from kedro_otel.cli.consent import project_of
+from kedro_otel.cli.machine import json_option, tell_of_log
 from kedro_otel.cli.which import RunCommand, RunType, entry_of, patient, say, say_if_off, tell_link, tidy, trace_of
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ _WAIT = 0.25
 _BAD = ("failed", "killed", "interrupted")
 
 
-@click.command("list")
+@click.command("list", short_help="List what ran, newest first.")
 @click.option("-n", "limit", type=click.IntRange(min=0), default=20, show_default=True, help="At most so many; 0 is all.")
 @click.option("--failed", is_flag=True, help="Only what failed, was killed or interrupted.")
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--since", metavar="TIME", help="Only what began since: 30m, 2h, 3d, 1w, today, or a date and time.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+@json_option("Print a JSON list.")
 @click.pass_context
 def list_(ctx: click.Context, limit: int, failed: bool, pipeline: str | None, since: str | None, as_json: bool) -> None:  # noqa: FBT001
     """List what ran: outcome, duration, pipeline and command, newest first.
@@ -68,12 +69,12 @@ def list_(ctx: click.Context, limit: int, failed: bool, pipeline: str | None, si
     tidy(ctx)
 
 
-@click.command("show", cls=RunCommand)
+@click.command("show", cls=RunCommand, short_help="Draw a run as a waterfall, or follow one that runs.")
 @click.argument("run", type=RunType(), required=False)
 @click.option("--depth", type=click.IntRange(min=0), help="Levels below the run: 1 is nodes, 2 their loads, saves and spans too.")
 @click.option("--slowest", metavar="N", type=click.IntRange(min=1), help="Only the N slowest nodes, slowest first.")
 @click.option("--follow", "-f", is_flag=True, help="Stay with a run while it runs; wait for the next one if none does.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@json_option()
 @click.pass_context
 def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int | None, follow: bool, as_json: bool) -> None:  # noqa: FBT001
     """Draw a run as a waterfall: every node on one time axis, loads, computing and saves told apart.
@@ -103,7 +104,7 @@ def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int |
     say_if_off(ctx)
 
 
-@click.command("export", cls=RunCommand)
+@click.command("export", cls=RunCommand, short_help="Print a run as OTLP/JSON, or what of it would leave.")
 @click.argument("run", type=RunType(), required=False)
 @click.option("--as-sent", is_flag=True, help="Print the messages that would leave at the detail in force, counters included.")
 @click.pass_context
@@ -112,6 +113,7 @@ def export_(ctx: click.Context, run: str | None, as_sent: bool) -> None:  # noqa
 
     RUN as for `kedro otel show`.
     """
+    tell_of_log(ctx)
     with patient():
         trace = trace_of(ctx, run)
         for message in _as_sent(ctx, trace) if as_sent else _as_recorded(trace):

@@ -33,7 +33,7 @@ Then look at http://localhost:3000 (Grafana) and http://localhost:16686 (Jaeger)
 """
 
 
-@click.command("stack")
+@click.command("stack", short_help="Write a collector, Jaeger, Prometheus, Grafana for Docker.")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Replace files of the stack that are there and differ.")
 @click.pass_context

@@ -65,7 +65,12 @@ class RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Mark negative numbers as words before click looks at them."""
-        return super().parse_args(ctx, [f"{_MARK}{word}" if _BACK.fullmatch(word) else word for word in args])
+        try:
+            return super().parse_args(ctx, [f"{_MARK}{word}" if _BACK.fullmatch(word) else word for word in args])
+        except click.UsageError as error:
+            if _MARK not in error.message:
+                raise
+            raise click.UsageError(error.message.replace(_MARK, ""), ctx) from None  # it quotes what was typed
 
 
 def say(message: str) -> None:
@@ -79,7 +84,7 @@ def say_if_off(ctx: click.Context) -> None:
     if not decided.enabled:
         from kedro_otel.viewing.text import clean
 
-        say(f"nothing is recorded here: {clean(decided.reason)}")
+        say(f"commands are not recorded here ({clean(decided.reason)}). To change that: kedro otel on")
 
 
 @guarded
