@@ -147,6 +147,15 @@ CASES = [
     (["KEDRO_OTEL_ENABLED=true", "kedro otel off"], False),
     (["kedro otel on", "[tool.kedro_otel] enabled = false"], False),
     (["kedro otel on", "OTEL_SDK_DISABLED=true"], False),
+    (["kedro otel on", "KEDRO_OTEL_ENABLED=false"], False),
+    (["KEDRO_OTEL_ENABLED=true", "OTEL_SDK_DISABLED=true"], False),
+    (["KEDRO_OTEL_ENABLED=true", "[tool.kedro_otel] enabled = false"], False),
+    (["KEDRO_OTEL_ENABLED is neither true nor false", "kedro otel on"], False),
+    (["KEDRO_OTEL_ENABLED=true", "DO_NOT_TRACK is set"], True),
+    (["KEDRO_OTEL_ENABLED=true", ".telemetry consent: false"], True),
+    (["kedro otel on", "KEDRO_DISABLE_TELEMETRY is set"], True),
+    (["kedro otel on", "GITHUB_REPOSITORY_OWNER=kedro-org"], True),
+    (["GITHUB_REPOSITORY_OWNER=kedro-org"], False),
 ]
 
 
@@ -298,7 +307,18 @@ def trace(folder: Path, cwd: Path, variables: dict[str, str | None], run: Callab
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not at hand")
-@pytest.mark.parametrize("word", ["KEDRO_OTEL_ENABLED=false", "DO_NOT_TRACK is set", "kedro otel off", ".telemetry consent: false"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "KEDRO_OTEL_ENABLED=false",
+        "OTEL_SDK_DISABLED=true",
+        "[tool.kedro_otel] enabled = false",
+        "kedro otel off",
+        "DO_NOT_TRACK is set",
+        "KEDRO_DISABLE_TELEMETRY is set",
+        ".telemetry consent: false",
+    ],
+)
 def test_off_means_off(word: str, says: Callable[..., tuple[Path, dict[str, str]]], run: Callable[..., Result], tmp_path: Path) -> None:
     """Off: no file, socket or process that a run without the package does not also have, but for reading who said no."""
     path, variables = says({**SPECIFIC_NO, **GENERIC_NO}[word])

@@ -54,11 +54,10 @@ RARE = {
     names.SDK_NAME,
     names.SDK_LANGUAGE,
     names.SDK_VERSION,
-    names.REVISION,
     names.VALIDATED_COUNT,
     names.VALIDATOR_TYPE_COUNT,
 }
-"""Keys that are added when sent, or that need a repository or validators."""
+"""Keys that are added when sent, or that need validators."""
 
 
 CATALOG = """
@@ -84,7 +83,8 @@ def test_every_documented_key_is_exported(project: Callable[..., Path], kedro: C
             node(tell, ["shouted", "params:fail"], "told", name="tell"),
         ])}
     """
-    path = project(registry=registry, catalog=CATALOG, pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n')
+    repository = {".git/HEAD": "ref: refs/heads/main\n", ".git/refs/heads/main": f"{'1234' * 10}\n"}
+    path = project(registry=registry, catalog=CATALOG, files=repository, pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n')
     more = {"KEDRO_OTEL_DETAIL": "full", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"}
     found: set[tuple[str, str]] = set()
     for words in (("--from-nodes", "space.shout"), ("--params", "fail=false"), ("--params", "fail=true")):

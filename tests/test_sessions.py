@@ -143,6 +143,22 @@ def test_an_exception_ends_its_run_alone(script: Callable[..., Any], home: Path)
     assert traces(home) == [BAD, GOOD]
 
 
+@pytest.mark.parametrize("words", ["", ", runner=SequentialRunner(is_async=True)", ", runner=ThreadRunner()"], ids=["sequential", "async", "threads"])
+@pytest.mark.parametrize("name", ["bad", "missing"])
+def test_nothing_leaks_from_a_run_that_failed(name: str, words: str, script: Callable[..., Any], home: Path) -> None:
+    """After a node or a load that failed, in whatever thread, no context is left, and the next run is a whole trace of its own."""
+    said = script(
+        "from kedro.runner import SequentialRunner, ThreadRunner\n"
+        f"try: run('{name}'{words})\nexcept Exception as error: print(type(error).__name__)\n"
+        f"clean()\nrun('__default__'{words})\nclean()",
+        order=False,
+    )
+    assert said.out == f"{'ValueError' if name == 'bad' else 'DatasetError'}\nclean None\nclean None\n"
+    error = "kedro.io.core.DatasetError"
+    missing = below(f"run missing !{error}", f"node bad !{error}\n  load missing !{error}")
+    assert traces(home) == [BAD if name == "bad" else missing, GOOD]
+
+
 def test_a_run_that_was_interrupted_ends_when_the_next_begins(script: Callable[..., Any], home: Path) -> None:
     """Kedro tells nobody of Ctrl-C; the run that comes after it, in the same thread, does not become its child."""
     script("try: run('interrupted')\nexcept KeyboardInterrupt: print('stopped')\nrun()\nclean()")
@@ -315,7 +331,7 @@ def test_a_packaged_project(where: Path, tmp_path: Path, home: Path, unchanged: 
     (where / "conf").rename(elsewhere / "conf")
     env = {"PYTHONPATH": str(installed)}
     unchanged("-m", "minimal", cwd=elsewhere, env=env)
-    unchanged("-c", "import sys; from minimal.__main__ import main; sys.exit(main())", cwd=elsewhere, env=env)
+    unchanged("../installed/bin/minimal", cwd=elsewhere, env=env)
     assert traces(home) == [GOOD] * 2
     assert {operation.attributes.get(names.PIPELINE_NAME) for operation in operations(home) if operation.operation == names.RUN} == {"__default__"}
 

@@ -96,6 +96,27 @@ def test_a_terminated_run_died(start: Callable[..., Any], home: Path, runner: st
     assert tree(operations(home)) == below(f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes))
 
 
+def test_ctrl_c_while_threads_run(start: Callable[..., Any], home: Path) -> None:
+    """Ctrl-C under ThreadRunner waits, as Kedro does, for the nodes that run: they end well, and the run was interrupted."""
+    process, path = start("ThreadRunner")
+    os.killpg(process.pid, signal.SIGINT)
+    (path / "data" / "go").touch()
+    assert process.wait(60) == 1
+    nodes = ["node left\n  load a\n  save b", "node right\n  load a\n  save c"]
+    assert tree(operations(home)) == below("kedro run !KeyboardInterrupt", below("run __default__ !KeyboardInterrupt", FIRST, *nodes))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_terminated_group_died(start: Callable[..., Any], home: Path, method: str) -> None:
+    """SIGTERM to a parallel run and its workers, as a scheduler sends it: run and running nodes died, and what was before them is whole."""
+    process, _ = start("ParallelRunner", method)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(60) == -signal.SIGTERM
+    assert eventually(lambda: alone(home))
+    nodes = [f"node {name} !{DIED} died\n  load a" for name in ("left", "right")]
+    assert tree(operations(home)) == below(f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes))
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_outlive_a_parent_that_was_killed(start: Callable[..., Any], home: Path, method: str) -> None:
     """After SIGKILL of the parent alone the run died at once, while a worker that still runs goes on recording its node to the end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bare import normal
+from bare import LOGGING, normal
 from trees import below, operations, tree
 
 SPY = '''
@@ -119,6 +120,53 @@ def test_other_hooks_see_the_same(words: list[str], project: Callable[..., Path]
         (path / "spy.txt").unlink()
     assert seen[0] == seen[1]
     assert len(seen[0]) > 10
+
+
+BUILDING = """
+from kedro.pipeline import node, pipeline
+
+def register_pipelines():
+    print("pipelines are made")
+    return {"__default__": pipeline([node(lambda x: x, "params:name", "one_made", name="make")])}
+"""
+OWN_DATASET = """
+from kedro.io import AbstractDataset
+
+class Own(AbstractDataset):
+    def __init__(self, path):
+        print("a dataset is made", path)
+    def _load(self):
+        print("a dataset is loaded")
+    def _save(self, data):
+        print("a dataset is saved")
+    def _describe(self):
+        return {}
+"""
+
+
+def test_nothing_is_built_a_second_time(project: Callable[..., Path], home: Path, unchanged: Callable[..., Any]) -> None:
+    """Counting a project's datasets, nodes and pipelines makes and loads none of them once more, factories included."""
+    catalog = "'{name}_made': {type: minimal.own.Own, path: '{name}'}\nunused: {type: minimal.own.Own, path: unused}\n"
+    path = project(registry=BUILDING, catalog=catalog, files={"src/minimal/own.py": OWN_DATASET, "logging.yml": LOGGING})
+    said = unchanged("kedro", "run", cwd=path, env={"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")}).out
+    assert said.count("pipelines are made") == 1
+    assert "a dataset is loaded" not in said
+    (run,) = [operation for operation in operations(home) if operation.operation == "run"]
+    assert (run.attributes["kedro.project.dataset.count"], run.attributes["kedro.run.dataset.count"]) == (1, 1)
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not at hand")
+@pytest.mark.parametrize("words", [["run"], ["run", "--params=fail=true"], ["registry", "list"]], ids=" ".join)
+def test_no_socket_is_opened(words: list[str], project: Callable[..., Path], run: Callable[..., Any], tmp_path: Path, home: Path) -> None:
+    """Also with an endpoint the user's process opens no connection: a look from outside."""
+    log = tmp_path / "calls"
+    kedro = Path(sys.executable).parent / "kedro"
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318", "KEDRO_OTEL_SHIP": "manual"}
+    run("strace", "-f", "-qq", "-e", "trace=network,execve", "-o", log, kedro, *words, cwd=project(), env=env, code=None)
+    calls = log.read_text()
+    assert "execve(" in calls
+    assert "AF_INET" not in calls
+    assert operations(home)
 
 
 def test_the_users_random_numbers_are_the_same(project: Callable[..., Path], kedro: Callable[..., Any], bare_kedro: Callable[..., Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from textwrap import dedent, indent
@@ -18,7 +19,11 @@ def segments(home: Path) -> list[Segment]:
 
 
 def operations(home: Path) -> list[Operation]:
-    """Return every operation recorded under ``home``, of all segments."""
+    """Return every operation recorded under ``home``, of all segments, after seeing that none was closed twice."""
+    for path in reader.segments(home / "recordings"):
+        lines = [json.loads(line) for line in path.read_text().split("\n")[1:-1]]
+        closed = Counter(line["spanId"] for line in lines if "end" in line or "span" in line)
+        assert set(closed.values()) <= {1}, f"closed twice: {closed}"
     return [operation for segment in segments(home) for operation in segment.operations]
 
 
