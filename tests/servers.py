@@ -105,6 +105,8 @@ class Prometheus(Server):
         """How often it scrapes the collector and asks the alert rules; shipped are 15 s and 1 m, which no test can wait for."""
         self.scrape = ""
         """More of the configuration, appended: the scraping variant of docs/deployment.md."""
+        self.writes_itself = True
+        """Whether it scrapes and evaluates rules. Both write points of now, after which it takes none that are older than its out-of-order window."""
 
     @property
     def url(self) -> str:
@@ -127,8 +129,9 @@ class Prometheus(Server):
             "scrape_interval: 15s": f"scrape_interval: {self.every}",
             "evaluation_interval: 1m": f"evaluation_interval: {self.every}",
         }
+        text = readdressed((ROOT / "stack" / "prometheus.yml").read_text(), addresses) + self.scrape
         config = self.folder / "prometheus.yml"
-        config.write_text(readdressed((ROOT / "stack" / "prometheus.yml").read_text(), addresses) + self.scrape)
+        config.write_text(text if self.writes_itself else text.partition("rule_files:")[0])
         return [
             f"--config.file={config}",
             f"--storage.tsdb.path={self.folder / 'data'}",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from messages import count, span
 from people import Person, doomed_project
 from recorded import read
 
-from servers import Collector, Stack, eventually
+from servers import Collector, Prometheus, Stack, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -56,6 +59,60 @@ def test_a_collector_killed_with_its_queue_full_loses_nothing(tmp_path: Path) ->
         assert eventually(arrived, lambda spans: spans == ids) == ids
     finally:
         servers.stop()
+
+
+def test_a_collector_killed_while_it_is_sent_to_loses_nothing_it_accepted(tmp_path: Path) -> None:
+    """Killed in the middle of a flood and started again, the collector hands on every span that it had answered with 200."""
+    servers = Stack(tmp_path / "stack").start()
+    accepted: list[str] = []
+
+    def send(sender: int) -> None:
+        for number in range(sender * 1000 + 1, sender * 1000 + 1000):
+            if servers.collector.post("traces", span(number)) != 200:
+                return
+            accepted.append(f"{number:032x}")
+
+    threads = [threading.Thread(target=send, args=(sender,)) for sender in range(8)]
+    try:
+        for thread in threads:
+            thread.start()
+        assert eventually(lambda: len(accepted) >= 200, every=0.001)
+        servers.collector.kill()
+        for thread in threads:
+            thread.join()
+        servers.collector.start()
+
+        def lost() -> set[str]:
+            return set(accepted) - {trace["traceID"].zfill(32) for trace in servers.jaeger.traces()}
+
+        assert eventually(lost, lambda traces: not traces) == set()
+    finally:
+        servers.stop()
+
+
+def test_a_prometheus_that_was_away_for_a_weekend_takes_what_waited(tmp_path: Path) -> None:
+    """What the collector accepted three days ago, with Prometheus away, is in its totals when it is back, though it has written points of now."""
+    prometheus = Prometheus(tmp_path / "prometheus")
+    prometheus.writes_itself = False
+    prometheus.start()
+    collector = Collector(tmp_path / "collector", prometheus=prometheus.otlp)
+    collector.start()
+    friday = time.time_ns() - 72 * 3600 * 10**9
+    try:
+        assert collector.post("metrics", count(2, at=friday)) == 200
+        assert eventually(lambda: prometheus.total("kedro_commands_total")) == 2
+        prometheus.stop()
+        assert collector.post("metrics", count(5, at=friday + 10**9)) == 200
+        collector.kill()
+
+        prometheus.writes_itself = True
+        prometheus.start()
+        assert eventually(lambda: prometheus.query('up{job="collector"}'))
+        collector.start()
+        assert eventually(lambda: prometheus.total("kedro_commands_total"), lambda total: total == 5) == 5
+    finally:
+        collector.stop()
+        prometheus.stop()
 
 
 def test_a_wrong_token_is_named_by_doctor_and_costs_the_command_nothing(tmp_path: Path) -> None:
