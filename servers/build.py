@@ -38,7 +38,7 @@ class Server(NamedTuple):
 
 SERVERS: dict[str, Server] = {
     "otelcol": Server("otelcol", "OTELCOL_BIN", "collector", None),
-    "jaeger": Server("jaeger-all-in-one", "JAEGER_BIN", "jaeger", "github.com/jaegertracing/jaeger/cmd/all-in-one"),
+    "jaeger": Server("jaeger", "JAEGER_BIN", "jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),
     "prometheus": Server("prometheus", "PROMETHEUS_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus"),
     "promtool": Server("promtool", "PROMTOOL_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
     "compose": Server("compose-spec", "COMPOSE_BIN", "compose", "."),

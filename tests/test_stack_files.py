@@ -18,7 +18,7 @@ import yaml
 from conftest import Result
 
 from kedro_otel.cli.stack import FILES
-from servers import ROOT, Collector, Prometheus, binary
+from servers import ROOT, Collector, Jaeger, Prometheus, binary
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SHIPPED = [ROOT / name for name in FILES]
@@ -167,11 +167,16 @@ def test_the_tests_start_the_servers_as_compose_does(tmp_path: Path) -> None:
     ours = yaml.safe_load((tmp_path / "collector/config.yaml").read_text())
     theirs = yaml.safe_load((ROOT / "otel-collector-config.yaml").read_text())
     assert _without_addresses(ours) == _without_addresses(theirs)
+    Jaeger(tmp_path / "jaeger").command()
+    ours = yaml.safe_load((tmp_path / "jaeger/jaeger.yaml").read_text())
+    assert _without_addresses(ours) == _without_addresses(yaml.safe_load((ROOT / "stack/jaeger.yaml").read_text()))
 
 
 def _without_addresses(config: Any) -> Any:
     if isinstance(config, dict):
-        return {key: _without_addresses(value) for key, value in config.items() if key not in {"endpoint", "directory", "host", "port"}}
+        return {
+            key: _without_addresses(value) for key, value in config.items() if key not in {"endpoint", "directory", "directories", "host", "port"}
+        }
     return [_without_addresses(item) for item in config] if isinstance(config, list) else config
 
 

@@ -49,3 +49,14 @@ def test_a_killed_server_comes_back_on_its_own_ports(tmp_path: Path) -> None:
         assert (server.otlp_http, server.post("traces", span(1))) == (address, 200)
     finally:
         server.stop()
+
+
+def test_jaeger_keeps_its_traces_through_a_kill(stack: Stack) -> None:
+    """A trace that Jaeger has shown is there after it was killed and started again, and so is one that the collector took in between."""
+    assert stack.collector.post("traces", span(1)) == 200
+    assert eventually(lambda: stack.jaeger.trace(f"{1:032x}"))
+    stack.jaeger.kill()
+    assert stack.collector.post("traces", span(2)) == 200
+    stack.jaeger.start()
+    assert eventually(lambda: stack.jaeger.trace(f"{2:032x}"), seconds=60)
+    assert stack.jaeger.trace(f"{1:032x}")
