@@ -6,14 +6,18 @@ import json
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import Result
+from panels import BOARDS, ask, panels
 from people import Person, doomed_project
 
 from kedro_otel.settings import SETTINGS
-from servers import ROOT, Collector, Jaeger, Prometheus, binary, eventually, readdressed
+from servers import ROOT, Collector, Jaeger, Prometheus, Stack, binary, eventually, readdressed
 
 PAGE = (ROOT / "docs/deployment.md").read_text(encoding="utf-8")
 BLOCKS = {
@@ -54,6 +58,40 @@ def test_mimir_is_asked_for_the_labels_that_prometheus_promotes() -> None:
     shipped = yaml.safe_load((ROOT / "stack/prometheus.yml").read_text())
     assert limits["promote_otel_resource_attributes"].split(",") == shipped["otlp"]["promote_resource_attributes"]
     assert limits["out_of_order_time_window"] == shipped["storage"]["tsdb"]["out_of_order_time_window"]
+
+
+@pytest.mark.servers
+def test_five_lines_lead_from_nothing_to_the_trace_and_the_panels(
+    tmp_path: Path, stack: Stack, project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
+    """README's five lines, typed: the stack's files are there, what `kedro run` records is in Jaeger, and the dashboards it names show it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme[readme.index("## A whole stack") :].split("```")[1]
+    typed = [line.removeprefix("$ ").split("#")[0].strip() for line in block.strip().splitlines()]
+    assert len(typed) == 5
+    make, _, up = typed[0].split(" && ")
+    assert up == "docker compose up -d"
+    kedro(*make.split()[1:])
+    compose = yaml.safe_load((tmp_path / "telemetry/docker-compose.yml").read_text())
+    published = {mapping.rpartition(":")[0]: name for name, service in compose["services"].items() for mapping in service.get("ports", [])}
+
+    go, connect = typed[1].split(" && ")
+    path = project("my_project", parent=tmp_path)
+    assert go == "cd ../my-project"
+    address = "http://localhost:4318"
+    assert published["127.0.0.1:4318"] == "collector"
+    said = kedro(*(stack.collector.otlp_http if word == address else word for word in connect.split()[1:]), cwd=path).out
+    assert said.count("accepted") == 2
+    kedro(*typed[2].split()[1:], cwd=path)
+    (trace,) = eventually(lambda: stack.jaeger.traces(operation="kedro run"))
+    assert {"kedro run", "run __default__", "node shout"} <= {span["operationName"] for span in trace["spans"]}
+
+    assert [published[f"127.0.0.1:{line.rpartition(':')[2]}"] for line in typed[3:]] == ["jaeger", "grafana"]
+    assert {board["title"] for board in BOARDS.values()} == {f"Kedro: {name.lower()}" for name in re.findall("Usage|Runs", block)}
+    assert eventually(lambda: stack.prometheus.total("kedro_node_runs_total"), lambda total: total == 3) == 3
+    for name, title in (("usage", "Which commands?"), ("runs", "Which nodes are the slowest?")):
+        (panel,) = [panel for panel in panels() if (panel.board, panel.title) == (name, title)]
+        assert any(ask(panel, stack.prometheus, time.time() + 1)), title
 
 
 @pytest.mark.servers
