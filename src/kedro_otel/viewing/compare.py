@@ -44,6 +44,7 @@ _ABSOLUTE_NS: Final = 20_000_000
 _SHARE_OF_RUN: Final = 0.005
 _ABSOLUTE_MOST_NS: Final = 1_000_000_000
 _STEADY_NS: Final = 50_000_000
+_FAR_SHORTER: Final = 10
 
 
 class Profile(NamedTuple):
@@ -155,9 +156,7 @@ def _judged(
 ) -> list[Change]:
     before = {name: [one[name] for one in baseline if name in one] for name in dict.fromkeys(name for one in baseline for name in one)}
     values = {name: [one[name] for one in spread if name in one] for name in {*before, *after}}
-    common = _common_noise(values)
-    if len(spread) < _ENOUGH:
-        common = max(common, _USUAL_NOISE)
+    noise = _noise(values)
     changes = []
     for name, known in before.items():
         usual = round(median(known))
@@ -167,6 +166,9 @@ def _judged(
             if complete and len(known) * 2 > len(baseline):
                 changes.append(Change(kind, name, REMOVED, usual, 0, 0, limits))
             continue
+        common = _common_noise(noise, usual)
+        if len(spread) < _ENOUGH:
+            common = max(common, _USUAL_NOISE)
         limit = _limit(usual, seen, common, floor, single=len(baseline) == 1 and len(spread) > 1)
         difference = after[name] - usual
         verdict = SAME if abs(difference) <= limit else SLOWER if difference > 0 else FASTER
@@ -176,9 +178,19 @@ def _judged(
     return sorted(changes, key=lambda one: (order.index(one.verdict), -abs(one.difference_ns), one.name))
 
 
-def _common_noise(values: Mapping[str, list[int]]) -> float:
-    """Return the relative spread that things of some length usually have: a few values of one may agree by luck, those of all do not."""
-    found = [_deviation(one) / median(one) for one in values.values() if len(one) >= FEW and median(one) >= _STEADY_NS]
+def _noise(values: Mapping[str, list[int]]) -> list[tuple[float, float]]:
+    """Return what each thing of some length usually takes, and its relative spread."""
+    known = [(median(one), one) for one in values.values() if len(one) >= FEW]
+    return [(middle, _deviation(one) / middle) for middle, one in known if middle >= _STEADY_NS]
+
+
+def _common_noise(noise: Sequence[tuple[float, float]], usual: float) -> float:
+    """Return the relative spread that things of this length usually have: a few values of one may agree by luck, those of all do not.
+
+    What is far shorter says little about it, since a hiccup of some milliseconds is a larger share of it.
+    """
+    alike = [spread for middle, spread in noise if middle * _FAR_SHORTER >= usual]
+    found = alike if len(alike) > 1 else [spread for _, spread in noise]
     return median(found) if found else _USUAL_NOISE
 
 
