@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kedro.framework.cli.hooks import cli_hook_impl, get_cli_hook_manager  # noqa: TID253 (who loads this module has loaded that)
+from kedro.framework.cli.hooks import cli_hook_impl, manager  # noqa: TID253 (who loads this module has loaded that)
 
 from kedro_otel.cli import commands
 from kedro_otel.guard import guarded
@@ -40,8 +40,9 @@ class KedroOtelCliHooks:
 
 @guarded
 def _listen() -> None:
-    """Hear of this process's commands."""
-    get_cli_hook_manager().register(KedroOtelCliHooks(), name="kedro-otel")
+    """Hear of this process's commands. Kedro's function that gives its manager would have it trace each call once more."""
+    known = manager._cli_hook_manager or manager.get_cli_hook_manager()  # noqa: SLF001 -- see above
+    known.register(KedroOtelCliHooks(), name="kedro-otel")
 
 
 _listen()

@@ -9,101 +9,27 @@ end of the run, or of the process.
 
 from __future__ import annotations
 
-import inspect
-import sys
 import time
-import weakref
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
+from kedro_otel.tracing.family import OpenNode
 from kedro_otel.tracing.operation import Open, OpenDataset
+from kedro_otel.tracing.unplaced import Unplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from kedro_otel.propagation import Remote
+    from kedro_otel.tracing.family import Family
     from kedro_otel.tracing.operation import Scribe
+    from kedro_otel.tracing.unplaced import Load
 
 LOAD: Final = "load"
 SAVE: Final = "save"
 
 _MEMORY: Final = "kedro.io.memory_dataset.MemoryDataset"
-_NANO: Final = 1_000_000_000
-
-
-class Family:
-    """The nodes of one run: those open, and what they share.
-
-    Args:
-        parent: The run, or the run in another process for which this one works.
-        run_id: Kedro's id of the run.
-        catalog: The run's catalog, where it is known.
-    """
-
-    __slots__ = ("catalog", "error", "failed", "last_ns", "left", "open", "parent", "run_id", "types")
-
-    def __init__(self, parent: Open | Remote | None, run_id: str | None, catalog: Any = None) -> None:
-        self.parent = parent
-        self.run_id = run_id
-        self.catalog = catalog
-        self.failed = False
-        self.error: BaseException | None = None
-        self.last_ns = 0
-        self.left = 0
-        """How many nodes are still to end, where that is known."""
-        self.open: dict[int, OpenNode] = {}
-        self.types: dict[str, str] = {}
-
-    def type_of(self, dataset: str) -> str | None:
-        """Return the public type of ``dataset``, ``custom``, or None while the catalog is not known."""
-        known = self.types.get(dataset)
-        if known is None and self.catalog is not None:
-            known = self.types[dataset] = project.dataset_type(self.catalog.get_type(dataset))
-        return known
-
-    def busy(self, node: Any, thread: int) -> bool:
-        """Return whether ``thread`` loads or saves a dataset of ``node`` now."""
-        found = self.open.get(id(node))
-        return found is not None and any(opened.thread == thread for opened in found.datasets.values())
-
-
-class OpenNode(Open):
-    """A node between its first load and its last save."""
-
-    ran_ns = 0
-    computed_ns = 0
-    last_ns = 0
-    saved_ns = 0
-    stopped_ns = 0
-    is_async = False
-    streaming = False
-    raised: BaseException | None = None
-    watched: tuple[weakref.ref[Any], ...] = ()
-    expected: int | None = None
-
-    def __init__(self, family: Family, node: Any, start_ns: int) -> None:
-        name = node.name
-        super().__init__(names.NODE, f"node {name}", family.parent, start_ns)
-        self.node_name = name
-        self.family = family
-        self.node = node
-        self.first_thread = self.thread
-        self.datasets: dict[tuple[str, str], OpenDataset] = {}
-        self.untyped: list[tuple[OpenDataset, int]] = []
-
-
-class _Load:
-    """A load of which only ``before_node_run`` will tell for which run it is made."""
-
-    def __init__(self, dataset: str, start_ns: int) -> None:
-        self.dataset = dataset
-        self.start_ns = start_ns
-        self.end_ns = 0
-        self.thread = get_ident()
 
 
 class Nodes:
@@ -135,7 +61,7 @@ class Nodes:
         self.only: Family | None = None
         """The one run that is open, where there is no doubt that a node is one of its."""
         self._files: dict[str, str] = {}
-        self._unplaced: dict[int, list[_Load]] = {}
+        self._unplaced = Unplaced()
         self._current: dict[int, OpenNode] = {}
 
     def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
@@ -144,7 +70,7 @@ class Nodes:
         family = self.only or self._family_of(node, None)
         if family is None:
             if operation == LOAD:
-                self._unplaced.setdefault(id(node), []).append(_Load(dataset, now))
+                self._unplaced.began(dataset, node, now)
             return
         found = family.open.get(id(node)) or self._node(family, node, now)
         again = found.datasets.pop((operation, dataset), None)
@@ -161,7 +87,7 @@ class Nodes:
 
     def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save ended well."""
-        if self._unplaced and operation == LOAD and self._placeless_ended(dataset, node):
+        if self._unplaced and operation == LOAD and self._unplaced.ended(dataset, node):
             return
         family = self.only or self._family_of(node, None)
         if family is None:
@@ -193,7 +119,7 @@ class Nodes:
             return
         if family.catalog is None:
             family.catalog = catalog
-        loads = self._loads_of(node, is_async=is_async) if self._unplaced else ()
+        loads = self._unplaced.take(node, is_async=is_async) if self._unplaced else ()
         found = self._node(family, node, min((load.start_ns for load in loads), default=now))
         found.thread = get_ident()
         found.ran_ns = now
@@ -208,14 +134,9 @@ class Nodes:
         found = self._find(node, run_id)
         if found is None:
             return
-        now = time.time_ns()
-        found.computed_ns = found.last_ns = now
-        found.expected = len(outputs) if outputs is not None else 0
-        found.streaming = bool(outputs) and (_generates(node.func) or {isinstance(item, Iterator) for item in outputs.values()} == {True})
+        found.returned(outputs, time.time_ns())
         if not found.expected:
-            self._finish(found, now)
-        elif found.streaming and not isinstance(found.family.parent, Open):
-            _watch(found, outputs.values())
+            self._finish(found, found.computed_ns)
 
     def node_failed(self, node: Any, error: BaseException, run_id: str | None) -> None:
         """The node's function raised ``error``."""
@@ -282,7 +203,7 @@ class Nodes:
             self._finish_dataset(found, opened, now, error=error, failed=failed)
         found.datasets.clear()
         self._type_loads(found, always=True)
-        times = _times(found, now)
+        times = found.times(now)
         if failed:
             load, compute, save = times
             values = {names.NODE_LOAD: load, names.NODE_COMPUTE: compute, names.NODE_SAVE: save, **self._facts(error)}
@@ -321,25 +242,7 @@ class Nodes:
         found = self._current.get(get_ident())
         return found.family if found is not None and found.node is node else None
 
-    def _placeless_ended(self, dataset: str, node: Any) -> bool:
-        thread = get_ident()
-        for load in self._unplaced.get(id(node), ()):
-            if load.dataset == dataset and load.thread == thread and not load.end_ns:
-                load.end_ns = time.time_ns()
-                return True
-        return False
-
-    def _loads_of(self, node: Any, *, is_async: bool) -> list[_Load]:
-        """Take out the loads that were made before it was known for which run: this thread's, or, made in other threads, one of each dataset."""
-        with self._lock:
-            waiting, thread = self._unplaced.pop(id(node), []), get_ident()
-            taken = {load.dataset: load for load in reversed(waiting) if load.end_ns and (is_async or load.thread == thread)}
-            rest = [load for load in waiting if load not in taken.values()]
-            if rest:
-                self._unplaced[id(node)] = rest
-        return sorted(taken.values(), key=lambda load: load.start_ns)
-
-    def _place_loads(self, found: OpenNode, loads: Iterable[_Load]) -> None:
+    def _place_loads(self, found: OpenNode, loads: Iterable[Load]) -> None:
         for load in loads:
             opened = OpenDataset(LOAD, load.dataset, found.family.type_of(load.dataset) or names.CUSTOM, found, load.start_ns)
             self._scribe.begin(opened)
@@ -374,27 +277,3 @@ class Nodes:
         from kedro_otel.tracing import failures
 
         return failures.facts(error, self._root)
-
-
-def _generates(function: Any) -> bool:
-    """Return whether ``function`` is a generator's, as :func:`inspect.isgeneratorfunction` does, which takes its time."""
-    code = getattr(function, "__code__", None)
-    return bool(code.co_flags & inspect.CO_GENERATOR) if code is not None else inspect.isgeneratorfunction(function)
-
-
-def _watch(found: OpenNode, outputs: Iterable[Any]) -> None:
-    """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
-
-    def gone(_: Any) -> None:
-        found.raised = found.raised or sys.exc_info()[1]
-
-    with suppress(TypeError):  # an iterator that cannot be watched
-        found.watched = tuple(weakref.ref(item, gone) for item in outputs)
-
-
-def _times(found: OpenNode, end_ns: int) -> tuple[float, float, float]:
-    """Return how long a node loaded, computed and saved, in seconds; the three add up to its duration."""
-    ran = found.ran_ns or end_ns
-    computed = found.computed_ns or end_ns
-    saved = found.saved_ns if found.streaming else max(end_ns - computed, 0)
-    return max(ran - found.start_ns, 0) / _NANO, max(end_ns - ran - saved, 0) / _NANO, saved / _NANO

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from kedro_otel import names
 from kedro_otel.tracing import callers, failures
 from kedro_otel.tracing.announce import Announcer
-from kedro_otel.tracing.nodes import Family, Nodes, OpenNode
+from kedro_otel.tracing.family import Family, OpenNode
+from kedro_otel.tracing.nodes import Nodes
 from kedro_otel.tracing.operation import Open
 
 if TYPE_CHECKING:

@@ -1,0 +1,109 @@
+"""The nodes of one run, and each between its first load and its last save: what is known of it meanwhile."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import names, project
+from kedro_otel.tracing.operation import Open, OpenDataset
+
+if TYPE_CHECKING:
+    from kedro_otel.propagation import Remote
+
+_NANO: Final = 1_000_000_000
+
+
+class Family:
+    """The nodes of one run: those open, and what they share.
+
+    Args:
+        parent: The run, or the run in another process for which this one works.
+        run_id: Kedro's id of the run.
+        catalog: The run's catalog, where it is known.
+    """
+
+    __slots__ = ("catalog", "error", "failed", "last_ns", "left", "open", "parent", "run_id", "types")
+
+    def __init__(self, parent: Open | Remote | None, run_id: str | None, catalog: Any = None) -> None:
+        self.parent = parent
+        self.run_id = run_id
+        self.catalog = catalog
+        self.failed = False
+        self.error: BaseException | None = None
+        self.last_ns = 0
+        self.left = 0
+        """How many nodes are still to end, where that is known."""
+        self.open: dict[int, OpenNode] = {}
+        self.types: dict[str, str] = {}
+
+    def type_of(self, dataset: str) -> str | None:
+        """Return the public type of ``dataset``, ``custom``, or None while the catalog is not known."""
+        known = self.types.get(dataset)
+        if known is None and self.catalog is not None:
+            known = self.types[dataset] = project.dataset_type(self.catalog.get_type(dataset))
+        return known
+
+    def busy(self, node: Any, thread: int) -> bool:
+        """Return whether ``thread`` loads or saves a dataset of ``node`` now."""
+        found = self.open.get(id(node))
+        return found is not None and any(opened.thread == thread for opened in found.datasets.values())
+
+
+class OpenNode(Open):
+    """A node between its first load and its last save."""
+
+    ran_ns = 0
+    computed_ns = 0
+    last_ns = 0
+    saved_ns = 0
+    stopped_ns = 0
+    is_async = False
+    streaming = False
+    raised: BaseException | None = None
+    watched: tuple[weakref.ref[Any], ...] = ()
+    expected: int | None = None
+
+    def __init__(self, family: Family, node: Any, start_ns: int) -> None:
+        name = node.name
+        super().__init__(names.NODE, f"node {name}", family.parent, start_ns)
+        self.node_name = name
+        self.family = family
+        self.node = node
+        self.first_thread = self.thread
+        self.datasets: dict[tuple[str, str], OpenDataset] = {}
+        self.untyped: list[tuple[OpenDataset, int]] = []
+
+    def returned(self, outputs: Mapping[str, Any] | None, now: int) -> None:
+        """The node's function returned ``outputs`` at ``now``: so many saves follow, or, of a generator, nobody knows how many."""
+        self.computed_ns = self.last_ns = now
+        self.expected = len(outputs) if outputs is not None else 0
+        self.streaming = bool(outputs) and (_generates(self.node.func) or {isinstance(item, Iterator) for item in (outputs or {}).values()} == {True})
+        if self.streaming and outputs is not None and not isinstance(self.family.parent, Open):
+            self._watch(outputs)
+
+    def _watch(self, outputs: Mapping[str, Any]) -> None:
+        """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
+
+        def gone(_: Any) -> None:
+            self.raised = self.raised or sys.exc_info()[1]
+
+        with suppress(TypeError):  # an iterator that cannot be watched
+            self.watched = tuple(weakref.ref(item, gone) for item in outputs.values())
+
+    def times(self, end_ns: int) -> tuple[float, float, float]:
+        """Return how long the node loaded, computed and saved, in seconds; the three add up to its duration."""
+        ran = self.ran_ns or end_ns
+        computed = self.computed_ns or end_ns
+        saved = self.saved_ns if self.streaming else max(end_ns - computed, 0)
+        return max(ran - self.start_ns, 0) / _NANO, max(end_ns - ran - saved, 0) / _NANO, saved / _NANO
+
+
+def _generates(function: Any) -> bool:
+    """Return whether ``function`` is a generator's, as :func:`inspect.isgeneratorfunction` does, which takes its time."""
+    code = getattr(function, "__code__", None)
+    return bool(code.co_flags & inspect.CO_GENERATOR) if code is not None else inspect.isgeneratorfunction(function)
