@@ -79,6 +79,8 @@ def _launch(reason: str) -> None:
         left = launch.wait(float(known.value("ship_timeout")))
         if left:
             complain(left)
+    elif reason == "end" and state.recorder is not None:
+        launch.tell_of_hold(state.recorder.writer.facts["destination"])
 
 
 def _hand_over(memory: Memory, *, last: bool = False) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.recording.writer import private_folder
-from kedro_otel.shipping import journal, places
+from kedro_otel.shipping import held, journal, places
 from kedro_otel.shipping.lock import Lock
 from kedro_otel.shipping.waiting import Left, lacking, recorded
 
@@ -69,6 +69,7 @@ def _deliver(known: Settings, target: Destination, where: places.Places, before:
             time.sleep(min(max(wait, _LOOK), 1.0))
     finally:
         shipper.close()
+    held.note(where.folder, shipper.journal, told=True)  # whoever typed this hears it now
     return Delivered(_since(before, shipper.journal), _left(known, target, shipper.journal, everything=everything))
 
 
@@ -89,6 +90,7 @@ def _watch(known: Settings, target: Destination, where: places.Places, lock: Loc
             moved, stamp = time.monotonic(), now
         tried = all(one.state == journal.OK or one.next_ns > began_ns for one in written.signals.values())
         if not left or time.monotonic() - moved > PATIENCE or (left.why and tried and time.monotonic() - moved > 1.0):
+            held.note(where.folder, written, told=True)
             return Delivered(_since(before, written), left)
         time.sleep(_LOOK)
 

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     from kedro_otel.settings import Settings
 
-__all__ = ["ephemeral", "mode", "start", "wait"]
+__all__ = ["ephemeral", "mode", "start", "tell_of_hold", "wait"]
 
 GUARD: Final = "KEDRO_OTEL_SHIPPER"
 """In the environment of the detached process, so that nothing it ever loads starts another."""
+
+UNTOLD: Final = "held"
+"""Name of the note that nobody has read yet, in a destination's folder. No machine is in it: to find out which this is costs more than looking."""
 
 _PACKAGES: Final = (
     "opentelemetry",
@@ -69,6 +72,20 @@ def wait(deadline_s: float) -> str | None:
     from kedro_otel.shipping.waiting import wait as waited
 
     return waited(deadline_s)
+
+
+def tell_of_hold(target: str) -> None:
+    """Tell a person at a terminal, once, that the receiver with this id takes nothing for now.
+
+    Where there is nothing to tell, that costs one look at a file's place.
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    folder = paths.destinations() / target
+    if os.path.lexists(folder / UNTOLD):
+        from kedro_otel.shipping import held
+
+        held.tell(folder)
 
 
 def spawn(reason: str) -> bool:

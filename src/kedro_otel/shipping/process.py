@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from kedro_otel import consent, destination, settings
 from kedro_otel.recording.writer import private_folder
-from kedro_otel.shipping import journal, places
+from kedro_otel.shipping import held, journal, places
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.lock import Lock
 
@@ -92,6 +92,7 @@ def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock
                 shipper.retry_now()
             state = shipper.round(metrics_now=(woken, flushed) != before)
             said = _tell(where, shipper, said)
+            held.note(where.folder, shipper.journal)
             if state.alive:
                 left_at = None
                 if time.monotonic() > prune_at:
