@@ -209,6 +209,58 @@ def test_ship_says_what_is_held_and_why(kedro, loopback: Loopback, project):
     assert shipped[0]["lost"] == {"spans refused": 1}  # type: ignore[index]
 
 
+def test_console_prints_where_a_person_asks_and_nothing_leaves(kedro, loopback: Loopback, project):
+    """OTEL_TRACES_EXPORTER=console: the command prints what it prints without, `ship` the traces of the last command, and no trace leaves."""
+    path = project(files={"conf/logging.yml": "version: 1"})
+    env = {"KEDRO_LOGGING_CONFIG": str(path / "conf/logging.yml"), "KEDRO_OTEL_SHIP": "manual"}
+    console = {**env, "OTEL_TRACES_EXPORTER": "console"}
+    kedro("info", cwd=path, env=env)
+    assert kedro("run", cwd=path, env=console)[2:] == kedro("run", cwd=path, env=env)[2:]
+    done = kedro("otel", "ship", cwd=path, env=console)
+    (message,) = map(json.loads, done.out.splitlines())
+    spans = [span["name"] for scope in message["resourceSpans"][0]["scopeSpans"] for span in scope["spans"]]
+    assert sorted(spans) == ["kedro run", "run"]
+    shown = kedro("otel", "export", "last", "--as-sent", cwd=path, env={**console, "OTEL_METRICS_EXPORTER": "none"}).out
+    assert json.loads(shown)["resourceSpans"][0]["scopeSpans"] == message["resourceSpans"][0]["scopeSpans"]  # nothing sent: instance ids are free yet
+    assert done.err == "kedro-otel: traces_exporter is console (environment OTEL_TRACES_EXPORTER): no traces leave this machine\n"
+    sending = {**console, "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url}
+    kedro("run", cwd=path, env=sending)
+    done = kedro("otel", "ship", cwd=path, env=sending)
+    assert set(json.loads(done.out)) == {"resourceSpans"}
+    assert "Delivered to" in done.err
+    assert (loopback.of("traces"), loopback.total("kedro.commands")) == ([], 1)
+
+
+def test_console_beside_otlp_sends_and_prints(kedro, loopback: Loopback, project):
+    """A list of both: delivered as ever, and printed too, as often as asked; stdout has nothing but the messages."""
+    path = project(files={"conf/logging.yml": "version: 1"})
+    both = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_TRACES_EXPORTER": "otlp,console", "OTEL_METRICS_EXPORTER": "console,otlp"}
+    env = {"KEDRO_LOGGING_CONFIG": str(path / "conf/logging.yml"), "KEDRO_OTEL_SHIP": "manual", **both}
+    kedro("info", cwd=path, env=env)
+    for said in ("Delivered to", "Nothing new"):
+        done = kedro("otel", "ship", cwd=path, env=env)
+        assert {key for line in done.out.splitlines() for key in json.loads(line)} == {"resourceSpans", "resourceMetrics"}
+        assert said in done.err
+    assert loopback.span_names() == Counter({"kedro info": 1})
+    assert loopback.total("kedro.commands") == 1
+
+
+def test_what_the_lists_of_exporters_keep_here_is_said(kedro, loopback: Loopback):
+    """Status, doctor and connect say which signal does not leave and why; doctor asks the receiver about the other alone."""
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_TRACES_EXPORTER": "console", "KEDRO_OTEL_SHIP": "manual"}
+    said = "traces_exporter is console (environment OTEL_TRACES_EXPORTER): no traces leave this machine; to print those of the last command:"
+    assert said in kedro("otel", "status", env=env).out
+    assert said in kedro("otel", "doctor", env=env).out
+    assert said in kedro("otel", "connect", loopback.url, env=env).err
+    assert loopback.of("traces") == loopback.of("traces", accepted=False)[:1]  # connect tries what it will save
+    env["OTEL_METRICS_EXPORTER"] = "none"
+    done = kedro("otel", "doctor", env=env, code=1)
+    assert said in done.out
+    assert "metrics_exporter is none (environment OTEL_METRICS_EXPORTER): no metrics leave this machine" in done.out
+    assert "No endpoint" not in done.out + kedro("otel", "status", env=env).out
+    assert "metrics_exporter is none" in kedro("otel", "ship", env={**env, "OTEL_TRACES_EXPORTER": "none"}, code=1).err
+
+
 @pytest.mark.parametrize("act", [hang, drip, reset, lose, 200, 302, 400, 401, 429, 503, None], ids=lambda act: getattr(act, "__name__", str(act)))
 def test_whatever_the_receiver_does_the_command_does_the_same(kedro, loopback: Loopback, project, act):
     """Output and exit code are those without an endpoint, failing or not; where the machine stays nothing is waited for."""

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 TRACES: Final = "traces"
 METRICS: Final = "metrics"
+SIGNALS: Final = (TRACES, METRICS)
 GRPC: Final = "grpc"
+OTLP: Final = "otlp"
+CONSOLE: Final = "console"
 _ENV: Final = "env:"
 
 
@@ -46,7 +49,7 @@ class Signal(NamedTuple):
 
 
 def current(settings: Settings) -> Destination | None:
-    """Return the destination in force, None where no endpoint is named or both exporters are ``none``."""
+    """Return the destination in force, None where no endpoint is named or neither list of exporters has ``otlp``."""
     found = {name: _address(settings, name) for name in (TRACES, METRICS)}
     if not any(found.values()):
         return None
@@ -78,12 +81,28 @@ def signal(settings: Settings, name: str) -> Signal | None:
     )
 
 
+def uses(settings: Settings, name: str, exporter: str) -> bool:
+    """Tell whether ``exporter`` (OTLP or CONSOLE) is in the list of those of the signal ``name``."""
+    return exporter in settings.value(f"{name}_exporter")
+
+
+def kept(settings: Settings) -> dict[str, str]:
+    """Return, for each signal that does not leave because its list of exporters says so, a sentence about that."""
+    found = {}
+    for name in (TRACES, METRICS):
+        key = f"{name}_exporter"
+        if not uses(settings, name, OTLP):
+            shown = "; to print those of the last command: kedro otel ship" if uses(settings, name, CONSOLE) else ""
+            found[name] = f"{key} is {settings.value(key)} ({settings.origin(key)}): no {name} leave this machine{shown}"
+    return found
+
+
 def problems(settings: Settings) -> list[str]:
     """Return what keeps data from their destination, one sentence each: an address that says too little, a header without its value."""
     found = []
     for name in (TRACES, METRICS):
         source = _endpoint(settings, name)
-        if settings.value(source) and _address(settings, name) is None and settings.value(f"{name}_exporter") != "none":
+        if settings.value(source) and _address(settings, name) is None and uses(settings, name, OTLP):
             found.append(f"{source} from {settings.origin(source)}: must begin with http:// or https://; no {name} are sent.")
     headers = [value for key in ("headers", "traces_headers", "metrics_headers") for value in (settings.value(key) or {}).values()]
     unset = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)} - set(settings.environ)
@@ -98,7 +117,7 @@ def _endpoint(settings: Settings, name: str) -> str:
 
 def _address(settings: Settings, name: str) -> str | None:
     """Return the full address of one signal, as the OTLP exporter specification makes it from the settings."""
-    if settings.value(f"{name}_exporter") == "none":
+    if not uses(settings, name, OTLP):
         return None
     source = _endpoint(settings, name)
     address: str | None = settings.value(source)

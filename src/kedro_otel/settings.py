@@ -44,8 +44,10 @@ class Setting:
 
 
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
-_EXPORTERS: Final = ("otlp", "none")
+_EXPORTERS: Final = ("otlp", "console", "none")
 _KNOWN_EXPORTERS: Final = frozenset({"otlp", "none", "console", "logging", "zipkin", "jaeger", "prometheus"})
+
+_WHICH: Final = "A list. Without `otlp` no {0} leave; with `console` `kedro otel ship` prints those of the last command, your own commands nothing."
 
 
 def _own(name: str, kind: str, default: Any, sentence: str, **more: Any) -> Setting:
@@ -87,8 +89,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     *_exporter("client_key", "path", None, "PEM file of the client's private key."),
     *_exporter("client_certificate", "path", None, "PEM file of the client's certificate."),
     *_exporter("insecure", "bool", None, "Plain text over gRPC where the endpoint does not say it."),
-    Setting("traces_exporter", "exporters", "otlp", ("OTEL_TRACES_EXPORTER",), _EXPORTERS, "`none`, or any list without `otlp`, ships no traces."),
-    Setting("metrics_exporter", "exporters", "otlp", ("OTEL_METRICS_EXPORTER",), _EXPORTERS, "`none`, or any list without `otlp`, ships no metrics."),
+    Setting("traces_exporter", "exporters", "otlp", ("OTEL_TRACES_EXPORTER",), _EXPORTERS, _WHICH.format("traces")),
+    Setting("metrics_exporter", "exporters", "otlp", ("OTEL_METRICS_EXPORTER",), _EXPORTERS, _WHICH.format("metrics")),
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
@@ -243,11 +245,11 @@ def _choice(setting: Setting, raw: Any) -> str:
 
 
 def _exporters(_: Setting, raw: Any) -> str:
-    """Read the standard list of exporters: only whether ``otlp`` is among them matters here."""
+    """Read the standard list of exporters: only whether ``otlp`` and ``console`` are among them matters here."""
     words = {word.strip().lower() for word in str(raw).split(",")}
     if not words <= _KNOWN_EXPORTERS:
         raise ValueError(f"must be of {', '.join(sorted(_KNOWN_EXPORTERS))}")
-    return "otlp" if "otlp" in words else "none"
+    return ",".join(word for word in ("otlp", "console") if word in words) or "none"
 
 
 def _number(setting: Setting, raw: Any) -> float | int:

@@ -17,6 +17,7 @@ from kedro_otel.userfile import UserFileError, save
 
 if TYPE_CHECKING:
     from kedro_otel.destination import Destination
+    from kedro_otel.settings import Settings
 
 
 @click.command("connect", short_help="Send traces and counters to an OTLP endpoint.")
@@ -53,8 +54,8 @@ def connect_(
     known = settings.load(os.environ, project_of(ctx))
     click.echo(f"Saved in {path}. What was recorded before stays here; from the next kedro command on this leaves:")
     click.echo(receivers.leaving(known.value("detail"), url))
-    for word in receivers.overridden(known, changes):
-        click.echo(f"! {word}", err=True)
+    for word in (*receivers.overridden(known, changes), *destination.kept(known).values()):
+        click.echo(f"! {plain(word)}", err=True)
     if not decided.enabled:
         click.echo(f"Nothing is recorded or sent here: {plain(decided.reason)}. To change that: kedro otel on", err=True)
 
@@ -96,30 +97,54 @@ def doctor_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click p
 @click.option("--all", "everything", is_flag=True, help="Also what was recorded for no or another endpoint, or by another machine in a shared home.")
 @click.pass_context
 def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click passes flags so)
-    """Deliver now what is recorded for the endpoint, and wait for it; exit code 1 if something could not be delivered."""
-    from kedro_otel.shipping import delivery, places, waiting
+    """Deliver now what is recorded for the endpoint, and wait for it; exit code 1 if something could not be delivered.
 
+    With `console` in OTEL_TRACES_EXPORTER or OTEL_METRICS_EXPORTER, also print those of the last command as OTLP/JSON, one message a line.
+    """
     root = project_of(ctx)
     decided = consent.decide(os.environ, root)
     known = settings.load(os.environ, root)
     target = destination.current(known)
     if not decided.enabled:
         raise _failure(f"Nothing is sent: {plain(decided.reason)}. To change that: kedro otel on")
-    if target is None:
-        raise _failure("No endpoint is named, so nothing can be sent. Name one: kedro otel connect URL")
+    printed = [name for name in receivers.SIGNALS if destination.uses(known, name, destination.CONSOLE)]
+    if target is None and not printed:
+        raise _failure(receivers.nowhere(known))
+    clean = _deliver(known, target, everything=everything, aside=bool(printed)) if target is not None else True
+    for name in printed:
+        if name in (kept := destination.kept(known)):
+            click.echo(f"kedro-otel: {plain(kept[name].partition(';')[0])}", err=True)
+    if printed:
+        _print(ctx, known, printed)
+    ctx.exit(0 if clean else 1)
+
+
+def _deliver(known: Settings, target: Destination, *, everything: bool, aside: bool) -> bool:
+    """Deliver and say what became of it, ``aside`` where stdout is for something else; return whether nothing is left or refused."""
+    from kedro_otel.shipping import delivery, places, waiting
+
     try:
         done = delivery.deliver(known, target, everything=everything)
     except OSError as error:
         what = error.strerror or str(error)
         raise _failure(f"kedro-otel: the journal of what was sent cannot be written ({what}); nothing was lost. See: kedro otel status") from error
-    _tell(done.counts, target)
+    _tell(done.counts, target, aside=aside)
     refused = sum(count for word, count in done.counts.items() if word.endswith("refused"))
     if refused:
         why = "; ".join(one.why for one in _signals(target) if one.why)
         click.echo(f"kedro-otel: {refused} refused for good ({plain(why)}); which: {places.of(target.id).letters}", err=True)
     if done.left:
         click.echo(plain(waiting.said(done.left, target)), err=True)
-    ctx.exit(1 if done.left or refused else 0)
+    return not (done.left or refused)
+
+
+def _print(ctx: click.Context, known: Settings, signals: list[str]) -> None:
+    """Print what ``console`` asks for: the messages of the last command, as OTLP/JSON."""
+    from kedro_otel.cli.which import trace_of
+    from kedro_otel.shipping.preview import messages
+
+    for message in messages(((span.header, span.operation) for span in trace_of(ctx, "last").root.walk()), known, signals):
+        click.echo(json.dumps(message, separators=(",", ":")))
 
 
 def _changes(url: str, detail: str | None, headers: tuple[str, ...], protocol: str | None) -> dict[str, Any]:
@@ -142,12 +167,12 @@ def _changes(url: str, detail: str | None, headers: tuple[str, ...], protocol: s
     return changes
 
 
-def _tell(counts: Any, target: Destination) -> None:
+def _tell(counts: Any, target: Destination, *, aside: bool) -> None:
     from kedro_otel.shipping import places
 
     sent = [f"{counts[word]} {word.partition(' ')[0]}" for word in ("spans sent", "points sent") if counts[word]]
     where = places.receiver(target)
-    click.echo(f"Delivered to {where}: {' and '.join(sent)}." if sent else f"Nothing new to deliver to {where}.")
+    click.echo(f"Delivered to {where}: {' and '.join(sent)}." if sent else f"Nothing new to deliver to {where}.", err=aside)
 
 
 def _signals(target: Destination) -> list[Any]:

@@ -43,6 +43,7 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
             "change": _change(known),
         },
         "destination": where._asdict() if where else None,
+        "not sent": destination.kept(known),
         "ids": {
             names.INSTALLATION_ID: identity.installation_id(create=False),
             names.PROJECT_ID: identity.project_id(root, package, create=False) if root else None,
@@ -64,10 +65,12 @@ def text(found: Mapping[str, Any]) -> str:
     """Return what ``gather`` found as text for a person; settings that nobody set are left out."""
     said, level, where, ids = found["consent"], found["detail"], found["destination"], found["ids"]
     addresses = " and ".join(dict.fromkeys(filter(None, (where["traces"], where["metrics"])))) if where else ""
+    nowhere = "nowhere" if len(found["not sent"]) == len(destination.SIGNALS) else "nowhere: no endpoint is named. Name one: kedro otel connect URL"
     chosen = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items() if row["origin"] != "default"]
     lines = [
         f"Recording   {'on' if said['enabled'] else 'off'} ({said['reason']}){'' if said['enabled'] else '. To change that: kedro otel on'}",
-        f"Sending to  {addresses or 'nowhere: no endpoint is named. Name one: kedro otel connect URL'}",
+        f"Sending to  {addresses or nowhere}",
+        *(f"            {why}" for why in found["not sent"].values()),
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
         f"            {level['change']}",
         "",

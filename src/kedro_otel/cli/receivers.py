@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.settings import Settings
 
-SIGNALS: Final = (destination.TRACES, destination.METRICS)
+SIGNALS: Final = destination.SIGNALS
 _KEYS: Final = ("endpoint", "protocol", "certificate", "client_key", "client_certificate", "insecure", "compression")
 _SHOWN: Final = ("endpoint", "protocol", "headers", "timeout", "compression", "certificate", "client_key", "client_certificate", "insecure")
 
@@ -75,6 +75,13 @@ def leaving(detail: str, url: str) -> str:
     return "\n".join(lines)
 
 
+def nowhere(known: Settings) -> str:
+    """Say why nothing is sent, where no destination is in force."""
+    if known.value("endpoint") or known.value("traces_endpoint") or known.value("metrics_endpoint"):
+        return " ".join(f"{why}." for why in (*destination.kept(known).values(), *(one.rstrip(".") for one in destination.problems(known))))
+    return "No endpoint is named, so nothing leaves this machine. Name one: kedro otel connect URL"
+
+
 def overridden(known: Settings, changes: Mapping[str, Any]) -> list[str]:
     """Say what was saved and is not in force, because something stronger says otherwise."""
     saved = [name for name, value in changes.items() if value not in (None, {}) and known.rank(name) != settings.USER]
@@ -100,6 +107,7 @@ def examined(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
         "well": bool(signals) and all(row["result"] == probe.ACCEPTED for row in signals.values()),
         "consent": {"enabled": decided.enabled, "reason": decided.reason},
         "signals": signals,
+        "not sent": destination.kept(known),
         "settings": {
             key: {"value": known.shown(key), "origin": known.origin(key)}
             for name in _SHOWN
@@ -119,6 +127,7 @@ def diagnosis(found: Mapping[str, Any]) -> str:
     for name, row in found["signals"].items():
         said = f" ({row['answer']})" if row["result"] != "accepted" else ""
         lines.append(f"{name:8} {row['result']}: {row['address']}{said}")
+    lines += [f"{name:8} not sent: {why}" for name, why in found["not sent"].items()]
     level = found["detail"]
     known = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items()]
     lines += ["", *rows("Settings", [*known, ("detail", f"{level['value']}  ({level['origin']}): {level['meaning']}")])[:-1]]
@@ -135,7 +144,7 @@ def _todo(known: Settings, decided: consent.Consent, named: bool, results: Mappi
     if not decided.enabled:
         return [f"Nothing is recorded or sent: {decided.reason}. To change that: kedro otel on"]
     if not named:
-        return ["No endpoint is named, so nothing leaves this machine. Name one: kedro otel connect URL"]
+        return [nowhere(known)]
     advice = [_advice(word, known, name) for name, word in results.items() if word != "accepted"]
     advice += destination.problems(known)
     return list(dict.fromkeys(advice)) or ["All is well. Run a kedro command and look for the service kedro."]

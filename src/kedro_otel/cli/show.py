@@ -134,7 +134,10 @@ def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
     from kedro_otel.shipping.preview import messages
 
     known = settings.load(os.environ, project_of(ctx))
-    if destination.current(known) is None:
+    kept = destination.kept(known)
+    for why in kept.values():
+        say(why)
+    if destination.current(known) is None and len(kept) < len(destination.SIGNALS):
         say("no endpoint is named, so nothing leaves; this is what would")
     return messages(((span.header, span.operation) for span in trace.root.walk()), known)
 

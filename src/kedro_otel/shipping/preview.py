@@ -22,7 +22,7 @@ from kedro_otel.shipping.reading import OURS
 from kedro_otel.shipping.shipper import MAX_SPANS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kedro_otel.recording.model import Header, Operation
@@ -33,27 +33,31 @@ _IDS: Final = ("traceId", "spanId", "parentSpanId")
 """Bytes that OTLP/JSON spells in hex, where JSON made from protocol buffers has base64."""
 
 
-def messages(operations: Iterable[tuple[Header, Operation]], settings: Settings) -> Iterator[dict[str, Any]]:
+def messages(operations: Iterable[tuple[Header, Operation]], settings: Settings, signals: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
     """Yield ``{"resourceSpans": …}`` and ``{"resourceMetrics": …}``, as they would leave at the detail in force.
 
     Args:
         operations: each with the header of its segment. What has not ended, what was not sampled, and what the user's own
             provider sends, does not leave.
         settings: whose detail and exporters count. Whether an endpoint is named does not matter here.
+        signals: which signals; without it those that have an exporter.
     """
     ours = [(header, operation) for header, operation in operations if header.owner == OURS and operation.state in (ENDED, DIED)]
     ours.sort(key=lambda pair: (pair[0].segment, pair[1].state == DIED, pair[1].offset))
     level = settings.value("detail")
     totals = _counted(ours, settings, level)
-    if settings.value(f"{destination.TRACES}_exporter") != "none":
+    if signals is None:
+        signals = [name for name in (destination.TRACES, destination.METRICS) if settings.value(f"{name}_exporter") != "none"]
+    if destination.TRACES in signals:
         yield from _traces(ours, totals, level)
-    if settings.value(f"{destination.METRICS}_exporter") != "none":
+    if destination.METRICS in signals:
         yield from _metrics([found for found in totals.values() if found.series])
 
 
 def _counted(ours: list[tuple[Header, Operation]], settings: Settings, level: str) -> dict[str, Totals]:
     """Fold the operations, by resource, into totals that are named and timed as those already shipped, if any are."""
-    traced = settings.value(f"{destination.TRACES}_exporter") != "none"
+    way = destination.OTLP if destination.uses(settings, destination.METRICS, destination.OTLP) else destination.CONSOLE
+    traced = destination.uses(settings, destination.TRACES, way)  # an exemplar that leads to no trace is of no use
     target = destination.current(settings)
     known = journal.load(_journal(target.id)).totals if target else {}
     totals: dict[str, Totals] = {}
