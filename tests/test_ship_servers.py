@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bare import OURS
 from conftest import BIN, FULL
 from fabricate import Tape
 from loopback import Loopback, loopback
@@ -25,6 +27,10 @@ from kedro_otel.shipping import delivery
 from servers import Stack, eventually, tags
 
 __all__ = ["loopback"]
+ROOT = Path(__file__).parents[1]
+PIP = {key: value for key, value in os.environ.items() if key == "HOME" or key.startswith("PIP_")} | {"PIP_BREAK_SYSTEM_PACKAGES": "1"}
+"""The developer's settings of pip, taken before a test's own environment replaces them: where packages come from."""
+
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600 if FULL else 600)]
 
 
@@ -332,18 +338,42 @@ def test_a_token_opens_the_collector_and_a_wrong_one_is_held(stack: Stack, servi
         collector.stop()
 
 
-def test_from_packages_installed_for_a_user(stack: Stack, service: str, environment, project, home, tmp_path):
-    """`pip install --user`: the shipper finds the packages although it ignores the user's site folder."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    base = tmp_path / "userbase"
-    (base / "lib" / version).mkdir(parents=True)
-    site = next(path for path in sys.path if path.endswith("site-packages"))
-    (base / "lib" / version / "site-packages").symlink_to(site)
-    user = installation(home.parent, environment) | {"PYTHONUSERBASE": str(base)}
+def test_from_packages_installed_for_a_user(stack: Stack, service: str, environment, project, home, tmp_path, full):
+    """`pip install --user`, by a Python that is no environment: `kedro run` is delivered, though the shipper ignores the user's site folder.
+
+    At full size pip installs everything that way; otherwise this package alone, beside links to what it needs.
+    """
     python = getattr(sys, "_base_executable", sys.executable)
-    done = subprocess.run([python, "-m", "kedro", "run"], env=user, cwd=project(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    user = installation(home.parent, environment) | {"PYTHONUSERBASE": str(tmp_path / "userbase"), "KEDRO_OTEL_SHIP": "background"}
+    user["PATH"] = os.pathsep.join([str(tmp_path / "userbase/bin"), os.defpath])
+    del user["KEDRO_OTEL_HOME"]
+
+    def ask(*words: str | Path, cwd: Path = tmp_path, **more: str) -> str:
+        return subprocess.run(words, env={**user, **more}, cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
+
+    ask(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT)
+    site = Path(ask(python, "-c", "import site; print(site.getusersitepackages())"))
+    pip = (sys.executable, "-m", "pip", "--python", python)  # that Python need not have a pip of its own
+    install = (*pip, "install", "--quiet", "--user", "--no-warn-script-location")
+    wheel = next(tmp_path.glob("*.whl"))
+    if full:
+        ask(*install, wheel, "kedro-datasets[json]", **PIP)
+        ask(*pip, "uninstall", "--quiet", "--yes", "kedro-telemetry", **PIP)  # brought along by Kedro; nothing here is for its vendor
+    else:
+        ask(*install, "--no-deps", "--no-index", wheel, PIP_BREAK_SYSTEM_PACKAGES="1")
+        for entry in Path(sysconfig.get_path("purelib")).iterdir():
+            if not OURS.match(entry.name) and not (site / entry.name).exists():
+                (site / entry.name).symlink_to(entry)
+        script = tmp_path / "userbase/bin/kedro"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!{python}\n{(BIN / 'kedro').read_text().partition(chr(10))[2]}")
+        script.chmod(0o755)
+    assert ask(python, "-c", "import kedro_otel; print(kedro_otel.__file__)") == str(site / "kedro_otel" / "__init__.py")
+    ask(tmp_path / "userbase/bin/kedro", "run", cwd=project())
     eventually(lambda: total(stack, "kedro_pipeline_runs_total", service), lambda found: found == 1)
+    eventually(lambda: stack.jaeger.spans(service), lambda found: len(found) == 2)
+    assert total(stack, "kedro_pipeline_runs_total", service) == 1
+    assert sorted(span["operationName"] for span in stack.jaeger.spans(service)) == ["kedro run", "run"]
 
 
 def test_doctor_tells_the_ports_apart(stack: Stack, service: str, environment, project, home):
