@@ -190,7 +190,11 @@ def test_fresh_homes_are_counted_exactly_with_few_series(stack: Stack, service: 
     real = installation(tmp_path / "real", environment) | {"CI": "true", "KEDRO_OTEL_EPHEMERAL": "auto"}
     kedro(real, project(), "run")
     eventually(lambda: total(stack, "kedro_commands_total", service), lambda found: found == number + 1, seconds=60)
-    assert total(stack, "kedro_pipeline_runs_total", service) == number + 1
+    eventually(lambda: total(stack, "kedro_pipeline_runs_total", service), lambda found: found == number + 1, seconds=60)
+    for metric in ("kedro_commands_total", "kedro_pipeline_runs_total"):
+        wrong = stack.prometheus.query(f'sum by (instance) (last_over_time({metric}{{job="{service}"}}[30d])) != 1')
+        assert wrong == [], metric
+        assert total(stack, metric, service) == number + 1
     per_job = stack.prometheus.query(f'count by (instance) (last_over_time({{job="{service}", __name__=~"kedro_.+"}}[30d]))')
     assert len(per_job) == number + 1
     assert max(float(row["value"][1]) for row in per_job) <= 12
