@@ -128,6 +128,7 @@ def test_concurrent_commands_of_several_installations_are_counted_exactly(stack:
         assert total(stack, "kedro_command_duration_seconds_count", service, at=at) == number
         assert total(stack, "kedro_pipeline_runs_total", service, at=at) == runs
         assert total(stack, "kedro_node_runs_total", service, at=at) == 3 * runs
+        assert total(stack, "kedro_dataset_operations_total", service, at=at) == 7 * runs  # four loads, three saves
     traces = eventually(lambda: stack.jaeger.traces(service), lambda found: len(found) == number, seconds=60)
     assert len({trace["traceID"] for trace in traces}) == number
 
