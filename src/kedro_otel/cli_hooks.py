@@ -41,7 +41,7 @@ class KedroOtelCliHooks:
 @guarded
 def _listen() -> None:
     """Hear of this process's commands. Kedro's function that gives its manager would have it trace each call once more."""
-    known = manager._cli_hook_manager or manager.get_cli_hook_manager()  # noqa: SLF001 -- see above
+    known = getattr(manager, "_cli_hook_manager", None) or manager.get_cli_hook_manager()
     known.register(KedroOtelCliHooks(), name="kedro-otel")
 
 

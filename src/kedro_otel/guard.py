@@ -23,16 +23,7 @@ def guarded(function: _F) -> _F:
 
     ``BaseException`` (Ctrl-C, SystemExit) passes. With ``KEDRO_OTEL_RAISE`` set the exception passes as well.
     """
-
-    @functools.wraps(function)
-    def guard(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except Exception as error:
-            swallow(function.__qualname__, error)
-            return None
-
-    return cast("_F", guard)
+    return guarded_or(lambda: None)(function)
 
 
 def guarded_or(instead: Callable[[], Any]) -> Callable[[_F], _F]:

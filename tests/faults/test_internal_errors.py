@@ -15,7 +15,8 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 import pytest
-from bare import normal
+from bare import LOGGING, normal
+from faulty import GONE
 from trees import segments
 
 import kedro_otel
@@ -27,8 +28,10 @@ SOURCE = Path(kedro_otel.__file__).parent
 REPORT = os.environ.get("POISON_REPORT")
 """A file that gets what is wrong while the test goes on, for whoever mends it."""
 
-NODES = """
-import os, pty, time
+NODES = (
+    GONE
+    + """
+import time
 from opentelemetry import trace
 
 def greet(name):
@@ -43,20 +46,14 @@ def shout(greeting):
 
 def tell(shouted, fail):
     if fail == "disk":
-        master, slave = pty.openpty()
-        os.close(master)
-        for entry in os.listdir("/proc/self/fd"):
-            try:
-                if "/recordings/" in os.readlink(f"/proc/self/fd/{entry}"):
-                    os.dup2(slave, int(entry))
-            except OSError:
-                pass
+        gone()
     elif fail == "slow":
         time.sleep(0.7)
     elif fail:
         raise ValueError("told to fail")
     return {"text": str(shouted)}
 """
+)
 REGISTRY = """
 from kedro.pipeline import node, pipeline
 from .nodes import greet, shout, tell
@@ -113,14 +110,6 @@ with KedroSession.create(project_path=Path.cwd(), runtime_params={"fail": True})
         session.run()
     except ValueError as error:
         print("failed", error)
-"""
-LOGGING = """
-version: 1
-disable_existing_loggers: false
-formatters: {plain: {format: "%(levelname)s %(name)s %(message)s"}}
-handlers: {console: {class: logging.StreamHandler, formatter: plain}}
-loggers: {kedro: {level: INFO}}
-root: {handlers: [console], level: INFO}
 """
 
 

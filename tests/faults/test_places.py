@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from conftest import Result
 from fabricate import Tape
-from faulty import BIN, chain, spoken
+from faulty import BIN, GONE, chain, spoken
 from loopback import Loopback, loopback
 from trees import operations, segments
 
@@ -98,27 +98,20 @@ def test_a_file_size_limit(project: Callable[..., Path], run: Callable[..., Resu
     figure(f"1 line on stderr, {len(operations(home))} operations kept")
 
 
-EIO = """
-import os, pty
-
+EIO = (
+    GONE
+    + """
 def greet(name):
     return name
 
 def shout(greeting):
-    # what is written to a terminal whose other end is gone is an error of input and output, by the kernel's own word
-    master, slave = pty.openpty()
-    os.close(master)
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            if "/recordings/" in os.readlink(f"/proc/self/fd/{entry}"):
-                os.dup2(slave, int(entry))
-        except OSError:
-            pass
+    gone()
     return greeting
 
 def tell(shouted, fail):
     return {"text": shouted}
 """
+)
 
 
 def test_input_output_error(project: Callable[..., Path], kedro: Callable[..., Result], home: Path, figure: Callable[[str], None]) -> None:
