@@ -22,6 +22,7 @@ MAX_ITEMS: Final = 256
 
 _NAME, _TYPE, _OPERATION = names.DATASET_NAME, names.DATASET_TYPE, names.DATASET_OPERATION
 
+_LISTS: Final = (list, tuple)
 _ERROR: Final = '{"code":2}'
 
 
@@ -36,7 +37,7 @@ def any_value(value: Any) -> str:
     """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name."""
     if isinstance(value, str):
         return f'{{"stringValue":{text(value)}}}'
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         return '{"arrayValue":{"values":[' + ",".join([any_value(item) for item in value[:MAX_ITEMS]]) + "]}}"
     if value is True or value is False:
         return '{"boolValue":true}' if value else '{"boolValue":false}'
