@@ -52,7 +52,7 @@ def keep(name: str, data: Any, installed: dict[str, dict[str, str]]) -> None:
     """Write a work's raw results, with the machine, the versions and the date."""
     report.RESULTS.mkdir(exist_ok=True)
     machine = {"system": platform.platform(), "python": platform.python_version(), "cores": os.cpu_count(), "processor": report.processor()}
-    machine["load"] = round(os.getloadavg()[2], 1)
+    machine["load"] = round(os.getloadavg()[0], 1)
     kept = {"date": dt.datetime.now(tz=dt.timezone.utc).date().isoformat(), "machine": machine, "versions": installed, "data": data}
     (report.RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

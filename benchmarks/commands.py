@@ -16,7 +16,7 @@ from benchmarks.processes import Contestant, Cost, once, rounds
 
 ENDPOINTS = ("up", "refused", "hung", "slow")
 SENDERS = ("plain", "instrument")
-OTHERS = ("vendor", "psutil", "profile", "mlflow")
+OTHERS = ("libraries", "vendor", "psutil", "profile", "mlflow")
 
 
 class Place:

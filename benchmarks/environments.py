@@ -31,6 +31,11 @@ ENVIRONMENTS = {
     found.name: found
     for found in (
         Environment("bare", "Kedro alone", ()),
+        Environment(
+            "libraries",
+            "Kedro with OpenTelemetry's libraries installed, unused",
+            ("opentelemetry-sdk", "opentelemetry-exporter-otlp", "platformdirs"),
+        ),
         Environment("ours", "kedro-otel", (str(ROOT),)),
         Environment("vendor", "kedro-telemetry 0.9.0", ("kedro-telemetry==0.9.0",), vendor=True),
         Environment("plain", "a hook on the SDK's batch processor and OTLP exporter", (str(ROOT / "benchmarks" / "plain_hook"),)),
