@@ -66,7 +66,7 @@ def text(found: Mapping[str, Any]) -> str:
     said, level, where, ids = found["consent"], found["detail"], found["destination"], found["ids"]
     addresses = " and ".join(dict.fromkeys(filter(None, (where["traces"], where["metrics"])))) if where else ""
     nowhere = "nowhere" if len(found["not sent"]) == len(destination.SIGNALS) else "nowhere: no endpoint is named. Name one: kedro otel connect URL"
-    chosen = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items() if row["origin"] != "default"]
+    chosen = [(name, f"{worded(row['value'])}  ({row['origin']})") for name, row in found["settings"].items() if row["origin"] != "default"]
     lines = [
         f"Recording   {'on' if said['enabled'] else 'off'} ({said['reason']}){'' if said['enabled'] else '. To change that: kedro otel on'}",
         f"Sending to  {addresses or nowhere}",
@@ -74,7 +74,7 @@ def text(found: Mapping[str, Any]) -> str:
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
         f"            {level['change']}",
         "",
-        *rows("Ids", [(key, value or "none") for key, value in ids.items()]),
+        *rows("Ids", ids.items()),
         *rows("Recorded", found["recorded"].items()),
         *(line for row in found["shipped"] for line in rows("Shipped", row.items())),
         *rows("Files", found["files"].items()),
@@ -91,15 +91,18 @@ def plain(line: str) -> str:
 
 def rows(title: str, told: Iterable[tuple[str, Any]]) -> list[str]:
     """Return ``told`` in two columns below ``title``, and an empty line; nothing where nothing is told."""
-    shown = [(key, _value(value)) for key, value in told]
+    shown = [(key, worded(word)) for key, word in told]
     width = max((len(key) for key, _ in shown), default=0)
-    return [title, *(f"  {key:{width}}  {value}" for key, value in shown), ""] if shown else []
+    return [title, *(f"  {key:{width}}  {word}" for key, word in shown), ""] if shown else []
 
 
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {inner}" for key, inner in value.items()) or "none"
-    return str(value)
+def worded(word: Any) -> str:
+    """Return a value as a person writes it."""
+    if isinstance(word, dict):
+        return ", ".join(f"{key} {inner}" for key, inner in word.items()) or "none"
+    if word is None:
+        return "none"
+    return ("no", "yes")[word] if isinstance(word, bool) else str(word)
 
 
 def _setting(known: settings.Settings, decided: consent.Consent, name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kedro_otel import consent, destination, names, paths, settings, tomlfile
-from kedro_otel.cli.facts import MEANING, plain, rows
+from kedro_otel.cli.facts import MEANING, plain, rows, worded
 from kedro_otel.fields import FIELDS
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def diagnosis(found: Mapping[str, Any]) -> str:
         lines.append(f"{name:8} {row['result']}: {row['address']}{said}")
     lines += [f"{name:8} not sent: {why}" for name, why in found["not sent"].items()]
     level = found["detail"]
-    known = [(name, f"{row['value']}  ({row['origin']})") for name, row in found["settings"].items()]
+    known = [(name, f"{worded(row['value'])}  ({row['origin']})") for name, row in found["settings"].items()]
     lines += ["", *rows("Settings", [*known, ("detail", f"{level['value']}  ({level['origin']}): {level['meaning']}")])[:-1]]
     for row in found["journals"]:
         if row["waiting recordings"] or row["held"] or row["lost"]:
