@@ -126,6 +126,24 @@ def test_rotation_leaves_nothing_dead_and_nothing_out(folder: Path, monkeypatch:
     ]
 
 
+def test_no_line_is_lost_wherever_it_rotates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever line is the one before which a recording goes on in the next file, every operation has one beginning there, and its end."""
+    for limit in range(300, 1600, 25):
+        monkeypatch.setattr(writer, "ROTATE_BYTES", limit)
+        tape = writer.Writer(folder, {}, {"detail": "run"}, pytest.fail)
+        ids = [f"{number:016x}" for number in range(1, 9)]
+        for span_id in ids:
+            tape.start(span_id, lines.start("node", "a" * 32, span_id, "", f"node {span_id}", 5, {}))
+            tape.end(span_id, lines.end("node", "a" * 32, span_id, 9, {}, error=False))
+        tape.close()
+        found = [reader.read(path) for path in reader.segments()]
+        assert sorted(one.span_id for segment in found for one in segment.operations if one.state == "ended") == ids
+        for segment in found:
+            begun = [line for line in segment.path.read_bytes().splitlines() if line.startswith(b'{"start"')]
+            assert len(begun) == len(set(begun))
+            segment.path.unlink()
+
+
 def test_what_is_open_is_judged_by_the_lock(folder: Path) -> None:
     """What is open is running while the lock is held, and died in the process that ended without a word."""
     tape = a_run(folder, [("a", 0.1, 1, 0.1), ("b", 0.2, 9, 0.1)], dies=True)

@@ -253,8 +253,8 @@ def test_rotation_goes_on_where_it_was(tape: Writer, folder: Path, monkeypatch: 
     assert [row[0]["sequence"] for row in (first, second, third)] == [0, 1, 2]
     assert {row[0]["process"] for row in (first, second, third)} == {tape.process}
     assert first[1:] == [{"continued": second[0]["segment"]}]
-    assert second[1:] == [{"start": "a"}, {"start": "a"}, {"start": "b"}, {"continued": third[0]["segment"]}]
-    assert third[1:] == [{"start": "b"}, {"end": "a"}, {"lost": {"kept": 1}}]
+    assert second[1:] == [{"start": "a"}, {"start": "b"}, {"continued": third[0]["segment"]}]
+    assert third[1:] == [{"start": "a"}, {"start": "b"}, {"end": "a"}, {"lost": {"kept": 1}}]
 
 
 def test_size_counts_the_header_and_every_line(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,14 +122,14 @@ class Writer:
     def start(self, span_id: str, line: bytes) -> None:
         """Write the line with which the operation ``span_id`` begins, and keep it until :meth:`end`."""
         with self._lock:
-            self._open[span_id] = line
             self._write(line)
+            self._open[span_id] = line  # afterwards: a new segment begins with what was open before this line
 
     def end(self, span_id: str, line: bytes) -> None:
         """Write the line with which the operation ``span_id`` ends."""
         with self._lock:
-            self._open.pop(span_id, None)
             self._write(line)
+            self._open.pop(span_id, None)
 
     def span(self, operation: str, line: bytes, *, hold: bool = False) -> None:
         """Write the only line of a dataset operation or a foreign span; dropped and counted where the recording is far too long.
@@ -148,8 +148,9 @@ class Writer:
     def drop(self, span_id: str) -> None:
         """Declare the open operation ``span_id`` void."""
         with self._lock:
-            if self._open.pop(span_id, None) is not None:
+            if span_id in self._open:
                 self._write(f'{{"drop":"{span_id}"}}\n'.encode())
+                del self._open[span_id]
 
     def owned_by_user(self, *, anew: bool = False) -> None:
         """Mark the segment, and what continues it, as sent by the user's own provider: not ours to ship.
