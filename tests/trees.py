@@ -24,7 +24,12 @@ def operations(home: Path) -> list[Operation]:
         lines = [json.loads(line) for line in path.read_text().split("\n")[1:-1]]
         closed = Counter(line["spanId"] for line in lines if "end" in line or "span" in line)
         assert set(closed.values()) <= {1}, f"closed twice: {closed}"
-    return [operation for segment in segments(home) for operation in segment.operations]
+    every = segments(home)
+    ended = {operation.span_id for segment in every for operation in segment.operations if operation.state == "ended"}
+    # What was open when a recording went on in the next file is in both.
+    twice = {id(operation) for segment in every if segment.continued for operation in segment.operations if operation.state != "ended"}
+    found = [operation for segment in every for operation in segment.operations]
+    return [operation for operation in found if id(operation) not in twice or operation.span_id not in ended]
 
 
 def tree(found: Iterable[Operation]) -> str:
