@@ -43,7 +43,7 @@ def slower(function):
 """
 """Makes one of the demo's functions take longer by a share of what it takes."""
 
-TRIES = 5
+TRIES = 8
 MOODY = "this machine changes its speed from one run to the next"
 
 NODES = {"train_forest": "train_forest", "explain_model": "explain"}
@@ -134,7 +134,7 @@ def test_a_slower_node_of_the_demo_is_named_first(wine: Wine, node: str) -> None
     for _ in range(TRIES):
         wine.run(NODES[node])
         first, *others = wine.compared()
-        if all(abs(one["relative"]) < 0.06 for one in [first, *others] if one["name"] in NODES and one["name"] != node):
+        if all(abs(one["relative"]) < 0.08 for one in [first, *others] if one["name"] in NODES and one["name"] != node):
             break
         wine.forget()
     else:
