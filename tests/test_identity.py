@@ -89,6 +89,8 @@ def test_every_spelling_of_a_uuid_counts(spelling: str) -> None:
         ("", ""),
         ("# mine\nother = 1\n[telemetry]\nuuid = 'not one' # really\n[x]\ny = 2\n", "# really"),
         ("[telemetry]\nuuid = 42\nkeep = true\n", "keep = true"),
+        ("[telemetry]\nuuid = 'abc'\nkeep = true\n", "keep = true"),
+        ("[telemetry]\nuuid = 'zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz'\nkeep = true\n", "keep = true"),
         ("[telemetry]\nkeep = true\n", "keep = true"),
         ("[other]\nkeep = true\n", "[other]\nkeep = true"),
         ("telemetry = 'a word'\n", "a word"),

@@ -285,19 +285,22 @@ def test_all_that_is_open_goes_along(tape: Writer, folder: Path, monkeypatch: py
     assert tape._size == (folder / f"{tape.stem}.jsonl").stat().st_size
 
 
-def test_a_rotation_that_cannot_be_written_stops_it(tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("odd")], ids=str)
+def test_a_rotation_that_cannot_be_written_stops_it(
+    error: OSError, tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where what is open cannot go along, recording stops with the reason."""
     write = os.write
 
     def refuse(descriptor: int, data: bytes) -> int:
         if data.startswith(b'{"kedro-otel"'):
             return write(descriptor, data)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise error
 
     monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
     monkeypatch.setattr(os, "write", refuse)
     tape.end("a", b'{"end":"a"}\n')
-    assert said == [stopped(os.strerror(errno.ENOSPC))]
+    assert said == [stopped(error.strerror or "odd")]
     assert not tape.on
 
 
