@@ -107,6 +107,7 @@ def test_a_malformed_file_is_repaired(text: str | bytes, kept: str) -> None:
     path = user_file(text)
     made = identity.installation_id()
     assert made is not None
+    assert uuid.UUID(made).hex == made
     assert parsed(path.read_bytes().decode())["telemetry"]["uuid"] == made
     assert kept in path.read_bytes().decode()
     assert identity.installation_id() == made

@@ -455,9 +455,11 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said:
         asked.append(1)
         return why != "off"
 
-    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.05)
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     tape = Writer(folder, {}, FACTS, said.append, wanted)
     (path,) = folder.iterdir()
+    clock[0] += writer.LOOK_SECONDS
     tape.end("a", b'{"end":"a"}\n')
     assert asked == []
     size = path.stat().st_size
@@ -465,7 +467,7 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said:
         path.unlink()
     elif why == "moved":
         path = path.rename(path.with_suffix(".aside"))
-    time.sleep(0.06)
+    clock[0] += 0.001
     tape.end("a", b'{"end":"a"}\n')
     tape.end("a", b'{"end":"a"}\n')
     assert tape.on == (why in {"neither", "moved"})
@@ -474,6 +476,9 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said:
     assert list(folder.iterdir()) == ([] if why == "purged" else [path])
     if why != "purged":
         assert path.stat().st_size == size + (24 if tape.on else 0)
+    clock[0] += writer.LOOK_SECONDS + 0.001
+    tape.end("a", b'{"end":"a"}\n')
+    assert asked == {"purged": [], "off": [1]}.get(why, [1, 1])
 
 
 # --- lines -------------------------------------------------------------------------------------------------------------------
