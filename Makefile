@@ -79,7 +79,7 @@ pictures: $(VENV)/dev.stamp ## docs/images, from real runs of the demo in Chromi
 
 docs: $(VENV)/dev.stamp ## the documentation, strictly, into site/
 	$(BIN)/python scripts/reference.py --check
-	$(BIN)/mkdocs build --quiet --strict
+	$(BIN)/mkdocs build --strict
 
 build: $(VENV)/dev.stamp ## the wheel and the sdist, checked
 	rm -rf dist

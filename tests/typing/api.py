@@ -1,0 +1,36 @@
+"""The public API as users call it: never run, only type-checked (`make types`), so a changed signature is an error here first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kedro_otel import __version__
+from kedro_otel.hooks import KedroOtelHooks, hooks
+from kedro_otel.testing import Recorded, Span, recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kedro_otel.recording.model import Value
+
+pytest_plugins = ("kedro_otel.testing",)
+version: str = __version__
+HOOKS: tuple[KedroOtelHooks, ...] = (hooks,)
+fixture: Callable[..., object] = recorded
+
+
+def test_my_run(recorded: Recorded) -> None:
+    """What a project's own test asks of a run."""
+    train: Span = recorded.nodes["train"]
+    status: str = train.status
+    seconds: float = train.seconds
+    why: str = train.error_type
+    tags: Value = train.attributes["kedro.node.tags"]
+    assert (status, why) == ("ok", "")
+    assert seconds < 60
+    assert tags
+    assert recorded.runs[0].attributes["kedro.runner.name"] == "SequentialRunner"
+    assert [span.name for span in recorded.datasets] == ["load cars", "save model"]
+    assert recorded.commands[0].trace_id == recorded.spans[0].trace_id
+    assert not train.parent_id.startswith("0")
+    assert train.span_id
