@@ -109,6 +109,8 @@ def test_kill_9_under_parallel_runner(
         )
         until(lambda folder=folder: (folder / "evidence.txt").exists())
         time.sleep(choose.random() * 0.6)
+        if whom == "the parent":  # stopped, it makes no worker that nobody here would know of
+            process.send_signal(signal.SIGSTOP)
         below = descendants(process.pid)
         holders = [pid for pid in below if any("/recordings/" in _link(entry) for entry in Path(f"/proc/{pid}/fd").glob("*"))] if below else []
         if whom == "a worker" and holders:
@@ -118,6 +120,7 @@ def test_kill_9_under_parallel_runner(
         code = process.wait(60)
         if whom == "the parent":  # what is orphaned ends its node, and waits for the next for ever
             time.sleep(choose.random() * 0.3)
+            below += [deeper for pid in below for deeper in descendants(pid)]  # a fork server may have been at it
             for pid in below:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -147,8 +150,9 @@ def _link(entry: Path) -> str:
 
 
 def _running(pid: int) -> bool:
+    """Tell whether a process, or any thread that outlived its first one and so keeps its files open, is still there."""
     try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text() or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     except OSError:
         return False
 
