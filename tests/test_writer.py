@@ -281,7 +281,7 @@ def test_all_that_is_open_goes_along(tape: Writer, folder: Path, monkeypatch: py
     monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
     tape.end("a", b'{"end":"a"}\n')
     _, second = rows(folder)
-    assert second[1:] == [{"start": "b"}, {"start": "c"}, {"end": "a"}]
+    assert second[1:] == [{"start": "a"}, {"start": "b"}, {"start": "c"}, {"end": "a"}]
     assert tape._size == (folder / f"{tape.stem}.jsonl").stat().st_size
 
 
