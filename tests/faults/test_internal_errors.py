@@ -172,7 +172,14 @@ UNCOUNTED = {
 }
 """Where an error is logged but may not be counted, and why."""
 
-AT_IMPORT = ("cli_hooks.py _listen", "runtime/state.py State.__init__", "settings.py _own", "settings.py _exporter", "shipping/launch.py *__del__")
+AT_IMPORT = (
+    "cli_hooks.py _listen",
+    "runtime/state.py State.__init__",
+    "settings.py Setting.__init__",
+    "settings.py _own",
+    "settings.py _exporter",
+    "shipping/launch.py *__del__",
+)
 """What runs when a module is imported, before there is anything to catch it, or when an object goes, where Python itself does."""
 
 SLOWLY = ("recording/writer.py Writer._still_wanted", "consent.py watch.<locals>.still")
