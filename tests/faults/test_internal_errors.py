@@ -224,6 +224,8 @@ UNREACHED = {
     "runtime/making.py package_name": "a session without a project: test_sessions.py",
     "tracing/recorder.py Recorder.interrupted": "a notebook: test_sessions.py",
     "tracing/callers.py *": "a notebook, a server: test_sessions.py",
+    "tracing/family.py Family.busy": "several runs in one process: test_sessions.py",
+    "tracing/unplaced.py *": "several runs in one process: test_sessions.py",
     "tracing/nodes.py *": "several runs in one process: test_sessions.py",
     "tracing/runs.py *": "several runs in one process: test_sessions.py",
     "tracing/provider.py *": "spans outside of a run: test_sessions.py",

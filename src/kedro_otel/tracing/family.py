@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
+from kedro_otel.guard import guarded
 from kedro_otel.tracing.operation import Open, OpenDataset
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class OpenNode(Open):
     def _watch(self, outputs: Mapping[str, Any]) -> None:
         """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
 
+        @guarded
         def gone(_: Any) -> None:
             self.raised = self.raised or sys.exc_info()[1]
 

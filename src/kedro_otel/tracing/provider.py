@@ -98,6 +98,7 @@ def _make(resource: Mapping[str, Any], environ: Mapping[str, str]) -> TracerProv
     class Ours(TracerProvider):
         """One that stays out of the way of a fork."""
 
+        @guarded
         def _handle_fork(self) -> None:
             # The SDK's would look for resource detectors again, in threads, in every child that the user's code forks.
             self._tracers_lock = Lock()
