@@ -137,6 +137,15 @@ def test_what_a_run_held_is_freed_when_it_ends(pipeline: str, script: Callable[.
     assert said.out == "0\n"
 
 
+@pytest.mark.parametrize("second", ["add", "fail"])
+def test_what_a_runner_without_a_session_held_is_freed(second: str, script: Callable[..., Any]) -> None:
+    """The same where a runner is called with a hook manager of the caller's own, and no hook says when it has ended."""
+    calls = f"    try: call(SequentialRunner(), first, node({second}, 'a', 'b', name='second'))\n    except ValueError: pass\n"
+    count = "print(sum(isinstance(one, MemoryDataset) for one in gc.get_objects()))"
+    defined = EMBEDDING.partition("call(SequentialRunner()")[0]
+    assert script(f"import gc\n{defined}\ngc.collect(), gc.disable()\nfor _ in range(2):\n{calls}{count}").out == "0\n"
+
+
 def test_an_exception_ends_its_run_alone(script: Callable[..., Any], home: Path) -> None:
     """A script that catches a failed run and runs again has one red trace and one green one."""
     script("try: run('bad')\nexcept ValueError as error: print(error)\nclean()\nrun()\nclean()")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.recording.writer import Writer
@@ -49,7 +50,7 @@ class Memory(Writer):
 
     def abandon(self) -> None:
         """Forget, in a fork child, what is the parent's."""
-        self._on, self._kept = False, []
+        self._on, self._kept, self._held, self._lock = False, [], b"", RLock()
 
     @property
     def on(self) -> bool:

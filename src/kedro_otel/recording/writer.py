@@ -140,7 +140,7 @@ class Writer:
             self.lost[f"{operation}_too_much"] += 1
             return
         with self._lock:
-            if hold:
+            if hold and self.on:
                 self._held += line
             else:
                 self._write(line)
@@ -290,7 +290,7 @@ class Writer:
             self._write(f'{{"lost":{{{members}}}}}\n'.encode())
 
     def _release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
+        descriptor, self._descriptor, self._held = self._descriptor, -1, b""
         if descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(descriptor)

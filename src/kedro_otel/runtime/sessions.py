@@ -55,10 +55,10 @@ def _cell_ended(result: Any) -> None:
 def catalog_created(catalog: Any) -> None:
     """``after_catalog_created``: count the project's own catalog, before a run adds what its patterns resolve to."""
     if state.recorder is not None:
-        from kedro_otel import project
+        from kedro_otel import project, run_facts
 
         del state.statistics[:-4]
-        state.statistics.append((catalog, project.statistics(catalog, None, 0)))
+        state.statistics.append((run_facts.weakly(catalog), project.statistics(catalog, None, 0)))
 
 
 def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
@@ -73,8 +73,8 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
         return
     from kedro_otel import run_facts
 
-    counted: dict[str, Any] = next((found for known, found in reversed(state.statistics) if known is catalog), {})
-    state.statistics = [(known, found) for known, found in state.statistics if known is not catalog]
+    counted: dict[str, Any] = next((found for known, found in reversed(state.statistics) if known() is catalog), {})
+    state.statistics = [(known, found) for known, found in state.statistics if known() is not None and known() is not catalog]
     context = state.context() if state.context is not None else None
     values = {**run_facts.values(params, pipeline, recorder.root, context), **counted, **(run_facts.pipeline_statistics() if counted else {})}
     recorder.run_began(run_facts.span_name(params), values, params, pipeline, catalog)

@@ -10,6 +10,7 @@ from kedro_otel import guard
 
 if TYPE_CHECKING:
     import weakref
+    from collections.abc import Callable
     from pathlib import Path
 
     from kedro_otel.recording.handoff import Inherited
@@ -31,7 +32,7 @@ class State:
         memory: Where lines go without a place on disk.
         voice: Which of our hook objects is listened to.
         context: The session's Kedro context.
-        statistics: Catalogs not run yet, each with its sizes.
+        statistics: Catalogs not run yet (weak references), each with its sizes.
         commands: How many commands began here.
         closing: Whether the end of the process is seen to.
         watching: Whether a notebook tells when its cells end.
@@ -47,7 +48,7 @@ class State:
         self.memory: Memory | None = None
         self.voice: object = None
         self.context: weakref.ref[Any] | None = None
-        self.statistics: list[tuple[Any, dict[str, Any]]] = []
+        self.statistics: list[tuple[Callable[[], Any], dict[str, Any]]] = []
         self.commands = 0
         self.closing = False
         self.watching = False

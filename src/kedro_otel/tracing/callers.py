@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
+_SESSION = "kedro.framework.session.session"
+
 Call = tuple[int, Any]
 """One call of a runner: its frame's identity, and when it began, for a later frame may be at the same place."""
 
@@ -20,6 +22,20 @@ Call = tuple[int, Any]
 def runner() -> FrameType | None:
     """Return the innermost frame of a runner's ``run`` that this thread is inside of, or None; a run that begins there is nested."""
     return _innermost(sys._getframe(1))  # noqa: SLF001 -- see above
+
+
+def in_session(params: Any) -> bool:
+    """Return whether this thread is inside of the session's run that has ``params``: its hooks may run another session's."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- see above
+    while frame is not None:
+        if (
+            frame.f_code.co_name == "run"
+            and frame.f_globals.get("__name__") == _SESSION
+            and any(value is params for value in frame.f_locals.values())
+        ):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def of_node(node: Any) -> FrameType | None:

@@ -104,7 +104,14 @@ def behind(error: BaseException | None) -> BaseException | None:
 
 
 def event(error: BaseException, when_ns: int) -> tuple[str, int, dict[str, Any]]:
-    """Return the ``exception`` event of the semantic conventions, with message and stack trace: for ``full`` detail only."""
+    """Return the ``exception`` event of the semantic conventions, with message and stack trace: for ``full`` detail only.
+
+    An exception that cannot say what it is has a message all the same, as in Python's own stack traces.
+    """
     stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    values = {names.EXCEPTION_TYPE: type_name(error), names.EXCEPTION_MESSAGE: str(error), names.EXCEPTION_STACKTRACE: stack}
+    values = {
+        names.EXCEPTION_TYPE: type_name(error),
+        names.EXCEPTION_MESSAGE: str(traceback.TracebackException(type(error), error, None)),
+        names.EXCEPTION_STACKTRACE: stack,
+    }
     return ("exception", when_ns, values)

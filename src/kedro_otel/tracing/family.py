@@ -5,18 +5,23 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
 from kedro_otel.guard import guarded
+from kedro_otel.run_facts import weakly
 from kedro_otel.tracing.operation import Open, OpenDataset
 
 if TYPE_CHECKING:
     from kedro_otel.propagation import Remote
 
 _NANO: Final = 1_000_000_000
+_MOST: Final = 32
+"""Decorators that are looked behind."""
 
 
 class Family:
@@ -28,25 +33,37 @@ class Family:
         catalog: The run's catalog, where it is known.
     """
 
-    __slots__ = ("catalog", "error", "failed", "last_ns", "left", "open", "parent", "run_id", "types")
+    __slots__ = ("_catalog", "failed", "last_ns", "left", "open", "parent", "run_id", "types", "why")
 
     def __init__(self, parent: Open | Remote | None, run_id: str | None, catalog: Any = None) -> None:
         self.parent = parent
         self.run_id = run_id
+        self._catalog: Callable[[], Any] | None = None
         self.catalog = catalog
         self.failed = False
-        self.error: BaseException | None = None
+        self.why: dict[str, Any] = {}
+        """What is said of the last failure: not the exception itself, which holds all that was on the stack."""
         self.last_ns = 0
         self.left = 0
         """How many nodes are still to end, where that is known."""
         self.open: dict[int, OpenNode] = {}
         self.types: dict[str, str] = {}
 
+    @property
+    def catalog(self) -> Any:
+        """The run's catalog, as long as somebody else holds it: with it go the user's data."""
+        return self._catalog() if self._catalog is not None else None
+
+    @catalog.setter
+    def catalog(self, catalog: Any) -> None:
+        self._catalog = weakly(catalog) if catalog is not None else None
+
     def type_of(self, dataset: str) -> str | None:
         """Return the public type of ``dataset``, ``custom``, or None while the catalog is not known."""
         known = self.types.get(dataset)
-        if known is None and self.catalog is not None:
-            known = self.types[dataset] = project.dataset_type(self.catalog.get_type(dataset))
+        catalog = self.catalog if known is None else None
+        if catalog is not None:
+            known = self.types[dataset] = project.dataset_type(catalog.get_type(dataset))
         return known
 
     def busy(self, node: Any, thread: int) -> bool:
@@ -105,7 +122,17 @@ class OpenNode(Open):
         return max(ran - self.start_ns, 0) / _NANO, max(end_ns - ran - saved, 0) / _NANO, saved / _NANO
 
 
+def behind(function: Any) -> Any:
+    """Return the function that a user wrote, behind partials and decorators; of an object that answers to every name, soon give up."""
+    for _ in range(_MOST):
+        inner = function.func if isinstance(function, partial) else getattr(function, "__wrapped__", None)
+        if inner is None:
+            break
+        function = inner
+    return function
+
+
 def _generates(function: Any) -> bool:
     """Return whether ``function`` is a generator's, as :func:`inspect.isgeneratorfunction` does, which takes its time."""
     code = getattr(function, "__code__", None)
-    return bool(code.co_flags & inspect.CO_GENERATOR) if code is not None else inspect.isgeneratorfunction(function)
+    return bool(code.co_flags & inspect.CO_GENERATOR) if isinstance(code, CodeType) else inspect.isgeneratorfunction(function)

@@ -11,6 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, Status, StatusCode
 
 import kedro_otel
 from kedro_otel import names
+from kedro_otel.guard import guarded
 from kedro_otel.tracing.context import MARK, span_context
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Live:
         self._tracer = provider.get_tracer(names.SCOPE, kedro_otel.__version__)
         self._resource = {key: value for key, value in resource.items() if key not in _THEIRS}
 
+    @guarded  # what the user's processors raise does not keep an operation from the recording
     def begin(self, operation: Open) -> None:
         """Start a span for ``operation`` at its own time, and take over the identity that the provider gave it."""
         above = operation.parent
@@ -59,15 +61,18 @@ class Live:
             operation.span_id = f"{found.span_id:016x}"
             operation.sampled = found.trace_flags.sampled
 
+    @guarded
     def finish(self, operation: Open, values: Mapping[str, Any], end_ns: int, *, error: BaseException | None, failed: bool) -> None:
         """End the span of ``operation`` as its record ends."""
         span, operation.real = operation.real, None
-        span.set_attributes(_clean(values))
-        if failed:
-            if error is not None:
-                span.record_exception(error, timestamp=end_ns)
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(end_time=end_ns)
+        try:
+            span.set_attributes(_clean(values))
+            if failed:
+                span.set_status(Status(StatusCode.ERROR))
+                if error is not None:
+                    span.record_exception(error, timestamp=end_ns)
+        finally:
+            span.end(end_time=end_ns)
 
     def flush_worker(self) -> None:
         """In a worker process, which ends without the exit handlers of the user's providers, ask them to send what they hold."""

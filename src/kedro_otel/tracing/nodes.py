@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import time
 from threading import Lock, get_ident
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
-from kedro_otel.tracing.family import OpenNode
+from kedro_otel.tracing.family import OpenNode, behind
 from kedro_otel.tracing.operation import Open, OpenDataset
 from kedro_otel.tracing.unplaced import Unplaced
 
@@ -192,26 +193,27 @@ class Nodes:
             self._finish(before, 0, failed=True)
 
     def _finish(self, found: OpenNode, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
-        family = found.family
-        family.left -= family.open.pop(id(found.node), None) is not None
+        of = found.family
+        of.left -= of.open.pop(id(found.node), None) is not None
         now = end_ns or time.time_ns()
-        family.last_ns = max(family.last_ns, now)
-        if failed:
-            family.failed, family.error, family.left = True, error, 0
-        for opened in list(found.datasets.values()) if found.datasets else ():
-            self._leave(opened)
-            self._finish_dataset(found, opened, now, error=error, failed=failed)
-        found.datasets.clear()
-        self._type_loads(found, always=True)
-        times = found.times(now)
-        if failed:
-            load, compute, save = times
-            values = {names.NODE_LOAD: load, names.NODE_COMPUTE: compute, names.NODE_SAVE: save, **self._facts(error)}
-            self._scribe.finish(found, values, end_ns=now, error=error, failed=True)
-        else:
-            self._scribe.node(found, now, times)
-        self._leave(found)
-        self._forget(found)
+        of.last_ns = max(of.last_ns, now)
+        try:
+            for opened in list(found.datasets.values()) if found.datasets else ():
+                self._leave(opened)
+                self._finish_dataset(found, opened, now, error=error, failed=failed)
+            found.datasets.clear()
+            self._type_loads(found, always=True)
+            if failed:
+                of.failed, of.why, of.left = True, self._facts(error), 0
+                load, compute, save = found.times(now)
+                values = {names.NODE_LOAD: load, names.NODE_COMPUTE: compute, names.NODE_SAVE: save, **of.why}
+                self._scribe.finish(found, values, end_ns=now, error=error, failed=True)
+            else:
+                self._scribe.node(found, now, found.times(now))
+        finally:
+            self._leave(found)
+            self._forget(found)
+            found.raised, found.watched = None, ()
 
     def _forget(self, found: OpenNode) -> None:
         for thread in (found.thread, found.first_thread):
@@ -251,17 +253,17 @@ class Nodes:
     def _values(self, found: OpenNode) -> dict[str, Any]:
         """Return what a Kedro node says of itself."""
         node = found.node
-        function = node.func
-        while hasattr(function, "func") or hasattr(function, "__wrapped__"):
-            function = getattr(function, "func", None) or function.__wrapped__
+        function = behind(node.func)
         code = getattr(function, "__code__", None)
-        qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
+        qualified = getattr(function, "__qualname__", None)
+        if not isinstance(qualified, str):
+            qualified = type(function).__qualname__
         return {
             names.NODE_NAME: found.node_name,
             names.NODE_TAGS: sorted(node.tags) or None,
             names.NODE_NAMESPACE: node.namespace,
             names.FUNCTION_NAME: f"{getattr(function, '__module__', None) or ''}.{qualified}".strip("."),
-            names.FILE_PATH: self._file(code.co_filename) if code is not None else None,
+            names.FILE_PATH: self._file(code.co_filename) if isinstance(code, CodeType) else None,
             names.NODE_INPUTS: node.inputs or None,
             names.NODE_OUTPUTS: node.outputs or None,
         }

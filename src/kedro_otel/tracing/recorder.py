@@ -37,6 +37,8 @@ class Recorder:
         self.root = root
         self.scribe = Scribe(writer, environ, full=detail == names.FULL)
         self.command: Open | None = None
+        self._outer: list[Open] = []
+        """Commands that run another one."""
         self._own_command = False
         self._detail = detail
         self._environ = environ
@@ -61,12 +63,12 @@ class Recorder:
 
     def run_began(self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any) -> None:
         """A pipeline run begins: decide whose provider makes the spans of the user's code in it."""
-        with self._lock:
+        with self._lock:  # until it is open, lest the end of another one withdraws our provider
             self.contexts()
             self._look_for_provider()
             self._look_for_meters()
             self._install()
-        self.runs.began(name, values, params, pipeline, catalog)
+            self.runs.began(name, values, params, pipeline, catalog)
 
     def run_ended(self, params: Any, error: BaseException | None, *, failed: bool) -> None:
         """A pipeline run ended; after the last one OpenTelemetry is as we found it."""
@@ -93,17 +95,19 @@ class Recorder:
         error = getattr(sys, "last_value", None)
         if self._runs is not None:
             self._runs.close(error)
-        if self.command is not None:
+        while self.command is not None:
             # Another plugin raised when it was told that the command ended, so that we were not.
             self._end_command(1, error)
         if self.scribe.live is not None:
             self.scribe.live.flush_worker()
 
     def command_began(self, name: str, values: dict[str, Any], start_ns: int, *, own: bool) -> None:
-        """A command began at ``start_ns``; ``own`` says that it is one of the project's own cli.py."""
+        """A command began at ``start_ns``, in another one or by itself; ``own`` says that it is one of the project's own cli.py."""
         self._look_for_provider()
         self._look_for_meters()
-        self.command = Open(names.COMMAND, name, propagation.incoming(self._environ), start_ns)
+        if self.command is not None:
+            self._outer.append(self.command)
+        self.command = Open(names.COMMAND, name, self.command or propagation.incoming(self._environ), start_ns)
         self._own_command = own
         self._begin_command(values)
 
@@ -120,10 +124,10 @@ class Recorder:
         self._end_command(int(code), failures.behind(sys.exc_info()[1]))
 
     def _end_command(self, code: int, error: BaseException | None) -> None:
-        command, self.command = self.command, None
+        command, self.command = self.command, self._outer.pop() if self._outer else None
         if command is None:
             return
-        if self._runs is not None:
+        if self._runs is not None and self.command is None:
             self._runs.end_all(error)
             self._withdraw()
         values: dict[str, Any] = {names.EXIT_CODE: code}
@@ -151,10 +155,11 @@ class Recorder:
             provider.install(self.writer.resource, self._environ, self.foreign)
 
     def _withdraw(self) -> None:
-        if self.scribe.live is None and self._context is not None and not self.running:
-            from kedro_otel.tracing import provider
+        with self._lock:
+            if self.scribe.live is None and self._context is not None and not self.running:
+                from kedro_otel.tracing import provider
 
-            provider.withdraw()
+                provider.withdraw()
 
     def _look_for_meters(self) -> None:
         """Measure with the user's MeterProvider, if nothing of this recording is counted elsewhere."""

@@ -51,7 +51,7 @@ class OpenRun(Open):
 
     def let_go(self) -> None:
         """Hold nothing of the user's any more: run and family refer to each other, so they stay until the garbage collector comes."""
-        self.params = self.pipeline = self.members = self.family.catalog = self.family.error = None
+        self.params = self.pipeline = self.members = self.family.catalog = None
 
 
 class Runs:
@@ -156,15 +156,17 @@ class Runs:
             self.open.remove(run)
             self._look_around()
         failing = failures.node_of(error) if error is not None else None
-        self.nodes.close(run.family, error, failing, failed=failed)
-        self._leave(run)
-        end_ns = 0
-        if run.call is not None:
-            # Nobody said when it ended or how: as its last node did.
-            error, failed, end_ns = run.family.error, run.family.failed, run.family.last_ns
-        self._scribe.finish(run, failures.facts(error, self._root) if failed else {}, end_ns=end_ns, error=error, failed=failed)
-        run.let_go()
-        self._hand_off()
+        end_ns, why = 0, failures.facts(error, self._root) if failed else {}
+        try:
+            self.nodes.close(run.family, error, failing, failed=failed)
+            self._leave(run)
+            if run.call is not None:
+                # Nobody said when it ended or how: as its last node did.
+                error, failed, end_ns, why = None, run.family.failed, run.family.last_ns, run.family.why
+            self._scribe.finish(run, why, end_ns=end_ns, error=error, failed=failed)
+        finally:
+            run.let_go()
+            self._hand_off()
 
     def end_stale(self, why: BaseException | None = None) -> None:
         """End a run of this thread that was interrupted, where no hook fires, by ``why`` if that is known; one that calls another run goes on."""
@@ -172,6 +174,7 @@ class Runs:
         thread = get_ident()
         stale = [run for run in self.open if run.thread == thread]
         if stale and callers.runner() is None:
+            stale = [run for run in stale if run.params is None or not callers.in_session(run.params)]
             last = why or getattr(sys, "last_value", None)
             error = last if isinstance(last, KeyboardInterrupt | SystemExit) else None
             for run in reversed(stale):
@@ -224,6 +227,7 @@ class Runs:
             return family
         frame = callers.of_node(node)
         call = callers.call(frame)
+        self._contexts()  # which may take the recorder's lock, and that comes before this one
         with self._lock:
             for run in self.open:
                 if run.call == call:
