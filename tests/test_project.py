@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import pytest
 from kedro.io import DataCatalog, MemoryDataset
@@ -13,6 +14,7 @@ from kedro.pipeline import node, pipeline
 from kedro_otel import names, project, resource
 from kedro_otel import settings as settings_
 from kedro_otel.fields import FIELDS
+from kedro_otel.tracing import failures
 
 
 @pytest.mark.parametrize(
@@ -158,3 +160,20 @@ def test_what_the_user_adds_is_kept_but_replaces_nothing() -> None:
     assert found[names.INSTALLATION_ID] == "i"
     assert found[names.KEDRO_VERSION] != "9"
     assert attributes({"OTEL_RESOURCE_ATTRIBUTES": said, "OTEL_SERVICE_NAME": "other"})["service.name"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("root", "separator"),
+    [(PurePosixPath("/work/shop"), "/"), (PureWindowsPath(r"C:\work\shop"), "/"), (PureWindowsPath(r"C:\work\shop"), "\\")],
+    ids=["posix", "slashes", "backslashes"],
+)
+def test_the_projects_own_line_is_found(root: PurePath, separator: str) -> None:
+    """Whatever separates its folders, and Python's own idea of them: the innermost line of the project, not that of a library it calls."""
+    calls: dict[str, Any] = {}
+    for name, file in (("library", ".venv/site-packages/lib.py"), ("node", "src/shop/nodes.py")):
+        code = compile(f"\n\n\ndef {name}(call): call()", f"{root}/{file}".replace("/", separator), "exec")
+        exec(code, calls)
+    with pytest.raises(ZeroDivisionError) as raised:
+        calls["node"](lambda: calls["library"](lambda: 1 / 0))
+    found = failures.facts(raised.value, root)  # type: ignore[arg-type]
+    assert (found[names.ERROR_FILE].rpartition("/")[2], found[names.ERROR_LINE]) == ("nodes.py", 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -41,14 +42,14 @@ def facts(error: BaseException | None, root: Path | None) -> dict[str, Any]:
 
 def _inside(error: BaseException, root: Path | None) -> TracebackType | None:
     """Return the innermost frame inside the project, of ``error`` or of what caused it (Kedro wraps what datasets raise)."""
-    prefix = f"{root}/" if root else None
+    prefix = _spelled(f"{root}/") if root else None
     cause: BaseException | None = error
     seen: set[int] = set()
     while prefix and cause is not None and id(cause) not in seen:
         seen.add(id(cause))
         found, step = None, cause.__traceback__
         while step is not None:
-            file = step.tb_frame.f_code.co_filename
+            file = _spelled(step.tb_frame.f_code.co_filename)
             if file.startswith(prefix) and "/site-packages/" not in file:
                 found = step
             step = step.tb_next
@@ -56,6 +57,11 @@ def _inside(error: BaseException, root: Path | None) -> TracebackType | None:
             return found
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _spelled(path: str) -> str:
+    """Return ``path`` with one kind of separator and, where the system does not tell them apart, one of letters."""
+    return os.path.normcase(path).replace("\\", "/")
 
 
 def _last(error: BaseException) -> TracebackType | None:
