@@ -6,7 +6,7 @@ The format is described in docs/recording-format.md; :mod:`kedro_otel.recording.
 from __future__ import annotations
 
 from json.encoder import encode_basestring_ascii as _quote
-from math import isfinite
+from math import isfinite, log10
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names
@@ -42,10 +42,18 @@ def any_value(value: Any) -> str:
     if value is True or value is False:
         return '{"boolValue":true}' if value else '{"boolValue":false}'
     if isinstance(value, int):
-        return f'{{"intValue":"{int(value)}"}}' if -(2**63) <= value < 2**63 else f'{{"stringValue":"{int(value):e}"}}'
+        return f'{{"intValue":"{int(value)}"}}' if -(2**63) <= value < 2**63 else f'{{"stringValue":"{_far(int(value))}"}}'
     if isinstance(value, float):
         return f'{{"doubleValue":{float(value)!r}}}' if isfinite(value) else f'{{"doubleValue":"{_NOT_FINITE[repr(float(value))]}"}}'
     return f'{{"stringValue":{text(type(value).__name__)}}}'
+
+
+def _far(value: int) -> str:
+    """Return a whole number that OTLP has no place for: rounded, and past what a float can hold only its order of magnitude."""
+    try:
+        return f"{value:e}"
+    except OverflowError:
+        return f"{'-' if value < 0 else ''}1e+{round(log10(abs(value)))}"
 
 
 _NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
