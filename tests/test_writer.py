@@ -9,6 +9,7 @@ import math
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,29 @@ def test_a_rotation_that_cannot_be_written_stops_it(
     assert not tape.on
 
 
+@pytest.mark.parametrize("short", ["head", "continued"])
+def test_a_rotation_that_is_half_written_stops_it(short: str, tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the disk has room for only half of it, recording stops, and what is open is told in the segment before, once."""
+    line = b'{"start":"a","spanId":"a"}\n'
+    tape.start("a", line)
+    before = (folder / f"{tape.stem}.jsonl").read_bytes()
+    write = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        wanted = data.endswith(line) if short == "head" else data.startswith(b'{"continued"')
+        return write(descriptor, data[:-9] if wanted else data)
+
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    monkeypatch.setattr(os, "write", half)
+    tape.end("a", b'{"end":"a"}\n')
+    (path,) = folder.iterdir()
+    assert path.read_bytes().startswith(before)
+    assert (path.read_bytes() == before) == (short == "head")
+    assert len(said) == 1
+    assert "no space left" in said[0]
+    assert (tape.on, tape.lost) == (False, {"recording_stopped": 1})
+
+
 @pytest.mark.parametrize("where", ["open", "write", "rename"])
 def test_a_folder_that_cannot_be_written_is_refused(where: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason names folder and error; no descriptor and no half segment is left, where that can be removed."""
@@ -437,6 +461,26 @@ def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, m
     for _ in range(3):
         exact.span("dataset", line)
     assert exact.lost == {"dataset_too_much": 1}
+
+
+@pytest.mark.parametrize("kind", ["file", "memory"])
+def test_what_is_dropped_is_counted_by_one_at_a_time(kind: str, tape: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever counts has the lock that whoever tells the counts has too, so that none is lost between the two."""
+    recorder = memory.Memory({}, FACTS) if kind == "memory" else tape
+    alone: list[bool] = []
+
+    class Counts(Counter[str]):
+        """Notes whether the lock is taken when it counts."""
+
+        def __setitem__(self, reason: str, count: int) -> None:
+            alone.append(recorder._lock._is_owned())  # type: ignore[attr-defined]
+            super().__setitem__(reason, count)
+
+    recorder.lost = Counts()
+    monkeypatch.setattr(writer, "_DROP_AFTER", {"dataset": -1})
+    monkeypatch.setattr(memory, "MAX_BYTES", -4)
+    recorder.span("dataset", b"{}\n")
+    assert (recorder.lost, alone) == ({"dataset_too_much": 1}, [True])
 
 
 def test_the_bounds_are_what_the_documentation_says() -> None:

@@ -44,7 +44,7 @@ class Memory(Writer):
     def span(self, operation: str, line: bytes, *, hold: bool = False) -> None:
         """Keep the only line of a dataset operation or a foreign span, while there is plenty of room."""
         if self._size > MAX_BYTES // 4 * 3:
-            self.lost[f"{operation}_too_much"] += 1
+            self._too_much(operation)
             return
         super().span(operation, line, hold=hold)
 

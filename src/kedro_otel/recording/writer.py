@@ -1,4 +1,4 @@
-"""This process's own segment: one line, one ``write``; what a write returned for is on record, whatever happens next."""
+"""This process's own segment, in whole lines, one or more a ``write``; what a write returned for is on record, whatever happens next."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Writer:
         With ``hold`` it waits for the next line, which follows at once, and takes the same write.
         """
         if self._written > _DROP_AFTER[operation]:
-            self.lost[f"{operation}_too_much"] += 1
+            self._too_much(operation)
             return
         with self._lock:
             if hold and self.on:
@@ -184,6 +184,7 @@ class Writer:
         return self._descriptor >= 0
 
     def _begin(self) -> None:
+        """Make a segment and go on in it: a header, and the beginnings of what is open, there together or not at all."""
         private_folder(self.folder)
         now = time.time_ns()
         stem = f"{now:020d}-{os.getpid()}-{os.urandom(4).hex()}"
@@ -196,8 +197,8 @@ class Writer:
         try:
             # The lock comes before the name that readers look for, so that nobody meets a live segment without it.
             locked = lock(descriptor)
-            header = self._header(stem, now, locked=locked)
-            if os.write(descriptor, header) != len(header):
+            head = b"".join([self._header(stem, now, locked=locked), *self._open.values()])
+            if os.write(descriptor, head) != len(head):
                 message = f"{self.folder} cannot be written (no space left)"
                 raise RecordingError(message)
             os.rename(fresh, self.folder / f"{stem}.jsonl")
@@ -209,7 +210,7 @@ class Writer:
                 raise
             message = f"{self.folder} cannot be written ({error.strerror or error})"
             raise RecordingError(message) from error
-        self._descriptor, self.stem, self._size = descriptor, stem, len(header)
+        self._descriptor, self.stem, self._size = descriptor, stem, len(head)
 
     def _header(self, stem: str, now: int, *, locked: bool) -> bytes:
         words = {
@@ -267,14 +268,16 @@ class Writer:
         except RecordingError as error:
             self._stop(str(error))
             return
-        carried = b"".join(self._open.values())
+        said = f'{{"continued":"{self.stem}"}}\n'.encode()
         try:
-            os.write(self._descriptor, carried)
-            os.write(descriptor, f'{{"continued":"{self.stem}"}}\n'.encode())
+            refused = "" if os.write(descriptor, said) == len(said) else "no space left on device"
         except OSError as error:
-            self._stop(error.strerror or str(error))
-        self._size += len(carried)
+            refused = error.strerror or str(error)
         os.close(descriptor)
+        if refused:
+            self._stop(refused)
+            with contextlib.suppress(OSError):
+                os.unlink(self.folder / f"{self.stem}.jsonl")  # what is open is told once: in the segment before, which nothing continues
 
     def _stop(self, reason: str) -> None:
         self._release()
@@ -282,6 +285,10 @@ class Writer:
         self._complain(
             f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
         )
+
+    def _too_much(self, operation: str) -> None:
+        with self._lock:  # a count that is told meanwhile would be lost with it
+            self.lost[f"{operation}_too_much"] += 1
 
     def _tell_lost(self) -> None:
         if self.lost:
