@@ -8,6 +8,7 @@ import json
 import math
 import os
 import stat
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -765,6 +766,39 @@ def test_a_word_that_cannot_be_left_or_taken_back_costs_nothing(left: Callable[.
     assert not folder.exists()
 
 
+def test_a_word_is_whole_or_as_it_was(left: Callable[..., handoff.Handoff], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two threads that leave word at once none moves what the other has half written; one that finds no room changes nothing."""
+    word = left()
+    word.note([], for_strangers=True)
+    (path,) = folder.iterdir()
+    write, main = os.write, threading.current_thread()
+    writes, moved = threading.Event(), threading.Event()
+    other = threading.Thread(target=word.note, args=([Run()],), kwargs={"for_strangers": True})
+
+    def both(descriptor: int, data: bytes) -> int:
+        if threading.current_thread() is main:
+            other.start()
+            writes.wait(0.3)  # in vain, where they take turns
+        else:
+            writes.set()
+            moved.wait()
+        return write(descriptor, data)
+
+    with monkeypatch.context() as at_once:
+        at_once.setattr(os, "write", both)
+        word.note([], for_strangers=True)
+        first = path.read_bytes()
+        moved.set()
+        other.join()
+    assert json.loads(first)["root"] == "/project"
+    assert json.loads(path.read_bytes())["runs"][0][0] == "r1"
+    whole = path.read_bytes()
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:5]))
+    word.note([], for_strangers=True)
+    assert path.read_bytes() == whole
+    assert list(folder.iterdir()) == [path]
+
+
 def test_a_planted_word_is_not_believed(left: Callable[..., handoff.Handoff], folder: Path, tmp_path: Path) -> None:
     """A link in its place is neither read nor written through."""
     word = left()
@@ -772,7 +806,6 @@ def test_a_planted_word_is_not_believed(left: Callable[..., handoff.Handoff], fo
     target.write_text("{}")
     path = folder / f"handoff-{os.getpid()}.json"
     path.symlink_to(target)
-    path.with_suffix(".tmp").symlink_to(target)
     assert handoff.of_parent(folder, os.getpid()) is None
     word.note([Run()], for_strangers=True)
     assert target.read_text() == "{}"

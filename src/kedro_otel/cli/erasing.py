@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_RECORDING: Final = re.compile(r"\d{20}-\d+-[0-9a-f]{8}\.jsonl|\.new-.*|handoff-\d+\.(json|tmp)|dropped\.jsonl")
+_RECORDING: Final = re.compile(r"\d{20}-\d+-[0-9a-f]{8}\.jsonl|\.new-.*|handoff-\d+\.json|dropped\.jsonl")
 _DESTINATION: Final = re.compile(r"[0-9a-f]{16}")
 
 

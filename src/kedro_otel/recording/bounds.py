@@ -32,7 +32,7 @@ LEDGER: Final = "dropped.jsonl"
 _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _DAY_NS: Final = 86400 * 10**9
 _LEDGER_BYTES: Final = 16 * 1024
-_LITTER: Final = re.compile(re.escape(NEW) + r".+|handoff-(\d+)\.(?:json|tmp)")
+_LITTER: Final = re.compile(re.escape(NEW) + r".+|handoff-(\d+)\.json")
 
 
 class Limits(NamedTuple):

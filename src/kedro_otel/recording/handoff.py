@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel.propagation import Remote
@@ -63,13 +64,14 @@ class Handoff:
         self._folder = folder
         self._shared = shared
         self._runs: Sequence[Any] = ()
+        self._lock = RLock()
         self._written: Path | None = None
 
     def note(self, runs: Sequence[Any], *, for_strangers: bool) -> None:
         """Leave word of the runs that are open now: in memory, and ``for_strangers`` in the file too, which takes most of a millisecond."""
         self._runs = runs
         if for_strangers or self._written is not None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), self._lock:  # of two threads the later one's word stays
                 self._write()
 
     def forked(self) -> Inherited:
@@ -86,17 +88,19 @@ class Handoff:
 
     def _write(self) -> None:
         path = self._folder / _name(os.getpid())
-        fresh = path.with_suffix(".tmp")
+        fresh = self._folder / f".new-{path.stem}-{os.urandom(4).hex()}"
         words = json.dumps({**self.forked()._asdict(), "start": host.process_start(os.getpid())}).encode()
-        with contextlib.suppress(FileNotFoundError):
-            fresh.unlink()
         descriptor = os.open(fresh, _WRITE, 0o600)
         try:
-            os.write(descriptor, words)
+            try:
+                whole = os.write(descriptor, words) == len(words)
+            finally:
+                os.close(descriptor)
+            if whole:
+                fresh.replace(path)
+                self._written = path
         finally:
-            os.close(descriptor)
-        fresh.replace(path)
-        self._written = path
+            fresh.unlink(missing_ok=True)
 
 
 def of_parent(folder: Path, pid: int) -> Inherited | None:
