@@ -592,6 +592,16 @@ def test_each_kind_of_line_is_spelled_so() -> None:
     assert b'"status":{},"attributes":[]}\n' in lines.span("foreign", "t", "s", "", "n", (5, 6), {}, error=False)
 
 
+def test_what_few_spans_have_is_spelled_so() -> None:
+    """Nothing for most; the sampler's no, the trace state, and links, as further members."""
+    assert lines.rare(sampled=True, state="") == ""
+    assert lines.rare(sampled=False, state="") == ',"flags":0'
+    assert lines.rare(sampled=False, state='a="') == ',"flags":0,"traceState":"a=\\""'
+    assert lines.links([("t", "s", {"k": "v"}), ("u", "r", {})]) == (
+        '[{"traceId":"t","spanId":"s","attributes":[{"key":"k","value":{"stringValue":"v"}}]},{"traceId":"u","spanId":"r","attributes":[]}]'
+    )
+
+
 class Load:
     """What the short way of writing a dataset's line looks at."""
 

@@ -133,6 +133,16 @@ def dataset(operation: Any, end_ns: int) -> bytes:
     ).encode("ascii")
 
 
+def rare(*, sampled: bool, state: str) -> str:
+    """Return the members that few spans have, for ``more``: that a sampler decided not to send it, and its trace state."""
+    return ("" if sampled else ',"flags":0') + (f',"traceState":{text(state)}' if state else "")
+
+
+def links(rows: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:
+    """Return links (trace id, span id, attributes) as an OTLP/JSON list."""
+    return "[" + ",".join([f'{{"traceId":"{trace}","spanId":"{span}","attributes":{attributes(values)}}}' for trace, span, values in rows]) + "]"
+
+
 def events(rows: Sequence[tuple[str, int, Mapping[str, Any]]]) -> str:
     """Return events (name, nanoseconds since 1970, attributes) as an OTLP/JSON list."""
     return "[" + ",".join([f'{{"timeUnixNano":"{when}","name":{text(name)},"attributes":{attributes(values)}}}' for name, when, values in rows]) + "]"

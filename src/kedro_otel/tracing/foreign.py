@@ -19,14 +19,12 @@ def line(span: ReadableSpan, *, full: bool) -> bytes:
     """Return the line of ``span``: name, kind, times and status, and at ``full`` detail its attributes, events and links too."""
     found: Any = span.get_span_context()
     parent = span.parent
-    more = "" if found.trace_flags.sampled else ',"flags":0'
-    if found.trace_state:
-        more += f',"traceState":{lines.text(found.trace_state.to_header())}'
+    more = lines.rare(sampled=found.trace_flags.sampled, state=found.trace_state.to_header() if found.trace_state else "")
     if full:
         if span.events:
             more += f',"events":{lines.events([(event.name, event.timestamp, event.attributes or {}) for event in span.events[: lines.MAX_ITEMS]])}'
         if span.links:
-            more += ',"links":[' + ",".join(_link(link) for link in span.links[: lines.MAX_ITEMS]) + "]"
+            more += f',"links":{lines.links([_link(link) for link in span.links[: lines.MAX_ITEMS]])}'
     start = span.start_time or 0
     return lines.span(
         names.FOREIGN,
@@ -42,7 +40,5 @@ def line(span: ReadableSpan, *, full: bool) -> bytes:
     )
 
 
-def _link(link: Any) -> str:
-    return (
-        f'{{"traceId":"{link.context.trace_id:032x}","spanId":"{link.context.span_id:016x}","attributes":{lines.attributes(link.attributes or {})}}}'
-    )
+def _link(link: Any) -> tuple[str, str, Any]:
+    return f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}", link.attributes or {}

@@ -152,7 +152,4 @@ class Scribe:
 
 
 def _more(operation: Open) -> str:
-    if operation.sampled and not operation.state:
-        return ""
-    flags = "" if operation.sampled else ',"flags":0'
-    return flags + (f',"traceState":{lines.text(operation.state)}' if operation.state else "")
+    return "" if operation.sampled and not operation.state else lines.rare(sampled=operation.sampled, state=operation.state)
