@@ -75,7 +75,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _own("ship", "choice", "auto", "When to ship: `auto` waits only where the machine may vanish.", choices=("auto", "background", "wait", "manual")),
     _own("ship_timeout", "float", 5.0, "How long a command may wait for the shipping where it waits at all.", unit="s"),
     _own("ephemeral", "choice", "auto", "Whether this machine vanishes with its job, as in CI.", choices=("auto", "true", "false")),
-    _own("trace_url", "str", None, "Address of one trace in your backend, with `{trace_id}` in it, printed after a run."),
+    _own("trace_url", "str", None, "Address of one trace in your backend, with `{trace_id}` in it, told on a terminal after a command with a run."),
     Setting("service_name", "str", "kedro", ("OTEL_SERVICE_NAME",), (), "Logical name of the service.", project="yes"),
     _own("max_bytes", "int", 64 * 1024 * 1024, "Recordings are pruned beyond this, oldest first.", unit="bytes"),
     _own("max_age_days", "float", 30.0, "Recordings are pruned after this.", unit="days"),
