@@ -164,7 +164,7 @@ def test_what_the_user_adds_is_kept_but_replaces_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("root", "separator"),
-    [(PurePosixPath("/work/shop"), "/"), (PureWindowsPath(r"C:\work\shop"), "/"), (PureWindowsPath(r"C:\work\shop"), "\\")],
+    [(PurePosixPath("/code/shop"), "/"), (PureWindowsPath(r"C:\code\shop"), "/"), (PureWindowsPath(r"C:\code\shop"), "\\")],
     ids=["posix", "slashes", "backslashes"],
 )
 def test_the_projects_own_line_is_found(root: PurePath, separator: str) -> None:
