@@ -167,6 +167,9 @@ ONE = """
 """
 LINEAR = (ONE, "node two\n  load a\n  save b", "node three\n  load b\n  load params:n\n  save kept")
 
+TOLD = "" if sys.version_info < (3, 11) else " !RuntimeError"
+"""What a worker learns of its generator's exception: nothing on Python 3.10, which has let go of it by then."""
+
 SCENARIOS = (
     Scenario("linear", (*EVERY, ASYNC, OWN), below("run linear", LINEAR[0], LINEAR[2], LINEAR[1])),
     Scenario(
@@ -196,8 +199,15 @@ SCENARIOS = (
     ),
     Scenario(
         "broken_generator",
-        EVERY,
+        (SEQUENTIAL, THREAD),
         below("run broken_generator !RuntimeError", "node chunks !RuntimeError\n  load a\n  save appended", ONE),
+        code=1,
+        error="RuntimeError",
+    ),
+    Scenario(
+        "broken_generator",
+        PARALLEL,
+        below("run broken_generator !RuntimeError", f"node chunks{TOLD}\n  load a\n  save appended", ONE),
         code=1,
         error="RuntimeError",
     ),
