@@ -161,6 +161,37 @@ def run(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
 
 
 @pytest.fixture
+def terminal(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
+    """Return ``terminal(*words, cwd=, env=)``, which runs a program with stderr alone on a terminal, and returns what was written there.
+
+    Its stdout goes to a file ``out`` in the test's folder.
+    """
+    import pty  # not on Windows
+
+    def terminal(*words: str | Path, cwd: Path, env: dict[str, str | None] | None = None) -> str:
+        mine, theirs = pty.openpty()
+        with (
+            (tmp_path / "out").open("wb") as out,
+            subprocess.Popen(words, cwd=cwd, env=overlay(environment, env or {}), stdin=theirs, stdout=out, stderr=theirs) as process,
+        ):
+            os.close(theirs)
+            said = b""
+            while True:
+                try:
+                    read = os.read(mine, 65536)
+                except OSError:  # Linux says so when the other side is closed
+                    break
+                if not read:
+                    break
+                said += read
+            os.close(mine)
+            assert process.wait(120) == 0, said
+        return said.decode()
+
+    return terminal
+
+
+@pytest.fixture
 def kedro(run: Callable[..., Result]) -> Callable[..., Result]:
     """Return ``kedro(*words, …)``: the installed ``kedro`` command in a process of its own, with ``run``'s arguments."""
 

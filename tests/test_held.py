@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, Result, overlay
+from conftest import BIN, Result
 from loopback import Loopback, loopback, refuse
 from post import Post, post
 
@@ -42,36 +40,6 @@ finally:
     with open(os.environ["LOOKS"], "w") as file:
         print(*looks, sep="\\n", file=file)
 """
-
-
-@pytest.fixture
-def terminal(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
-    """Return ``terminal(*words, cwd=, env=)``, which runs a program with stderr alone on a terminal, and returns what was written there.
-
-    Its stdout goes to a file ``out`` in the test's folder.
-    """
-
-    def terminal(*words: str | Path, cwd: Path, env: dict[str, str | None] | None = None) -> str:
-        mine, theirs = pty.openpty()
-        with (
-            (tmp_path / "out").open("wb") as out,
-            subprocess.Popen(words, cwd=cwd, env=overlay(environment, env or {}), stdin=theirs, stdout=out, stderr=theirs) as process,
-        ):
-            os.close(theirs)
-            said = b""
-            while True:
-                try:
-                    read = os.read(mine, 65536)
-                except OSError:  # Linux says so when the other side is closed
-                    break
-                if not read:
-                    break
-                said += read
-            os.close(mine)
-            assert process.wait(120) == 0, said
-        return said.decode()
-
-    return terminal
 
 
 @pytest.fixture

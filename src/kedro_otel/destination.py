@@ -50,14 +50,14 @@ class Signal(NamedTuple):
 
 def current(settings: Settings) -> Destination | None:
     """Return the destination in force, None where no endpoint is named or neither list of exporters has ``otlp``."""
-    found = {name: _address(settings, name) for name in (TRACES, METRICS)}
+    found = {name: _address(settings, name) for name in SIGNALS}
     if not any(found.values()):
         return None
     import hashlib
 
     shown = {name: without_credentials(address) if address else None for name, address in found.items()}
-    protocols = {name: _nearest(settings, "protocol", name) for name in (TRACES, METRICS)}
-    canonical = json.dumps([[name, _canonical(shown[name]), protocols[name] if shown[name] else None] for name in (TRACES, METRICS)])
+    protocols = {name: _nearest(settings, "protocol", name) for name in SIGNALS}
+    canonical = json.dumps([[name, _canonical(shown[name]), protocols[name] if shown[name] else None] for name in SIGNALS])
     protocol = protocols[TRACES if shown[TRACES] else METRICS]
     return Destination(hashlib.sha256(canonical.encode()).hexdigest()[:16], shown[TRACES], shown[METRICS], protocol)
 
@@ -89,7 +89,7 @@ def uses(settings: Settings, name: str, exporter: str) -> bool:
 def kept(settings: Settings) -> dict[str, str]:
     """Return, for each signal that does not leave because its list of exporters says so, a sentence about that."""
     found = {}
-    for name in (TRACES, METRICS):
+    for name in SIGNALS:
         key = f"{name}_exporter"
         if not uses(settings, name, OTLP):
             shown = "; to print those of the last command: kedro otel ship" if uses(settings, name, CONSOLE) else ""
@@ -100,7 +100,7 @@ def kept(settings: Settings) -> dict[str, str]:
 def problems(settings: Settings) -> list[str]:
     """Return what keeps data from their destination, one sentence each: an address that says too little, a header without its value."""
     found = []
-    for name in (TRACES, METRICS):
+    for name in SIGNALS:
         source = _endpoint(settings, name)
         if settings.value(source) and _address(settings, name) is None and uses(settings, name, OTLP):
             found.append(f"{source} from {settings.origin(source)}: must begin with http:// or https://; no {name} are sent.")

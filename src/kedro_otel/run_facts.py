@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 DEFAULT: Final = "__default__"
@@ -80,14 +78,6 @@ def pipeline_statistics() -> dict[str, Any]:
         return {}
     default = registry.get(DEFAULT)
     return {names.NODE_COUNT: len(default.nodes) if default else None, names.PIPELINE_COUNT: len(registry)}
-
-
-def weakly(catalog: Any) -> Callable[[], Any]:
-    """Return what returns ``catalog`` for as long as somebody else holds it; of one that cannot be referred to so, for ever."""
-    try:
-        return weakref.ref(catalog)
-    except TypeError:
-        return lambda: catalog
 
 
 def _get(params: Any, key: str) -> Any:

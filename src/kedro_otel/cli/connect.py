@@ -107,7 +107,7 @@ def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click 
     target = destination.current(known)
     if not decided.enabled:
         raise _failure(f"Nothing is sent: {plain(decided.reason)}. To change that: kedro otel on")
-    printed = [name for name in receivers.SIGNALS if destination.uses(known, name, destination.CONSOLE)]
+    printed = [name for name in destination.SIGNALS if destination.uses(known, name, destination.CONSOLE)]
     if target is None and not printed:
         raise _failure(receivers.nowhere(known))
     clean = _deliver(known, target, everything=everything, aside=bool(printed)) if target is not None else True

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from kedro_otel.settings import Settings
 
-SIGNALS: Final = destination.SIGNALS
 _KEYS: Final = ("endpoint", "protocol", "certificate", "client_key", "client_certificate", "insecure", "compression")
 _SHOWN: Final = ("endpoint", "protocol", "headers", "timeout", "compression", "certificate", "client_key", "client_certificate", "insecure")
 
@@ -77,7 +76,7 @@ def leaving(detail: str, url: str) -> str:
 
 def nowhere(known: Settings) -> str:
     """Say why nothing is sent, where no destination is in force."""
-    if known.value("endpoint") or known.value("traces_endpoint") or known.value("metrics_endpoint"):
+    if known.names_endpoint:
         return " ".join(f"{why}." for why in (*destination.kept(known).values(), *(one.rstrip(".") for one in destination.problems(known))))
     return "No endpoint is named, so nothing leaves this machine. Name one: kedro otel connect URL"
 

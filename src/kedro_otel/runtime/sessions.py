@@ -55,10 +55,11 @@ def _cell_ended(result: Any) -> None:
 def catalog_created(catalog: Any) -> None:
     """``after_catalog_created``: count the project's own catalog, before a run adds what its patterns resolve to."""
     if state.recorder is not None:
-        from kedro_otel import project, run_facts
+        from kedro_otel import project
+        from kedro_otel.tracing.family import weakly
 
         del state.statistics[:-4]
-        state.statistics.append((run_facts.weakly(catalog), project.statistics(catalog, None, 0)))
+        state.statistics.append((weakly(catalog), project.statistics(catalog, None, 0)))
 
 
 def run_began(params: Any, pipeline: Any, catalog: Any) -> None:

@@ -32,9 +32,7 @@ class Announcer:
 
     def name(self, operation: Open | None) -> None:
         """Let processes that start from now on be children of ``operation``; with None, of what they would be without us."""
-        found = self._environ.get(propagation.TRACEPARENT)
-        if found != self._said:
-            self._look()
+        self._look()
         if operation is not None:
             self._environ[propagation.TRACEPARENT] = self._said = propagation.spell(operation.trace_id, operation.span_id, sampled=operation.sampled)
         elif self._said is not None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
 from kedro_otel.guard import guarded
-from kedro_otel.run_facts import weakly
 from kedro_otel.tracing.operation import Open, OpenDataset
 
 if TYPE_CHECKING:
@@ -120,6 +119,14 @@ class OpenNode(Open):
         computed = self.computed_ns or end_ns
         saved = self.saved_ns if self.streaming else max(end_ns - computed, 0)
         return max(ran - self.start_ns, 0) / _NANO, max(end_ns - ran - saved, 0) / _NANO, saved / _NANO
+
+
+def weakly(catalog: Any) -> Callable[[], Any]:
+    """Return what returns ``catalog`` for as long as somebody else holds it; of one that cannot be referred to so, for ever."""
+    try:
+        return weakref.ref(catalog)
+    except TypeError:
+        return lambda: catalog
 
 
 def behind(function: Any) -> Any:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from random import Random
 
-_random = Random(int.from_bytes(os.urandom(16), "big"))  # noqa: S311 -- ids, not secrets; of its own so that the user's seed decides nothing here
+_random = Random()  # noqa: S311 -- ids, not secrets; of its own so that the user's seed decides nothing here, nor we there
 
 
 def reseed() -> None:
     """Start anew in a fork child, which would otherwise draw the ids of its parent."""
-    _random.seed(int.from_bytes(os.urandom(16), "big"))
+    _random.seed()
 
 
 def trace_id() -> str:
@@ -19,6 +17,6 @@ def trace_id() -> str:
     return f"{_random.getrandbits(128) or 1:032x}"
 
 
-def span_id(bits: Callable[[int], int] = _random.getrandbits) -> str:
-    """Return a new span id: 16 hex digits, not all zero; ``bits`` is where they come from."""
-    return f"{bits(64) or 1:016x}"
+def span_id() -> str:
+    """Return a new span id: 16 hex digits, not all zero."""
+    return f"{_random.getrandbits(64) or 1:016x}"
