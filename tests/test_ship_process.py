@@ -59,7 +59,8 @@ def test_it_is_detached(post: Post, loopback: Loopback):
     assert (proc / "cwd").resolve() == paths.home()
     assert {str((proc / "fd" / number).readlink()) for number in "012"} == {"/dev/null"}
     assert os.read(read, 1) == b""  # nobody holds the other end
-    assert f"{launch.GUARD}=1".encode() in (proc / "environ").read_bytes().split(b"\0")
+    (marked,) = (word for word in (proc / "environ").read_bytes().split(b"\0") if word.startswith(f"{launch.GUARD}=".encode()))
+    assert 0 < time.time_ns() - int(marked.partition(b"=")[2]) < 60e9
     assert b"canary" not in (proc / "cmdline").read_bytes()
     assert "Umask:\t0077\n" in (proc / "status").read_text()
     os.close(read)
@@ -136,6 +137,23 @@ def test_a_long_run_is_seen_while_it_runs(post: Post, loopback: Loopback):
     post.until(lambda: "run p" in loopback.span_names())
     post.until(post.idle, 5)
     assert len(loopback.spans()) == 4
+
+
+def test_the_latest_word_on_detail_counts(post: Post, loopback: Loopback):
+    """A shipper of a command at usage sends what began before it at usage, and a later run, at run, with its nodes."""
+    before = post.run(nodes=1, at=time.time_ns(), detail="run")
+    alive = post.tape(time.time_ns())
+    alive.live()  # so the shipper stays
+    post.launch()
+    post.until(lambda: loopback.total("kedro.pipeline.runs") == 1)
+    post.set(KEDRO_OTEL_DETAIL="run")
+    after = post.run(nodes=2, at=time.time_ns())
+    post.launch()  # finds the first at work
+    post.until(lambda: loopback.total("kedro.pipeline.runs") == 2)
+    alive.dead()
+    post.until(post.idle)
+    seen = Counter(span.trace_id.hex() for span in loopback.spans())
+    assert seen == {before.trace: 2, after.trace: 2 + 2 * 3}
 
 
 def test_a_killed_run_is_reported_within_seconds(post: Post, loopback: Loopback):

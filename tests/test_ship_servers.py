@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def service(request: pytest.FixtureRequest, environment: dict[str, str], stack: Stack) -> str:
     """Return this test's service name; the endpoint is set, too."""
-    name = f"kedro-{request.node.name[:60]}".replace("[", "-").rstrip("]")
+    name = f"kedro-{request.node.name[:60]}".replace("[", "-").rstrip("]") + f"-{time.monotonic_ns()}"  # a second try starts anew, too
     environment |= {"OTEL_SERVICE_NAME": name, "OTEL_EXPORTER_OTLP_ENDPOINT": stack.collector.otlp_http}
     os.environ.update(environment)
     return name

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import consent, destination, paths, settings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ephemeral", "mode", "start", "tell_of_hold", "wait"]
 
 GUARD: Final = "KEDRO_OTEL_SHIPPER"
-"""In the environment of the detached process, so that nothing it ever loads starts another."""
+"""In the environment of the detached process: when that was taken, in nanoseconds since 1970. Nothing that it ever loads starts another."""
 
 UNTOLD: Final = "held"
 """Name of the note that nobody has read yet, in a destination's folder. No machine is in it: to find out which this is costs more than looking."""
@@ -153,7 +154,7 @@ def _child(module: str, reason: str, folder: str | os.PathLike[str], **more: Any
     child = Detached(
         [sys.executable, "-I", "-S", "-c", _CODE.format(module), f"kedro-otel-shipper-{reason}", *folders(sys.path)],
         cwd=folder,
-        env={**os.environ, GUARD: "1"},
+        env={**os.environ, GUARD: str(time.time_ns())},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         **{"stdin": subprocess.DEVNULL, **more},
