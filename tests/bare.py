@@ -109,7 +109,7 @@ def unchanged(run: Callable[..., Any], bare_python: Path) -> Callable[..., Any]:
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d[.:]\d\d[.:]\d\d\.\d+Z"), "RUN-ID"),
     (re.compile(r"\[\d\d/\d\d/\d\d \d\d:\d\d:\d\d\]"), " " * 19),  # Rich leaves a time out that is the same as the line's above
-    (re.compile(r"\d+\.\d+ ?(sec|seconds|s)\b"), "DURATION"),
+    (re.compile(r"\d+\.\d+(\x1b\[[\d;]*m)? ?(sec|seconds|s)\b"), "DURATION"),  # on a terminal Rich colours the number
     (re.compile(r"0x[0-9a-f]{6,}"), "ADDRESS"),
     (re.compile(r"\]8;id=\d+;"), "]8;id=LINK;"),
 )
