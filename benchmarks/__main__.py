@@ -30,7 +30,7 @@ def main() -> None:
         "version": lambda where: commands.measure("version", where, count),
         "registry": lambda where: commands.measure("registry", where, count // 2),
         "run": lambda where: commands.measure("run", where, max(count // 4, 3)),
-        "nodes": lambda where: nodes.measure(where, [(100, 20, 5), (1000, 4, 2)] if options.quick else [(100, 40, 7), (1000, 4, 3), (10_000, 1, 1)]),
+        "nodes": lambda where: nodes.measure(where, [(100, 20, 5), (1000, 4, 2)] if options.quick else [(100, 25, 25), (1000, 4, 7), (10_000, 1, 1)]),
         "shipper": shipper.measure,
         "views": lambda where: views.measure(where, count // 3, (100, 1000) if options.quick else (100, 1000, 10_000)),
     }

@@ -7,11 +7,12 @@ import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import ENVIRONMENTS, ROOT, build
+from benchmarks.processes import Ratio, middle
 
 WORKER = ROOT / "benchmarks" / "noop.py"
 
@@ -26,7 +27,9 @@ def measure(folder: Path, sizes: Sequence[tuple[int, int, int]], names: Sequence
             turn = names if number % 2 == 0 else list(reversed(names))
             mine += [one(folder / f"{name}-{nodes}-{number}", name, nodes, runs) for name in turn]
         for name in names:
-            print(f"  {name:6} {1e6 * cpu_per_node(mine, name, nodes):8.1f} µs a node, peak {memory(mine, name, nodes):.1f} MiB")
+            each, more = statistics.median(cpu_per_node(mine, name, nodes)), added(mine, name, nodes)
+            print(f"  {name:6} {1e6 * each:8.1f} µs a node, {1e6 * more.median:+.1f} ({1e6 * more.low:.1f} to {1e6 * more.high:.1f})", end="")
+            print(f", peak {memory(mine, name, nodes):.1f} MiB")
         rows += mine
     return rows
 
@@ -49,19 +52,26 @@ def one(folder: Path, name: str, nodes: int, runs: int) -> dict[str, Any]:
     return row
 
 
-def cpu_per_node(rows: Sequence[dict[str, Any]], name: str, nodes: int) -> float:
-    """Return seconds of CPU a node: of every run but each process's first, which loads modules, the median of the processes' best quarter.
+def cpu_per_node(rows: Sequence[Mapping[str, Any]], name: str, nodes: int) -> list[float]:
+    """Return seconds of CPU a node, one figure a process: the median of its best quarter of runs, the first aside, which loads modules.
 
-    Interference only ever adds, so the quick runs are the undisturbed ones; the same is done to every contestant.
+    Interference only ever adds, so the quick runs are the undisturbed ones; the same is done to every contestant. Many processes are needed:
+    where Python happens to put things in memory costs one process several microseconds a node more than the next.
     """
     quick = []
     for row in rows:
         if row["name"] == name and row["nodes"] == nodes:
             later = sorted(row["cpu"][1:] or row["cpu"])
-            quick.append(statistics.median(later[: max(len(later) // 4, 1)]))
-    return statistics.median(quick) / nodes
+            quick.append(statistics.median(later[: max(len(later) // 4, 1)]) / nodes)
+    return quick
 
 
-def memory(rows: Sequence[dict[str, Any]], name: str, nodes: int) -> float:
+def added(rows: Sequence[Mapping[str, Any]], name: str, nodes: int) -> Ratio:
+    """Return what the environment ``name`` adds to a node, in seconds of CPU: of each round its process less that of Kedro alone."""
+    pairs = zip(cpu_per_node(rows, name, nodes), cpu_per_node(rows, "bare", nodes), strict=True)
+    return middle([mine - bare for mine, bare in pairs])
+
+
+def memory(rows: Sequence[Mapping[str, Any]], name: str, nodes: int) -> float:
     """Return the peak memory in MiB, the median over the processes."""
     return statistics.median(row["memory_mib"] for row in rows if row["name"] == name and row["nodes"] == nodes)

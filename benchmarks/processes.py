@@ -82,10 +82,14 @@ def rounds(contestants: Sequence[Contestant], count: int, *, say: Callable[[str]
 
 def compare(mine: Sequence[Cost], base: Sequence[Cost], what: str) -> Ratio:
     """Return the median over the rounds of ``mine`` over ``base``, with a bootstrap interval; ``what`` is a field of :class:`Cost`."""
-    quotients = [getattr(a, what) / getattr(b, what) for a, b in zip(mine, base, strict=True)]
+    return middle([getattr(a, what) / getattr(b, what) for a, b in zip(mine, base, strict=True)])
+
+
+def middle(figures: Sequence[float]) -> Ratio:
+    """Return the median of one figure a round, with a bootstrap interval."""
     chance = random.Random(0)
-    medians = sorted(statistics.median(chance.choices(quotients, k=len(quotients))) for _ in range(2000))
-    return Ratio(statistics.median(quotients), medians[50], medians[-51])
+    medians = sorted(statistics.median(chance.choices(figures, k=len(figures))) for _ in range(2000))
+    return Ratio(statistics.median(figures), medians[50], medians[-51])
 
 
 def _after(seconds: float, process: subprocess.Popen[bytes]) -> threading.Timer:

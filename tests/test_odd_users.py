@@ -153,4 +153,4 @@ def test_a_load_that_failed_is_not_taken_for_the_next() -> None:
     waiting.began("cars", node, 100)
     assert waiting.ended("cars", node)
     assert [load.start_ns for load in waiting.take(node, is_async=False)] == [100]
-    assert not waiting
+    assert not waiting.waiting

@@ -20,6 +20,7 @@ import pytest
 from kedro_otel.propagation import Remote
 from kedro_otel.recording import handoff, host, lines, liveness, memory, reader, writer
 from kedro_otel.recording.writer import RecordingError, Writer, private_folder
+from kedro_otel.tracing.family import OpenNode
 
 FACTS = {"detail": "run", "destination": None, "ephemeral": True}
 RESOURCE = {"service.name": "kedro", "n": 1, "absent": None}
@@ -106,38 +107,33 @@ def test_every_call_is_a_line(tape: Writer, folder: Path) -> None:
     assert len(rows(folder)[0]) == 8
 
 
-def test_a_load_waits_for_what_follows_it(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line that is held takes the next line's write, before it; at the end, and in a new segment, none is left behind."""
+def test_a_nodes_last_dataset_takes_the_write_of_its_end(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lines, one write, in this order; where the recording is far too long for the dataset's, the end goes alone."""
     writes: list[bytes] = []
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: writes.append(data) or write(descriptor, data))
-    tape.span("dataset", b'{"span":1}\n', hold=True)
-    tape.span("dataset", b'{"span":2}\n', hold=True)
-    assert writes == []
-    tape.start("a", b'{"start":3}\n')
-    assert writes == [b'{"span":1}\n{"span":2}\n{"start":3}\n']
-    tape.end("a", b'{"end":4}\n')
-    tape.span("dataset", b'{"span":5}\n', hold=True)
+    tape.start("a", b'{"start":1}\n')
+    tape.end("a", b'{"end":3}\n', b'{"span":2}\n')
+    assert writes == [b'{"start":1}\n', b'{"span":2}\n{"end":3}\n']
+    tape._drop_after = {"dataset": tape._size - 1}
+    tape.end("b", b'{"end":5}\n', b'{"span":4}\n')
     tape.close()
-    assert rows(folder)[0][1:] == [{"span": 1}, {"span": 2}, {"start": 3}, {"end": 4}, {"span": 5}]
+    assert rows(folder)[0][1:] == [{"start": 1}, {"span": 2}, {"end": 3}, {"end": 5}, {"lost": {"dataset_too_much": 1}}]
 
 
-def test_a_fork_child_forgets_what_its_parent_holds(tape: Writer, folder: Path) -> None:
-    """It is the parent's to write."""
-    tape.span("dataset", b'{"span":1}\n', hold=True)
+def test_a_fork_child_lets_go_of_its_parents_segment(tape: Writer, folder: Path) -> None:
+    """It is the parent's to write, and the parent's lock, which another thread may have had, is not the child's."""
+    tape._lock.acquire()
     child = os.fork()
     if child == 0:
         tape.abandon()
         tape.close()
-        os._exit(0 if tape._held == b"" else 1)
+        os._exit(tape.on)
+    tape._lock.release()
     assert os.waitpid(child, 0)[1] == 0
+    tape.span("dataset", b'{"span":1}\n')
     tape.close()
     assert rows(folder)[0][1:] == [{"span": 1}]
-    other = Writer(folder, {}, FACTS, pytest.fail)
-    other.span("dataset", b'{"span":2}\n', hold=True)
-    other.abandon()
-    assert (other.on, other._held) == (False, b"")
-    assert other._lock.acquire()
 
 
 def test_what_is_the_users_from_now_on_is_a_segment_of_its_own(tape: Writer, folder: Path) -> None:
@@ -448,7 +444,7 @@ def test_a_folder_that_goes_while_it_rotates_stops_it(tape: Writer, folder: Path
 def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Foreign spans go first, then datasets; commands, runs and nodes never; each is counted."""
     line = b"{%s}\n" % (b'"x":' + b"1" * 95)
-    monkeypatch.setattr(writer, "_DROP_AFTER", {"foreign": 300, "dataset": 500})
+    tape._drop_after = {"foreign": tape._size + 300, "dataset": tape._size + 500}
     for _ in range(8):
         tape.span("foreign", line)
     for _ in range(8):
@@ -458,10 +454,21 @@ def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, m
     assert len(rows(folder)[0]) == 1 + 3 + 2 + 1 + 1
     assert rows(folder)[0][-1] == {"lost": {"foreign_too_much": 5, "dataset_too_much": 6}}
     exact = Writer(folder, {}, FACTS, pytest.fail)
-    monkeypatch.setattr(writer, "_DROP_AFTER", {"dataset": len(line)})
+    exact._drop_after = {"dataset": exact._size + len(line)}
     for _ in range(3):
         exact.span("dataset", line)
     assert exact.lost == {"dataset_too_much": 1}
+
+
+def test_far_too_much_is_of_all_segments_together(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written to segments that are continued counts too."""
+    line = b"{%s}\n" % (b'"x":' + b"1" * 95)
+    monkeypatch.setattr(writer, "ROTATE_BYTES", tape._size + len(line))
+    tape._drop_after = {"dataset": 2 * tape._size + 3 * len(line)}
+    for _ in range(6):
+        tape.span("dataset", line)
+    assert tape._sequence == 1
+    assert tape.lost == {"dataset_too_much": 2}
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
@@ -478,8 +485,7 @@ def test_what_is_dropped_is_counted_by_one_at_a_time(kind: str, tape: Writer, mo
             super().__setitem__(reason, count)
 
     recorder.lost = Counts()
-    monkeypatch.setattr(writer, "_DROP_AFTER", {"dataset": -1})
-    monkeypatch.setattr(memory, "MAX_BYTES", -4)
+    recorder._drop_after = {"dataset": -1}
     recorder.span("dataset", b"{}\n")
     assert (recorder.lost, alone) == ({"dataset_too_much": 1}, [True])
 
@@ -605,7 +611,7 @@ def test_what_few_spans_have_is_spelled_so() -> None:
 class Load:
     """What the short way of writing a dataset's line looks at."""
 
-    trace_id, span_id, name, start_ns = "t", "s", "load é", 5
+    trace_id, span_id, start_ns = "t", "s", 5
     dataset, type, verb = "é", "json.JSONDataset", "load"
 
     class parent:  # noqa: N801 (stands in for an attribute)
@@ -614,12 +620,37 @@ class Load:
         span_id = "p"
 
 
+class Node(OpenNode):
+    """A node that says all that one can say of itself."""
+
+    def __init__(self) -> None:
+        """Set what the line tells."""
+        self.kind, self.trace_id, self.span_id, self.start_ns, self.name, self.node_name = "node", "t", "s", 5, "node é", "é"
+        self.tags, self.namespace, self.function, self.file, self.inputs, self.outputs = ["a", 'b"'], "n.é", "m.f", "src/é.py", ["x", "é"], ["y"]
+
+
+class Plain(Node):
+    """One that has neither tags nor namespace, a built-in for its function, no inputs and no outputs."""
+
+    def __init__(self) -> None:
+        """Set nothing that may be missing."""
+        super().__init__()
+        self.tags, self.namespace, self.file, self.inputs, self.outputs = [], None, None, [], []
+
+
+TIMES = (("load", "0.100000000"), ("compute", "12.000000000"), ("save", "0.000000001"))
+
+
 def test_the_short_way_says_the_same() -> None:
     """A dataset's line is what the general one would be, and so are a node's times."""
     values = {"kedro.dataset.name": "é", "kedro.dataset.type": "json.JSONDataset", "kedro.dataset.operation": "load"}
     assert lines.dataset(Load(), 6) == lines.span("dataset", "t", "s", "p", "load é", (5, 6), values, error=False)
-    times = {"kedro.node.load.duration": 0.1, "kedro.node.compute.duration": 2.0, "kedro.node.save.duration": 1e-9}
-    assert lines.times(0.1, 2.0, 1e-9) == lines.attributes(times)
+    for node in (Node(), Plain()):
+        begun = lines.start("node", "t", "s", "p", node.name, 5, node.values, more=',"flags":0')
+        assert lines.node(node, "p", ',"flags":0') == begun
+    assert lines.times(100_000_000, 12_000_000_000, 1) == (
+        "[" + ",".join(f'{{"key":"kedro.node.{kind}.duration","value":{{"doubleValue":{said}}}}}' for kind, said in TIMES) + "]"
+    )
 
 
 def test_a_key_is_spelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -684,14 +715,12 @@ def test_memory_hands_out_whole_segments() -> None:
     assert (other.on, other.take(whole=True)) == (False, b"")
 
 
-def test_memory_holds_a_load_for_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In memory too a line that is held comes before the next."""
+def test_memory_takes_a_nodes_last_dataset_with_its_end() -> None:
+    """In memory too the two are one line after the other."""
     kept = memory.Memory({}, FACTS)
-    kept.span("dataset", b'{"span":1}\n', hold=True)
-    assert kept.take() == b""
-    kept.end("a", b'{"end":2}\n')
-    kept.end("a", b'{"end":3}\n')
-    assert [json.loads(line) for line in kept.take().splitlines()][1:] == [{"span": 1}, {"end": 2}, {"end": 3}]
+    kept.start("a", b'{"start":1}\n')
+    kept.end("a", b'{"end":3}\n', b'{"span":2}\n')
+    assert [json.loads(line) for line in kept.take().splitlines()][1:] == [{"start": 1}, {"span": 2}, {"end": 3}]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -702,8 +731,8 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(6):
         kept.span("dataset", line)
     assert kept.lost == {"dataset_too_much": 2}
-    kept.end("a", line)
-    assert kept.lost == {"dataset_too_much": 2, "memory_full": 1}
+    kept.end("a", line, line)
+    assert kept.lost == {"dataset_too_much": 3, "memory_full": 1}
 
 
 @pytest.fixture

@@ -6,12 +6,40 @@ plugins do in their hooks is seen from the inside of the right operation.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 from kedro.framework.hooks import hook_impl
 
-from kedro_otel.guard import guarded
+from kedro_otel.guard import guarded, swallow
 from kedro_otel.runtime import sessions
+from kedro_otel.runtime.state import state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _tells(method: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator for a hook that says to the open nodes what Kedro says: it calls their ``method`` with the hook's own arguments.
+
+    There are six such calls a node, so guard, look-up and hook are one function. Kedro passes arguments by position.
+    """
+
+    def decorate(signature: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(signature)
+        def hook(self: KedroOtelHooks, *args: Any) -> None:
+            try:
+                nodes = state.nodes if state.voice is self else None
+                if nodes is None:
+                    nodes = sessions.nodes_for(self)
+                if nodes is not None:
+                    getattr(nodes, method)(*args)
+            except Exception as error:
+                swallow(signature.__qualname__, error)
+
+        return hook
+
+    return decorate
 
 
 class KedroOtelHooks:
@@ -52,60 +80,39 @@ class KedroOtelHooks:
             sessions.run_ended(run_params, error, failed=True)
 
     @hook_impl(tryfirst=True)
-    @guarded
+    @_tells("before_node")
     def before_node_run(self, node: Any, catalog: Any, is_async: bool, run_id: Any) -> None:  # noqa: FBT001 -- Kedro's signature
         """A node's function is about to be called."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.before_node(node, catalog, run_id, is_async=is_async)
 
     @hook_impl(trylast=True)
-    @guarded
+    @_tells("after_node")
     def after_node_run(self, node: Any, outputs: Any, run_id: Any) -> None:
         """It returned."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.after_node(node, outputs, run_id)
 
     @hook_impl(trylast=True)
-    @guarded
+    @_tells("node_failed")
     def on_node_error(self, error: Any, node: Any, run_id: Any) -> None:
         """It raised."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.node_failed(node, error, run_id)
 
     @hook_impl(tryfirst=True)
-    @guarded
+    @_tells("before_load")
     def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """A load begins."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.before_dataset("load", dataset_name, node)
 
     @hook_impl(trylast=True)
-    @guarded
+    @_tells("after_load")
     def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """It ended."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.after_dataset("load", dataset_name, node)
 
     @hook_impl(tryfirst=True)
-    @guarded
+    @_tells("before_save")
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """A save begins."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.before_dataset("save", dataset_name, node)
 
     @hook_impl(trylast=True)
-    @guarded
+    @_tells("after_save")
     def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """It ended."""
-        nodes = sessions.nodes_for(self)
-        if nodes is not None:
-            nodes.after_dataset("save", dataset_name, node)
 
 
 hooks = KedroOtelHooks()

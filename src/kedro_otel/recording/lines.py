@@ -21,9 +21,12 @@ MAX_ITEMS: Final = 256
 """Items kept of one list."""
 
 _NAME, _TYPE, _OPERATION = names.DATASET_NAME, names.DATASET_TYPE, names.DATASET_OPERATION
+_NODE, _TAGS, _NAMESPACE, _FUNCTION, _FILE = names.NODE_NAME, names.NODE_TAGS, names.NODE_NAMESPACE, names.FUNCTION_NAME, names.FILE_PATH
+_INPUTS, _OUTPUTS = names.NODE_INPUTS, names.NODE_OUTPUTS
 
 _LISTS: Final = (list, tuple)
 _ERROR: Final = '{"code":2}'
+_NANO: Final = 1_000_000_000
 
 
 def text(value: str) -> str:
@@ -36,7 +39,8 @@ def text(value: str) -> str:
 def any_value(value: Any) -> str:
     """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name."""
     if isinstance(value, str):
-        return f'{{"stringValue":{text(value)}}}'
+        # Most are short and plain: text() would do the same to those.
+        return f'{{"stringValue":{_quote(value) if len(value) < MAX_TEXT and value.isascii() else text(value)}}}'
     if isinstance(value, _LISTS):
         return '{"arrayValue":{"values":[' + ",".join([any_value(item) for item in value[:MAX_ITEMS]]) + "]}}"
     if value is True or value is False:
@@ -67,19 +71,26 @@ def attributes(values: Mapping[str, Any]) -> str:
 _KEYS: Final[dict[str, str]] = {}
 """How the keys that were written before are spelled: they are few, and our own."""
 
+_TYPES: Final[dict[str, str]] = {}
+"""The same of the types of datasets."""
+
 
 def _key(key: str) -> str:
-    spelled = f'{{"key":{_quote(key)},"value":'
-    if len(_KEYS) < MAX_ITEMS:
-        _KEYS[key] = spelled
+    return _remembered(_KEYS, key, f'{{"key":{_quote(key)},"value":')
+
+
+def _remembered(known: dict[str, str], word: str, spelled: str) -> str:
+    if len(known) < MAX_ITEMS:
+        known[word] = spelled
     return spelled
 
 
-def times(load: float, compute: float, save: float) -> str:
-    """Return a node's times in seconds as :func:`attributes` would."""
+def times(load: int, compute: int, save: int) -> str:
+    """Return a node's times, given in nanoseconds, as attributes in seconds with nine digits after the point."""
     return (
-        f'[{{"key":"{names.NODE_LOAD}","value":{{"doubleValue":{load!r}}}}},{{"key":"{names.NODE_COMPUTE}","value":{{"doubleValue":{compute!r}}}}},'
-        f'{{"key":"{names.NODE_SAVE}","value":{{"doubleValue":{save!r}}}}}]'
+        f'[{{"key":"{names.NODE_LOAD}","value":{{"doubleValue":{load // _NANO}.{load % _NANO:09}}}}},'
+        f'{{"key":"{names.NODE_COMPUTE}","value":{{"doubleValue":{compute // _NANO}.{compute % _NANO:09}}}}},'
+        f'{{"key":"{names.NODE_SAVE}","value":{{"doubleValue":{save // _NANO}.{save % _NANO:09}}}}}]'
     )
 
 
@@ -90,7 +101,33 @@ def start(
     return (
         f'{{"start":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":1,'
         f'"startTimeUnixNano":"{start_ns}","attributes":{attributes(values)}{more}}}\n'
-    ).encode("ascii")
+    ).encode()
+
+
+def node(operation: Any, parent_id: str, more: str) -> bytes:
+    """Return the line that says that a node began: what :func:`start` would of its ``operation``, without its generality."""
+    name = text(operation.node_name)
+    said = f'{{"key":"{_NODE}","value":{{"stringValue":{name}}}}}'
+    if operation.tags:
+        said += f',{{"key":"{_TAGS}","value":{_texts(operation.tags)}}}'
+    if operation.namespace is not None:
+        said += f',{{"key":"{_NAMESPACE}","value":{any_value(operation.namespace)}}}'
+    said += f',{{"key":"{_FUNCTION}","value":{{"stringValue":{text(operation.function)}}}}}'
+    if operation.file is not None:
+        said += f',{{"key":"{_FILE}","value":{{"stringValue":{text(operation.file)}}}}}'
+    if operation.inputs:
+        said += f',{{"key":"{_INPUTS}","value":{_texts(operation.inputs)}}}'
+    if operation.outputs:
+        said += f',{{"key":"{_OUTPUTS}","value":{_texts(operation.outputs)}}}'
+    return (
+        f'{{"start":"node","traceId":"{operation.trace_id}","spanId":"{operation.span_id}","parentSpanId":"{parent_id}",'
+        f'"name":"node {name[1:]},"kind":1,"startTimeUnixNano":"{operation.start_ns}","attributes":[{said}]{more}}}\n'
+    ).encode()
+
+
+def _texts(values: Sequence[str]) -> str:
+    """Return ``values``, of which there are some, as :func:`any_value` would."""
+    return '{"arrayValue":{"values":[{"stringValue":' + '},{"stringValue":'.join([text(value) for value in values[:MAX_ITEMS]]) + "}]}}"
 
 
 def end(operation: str, trace_id: str, span_id: str, end_ns: int, said: str, *, error: bool, events: str = "") -> bytes:
@@ -99,7 +136,7 @@ def end(operation: str, trace_id: str, span_id: str, end_ns: int, said: str, *, 
     return (
         f'{{"end":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","endTimeUnixNano":"{end_ns}",'
         f'"status":{_ERROR if error else "{}"},"attributes":{said}{more}}}\n'
-    ).encode("ascii")
+    ).encode()
 
 
 def span(
@@ -120,17 +157,19 @@ def span(
         f'{{"span":"{operation}","traceId":"{trace_id}","spanId":"{span_id}","parentSpanId":"{parent_id}","name":{text(name)},"kind":{kind},'
         f'"startTimeUnixNano":"{times[0]}","endTimeUnixNano":"{times[1]}","status":{_ERROR if error else "{}"},'
         f'"attributes":{attributes(values)}{more}}}\n'
-    ).encode("ascii")
+    ).encode()
 
 
 def dataset(operation: Any, end_ns: int) -> bytes:
     """Return the line of a dataset's ``operation`` that ended well at ``end_ns``: what :func:`span` would, without its generality."""
+    name, type_ = text(operation.dataset), operation.type
     return (
         f'{{"span":"dataset","traceId":"{operation.trace_id}","spanId":"{operation.span_id}","parentSpanId":"{operation.parent.span_id}",'
-        f'"name":{text(operation.name)},"kind":1,"startTimeUnixNano":"{operation.start_ns}","endTimeUnixNano":"{end_ns}","status":{{}},"attributes":['
-        f'{{"key":"{_NAME}","value":{{"stringValue":{text(operation.dataset)}}}}},{{"key":"{_TYPE}","value":{{"stringValue":{text(operation.type)}}}}},'
+        f'"name":"{operation.verb} {name[1:]},"kind":1,"startTimeUnixNano":"{operation.start_ns}","endTimeUnixNano":"{end_ns}","status":{{}},'
+        f'"attributes":[{{"key":"{_NAME}","value":{{"stringValue":{name}}}}},'
+        f'{{"key":"{_TYPE}","value":{{"stringValue":{_TYPES.get(type_) or _remembered(_TYPES, type_, text(type_))}}}}},'
         f'{{"key":"{_OPERATION}","value":{{"stringValue":"{operation.verb}"}}}}]}}\n'
-    ).encode("ascii")
+    ).encode()
 
 
 def rare(*, sampled: bool, state: str) -> str:

@@ -30,6 +30,7 @@ class Memory(Writer):
     def __init__(self, resource: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         self._on = True
         super().__init__(Path(), resource, facts, lambda _: None)
+        self._drop_after = dict.fromkeys(self._drop_after, MAX_BYTES // 4 * 3)
 
     def take(self, *, whole: bool = False) -> bytes:
         """Return a segment of what was recorded since the last call, b"" while something is open, unless the ``whole`` of it is asked for."""
@@ -41,16 +42,9 @@ class Memory(Writer):
             self._begin()
             return taken
 
-    def span(self, operation: str, line: bytes, *, hold: bool = False) -> None:
-        """Keep the only line of a dataset operation or a foreign span, while there is plenty of room."""
-        if self._size > MAX_BYTES // 4 * 3:
-            self._too_much(operation)
-            return
-        super().span(operation, line, hold=hold)
-
     def abandon(self) -> None:
         """Forget, in a fork child, what is the parent's."""
-        self._on, self._kept, self._held, self._lock = False, [], b"", RLock()
+        self._on, self._kept, self._lock = False, [], RLock()
 
     @property
     def on(self) -> bool:
@@ -64,8 +58,6 @@ class Memory(Writer):
         if not self._on or self._size + len(line) > MAX_BYTES:
             self.lost["memory_full"] += 1
             return
-        if self._held:
-            line, self._held = self._held + line, b""
         self._kept.append(line)
         self._size += len(line)
 

@@ -110,10 +110,11 @@ class Writer:
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._lock = RLock()
         self._open: dict[str, bytes] = {}
-        self._held = b""
         self._owned_by_user = False
         self._sequence = 0
-        self._written = 0
+        self._drop_after = dict(_DROP_AFTER)
+        self._earlier = 0
+        """Bytes in the segments before this one."""
         self._size = 0
         self._descriptor = -1
         self.stem = ""
@@ -125,23 +126,20 @@ class Writer:
             self._write(line)
             self._open[span_id] = line  # afterwards: a new segment begins with what was open before this line
 
-    def end(self, span_id: str, line: bytes) -> None:
-        """Write the line with which the operation ``span_id`` ends."""
+    def end(self, span_id: str, line: bytes, dataset: bytes = b"") -> None:
+        """Write the line with which the operation ``span_id`` ends, and before it, in the same write, that of its last ``dataset``."""
         with self._lock:
-            self._write(line)
+            if dataset and self._earlier + self._size > self._drop_after["dataset"]:
+                self.lost["dataset_too_much"] += 1
+                dataset = b""
+            self._write(dataset + line)
             self._open.pop(span_id, None)
 
-    def span(self, operation: str, line: bytes, *, hold: bool = False) -> None:
-        """Write the only line of a dataset operation or a foreign span; dropped and counted where the recording is far too long.
-
-        With ``hold`` it waits for the next line, which follows at once, and takes the same write.
-        """
-        if self._written > _DROP_AFTER[operation]:
-            self._too_much(operation)
-            return
-        with self._lock:
-            if hold and self.on:
-                self._held += line
+    def span(self, operation: str, line: bytes) -> None:
+        """Write the only line of a dataset operation or a foreign span; dropped and counted where the recording is far too long."""
+        with self._lock:  # also to count: a count that is told meanwhile would be lost with it
+            if self._earlier + self._size > self._drop_after[operation]:
+                self.lost[f"{operation}_too_much"] += 1
             else:
                 self._write(line)
 
@@ -169,13 +167,11 @@ class Writer:
         """Write what was lost, and let go of the segment: from here on the process counts as ended."""
         with self._lock:
             self._tell_lost()
-            if self._held:
-                self._write(b"")
             self._release()
 
     def abandon(self) -> None:
         """Let go of a descriptor that a fork brought along, without a word: the segment is the parent's."""
-        self._lock, self._held = RLock(), b""
+        self._lock = RLock()
         self._release()
 
     @property
@@ -228,7 +224,7 @@ class Writer:
         return (
             f'{{"kedro-otel":{FORMAT},"sequence":{self._sequence},"pid":{os.getpid()},{",".join(members)},'
             f'"resource":{{"attributes":{lines.attributes(self.resource)}}}}}\n'
-        ).encode("ascii")
+        ).encode()
 
     def _write(self, line: bytes) -> None:
         if self._descriptor < 0:
@@ -236,8 +232,6 @@ class Writer:
             return
         if time.monotonic() > self._look_at and not self._still_wanted():
             return
-        if self._held:
-            line, self._held = self._held + line, b""
         if self._size > ROTATE_BYTES:
             self._rotate()
             if self._descriptor < 0:
@@ -251,7 +245,6 @@ class Writer:
             self._stop("no space left on device")
             return
         self._size += written
-        self._written += written
 
     def _still_wanted(self) -> bool:
         """Look whether the user has switched recording off or purged the recordings meanwhile; if so, stop without a word."""
@@ -263,6 +256,7 @@ class Writer:
 
     def _rotate(self) -> None:
         descriptor, self._sequence = self._descriptor, self._sequence + 1
+        self._earlier += self._size
         try:
             self._begin()
         except RecordingError as error:
@@ -286,10 +280,6 @@ class Writer:
             f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
         )
 
-    def _too_much(self, operation: str) -> None:
-        with self._lock:  # a count that is told meanwhile would be lost with it
-            self.lost[f"{operation}_too_much"] += 1
-
     def _tell_lost(self) -> None:
         if self.lost:
             members = ",".join(f'"{reason}":{count}' for reason, count in self.lost.items())
@@ -297,7 +287,7 @@ class Writer:
             self._write(f'{{"lost":{{{members}}}}}\n'.encode())
 
     def _release(self) -> None:
-        descriptor, self._descriptor, self._held = self._descriptor, -1, b""
+        descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.close(descriptor)

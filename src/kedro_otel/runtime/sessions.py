@@ -100,4 +100,6 @@ def nodes_for(voice: object) -> Nodes | None:
         if state.decided:
             return None
         recorder = making.join()
-    return None if recorder is None else recorder.nodes or recorder.runs.nodes
+    if recorder is not None:
+        state.nodes = recorder.runs.nodes
+    return state.nodes

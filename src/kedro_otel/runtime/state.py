@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kedro_otel.recording.handoff import Inherited
     from kedro_otel.recording.memory import Memory
     from kedro_otel.settings import Settings
+    from kedro_otel.tracing.nodes import Nodes
     from kedro_otel.tracing.recorder import Recorder
 
 
@@ -25,6 +26,7 @@ class State:
     Attributes:
         lock: Held while the recorder is made.
         recorder: What records; None before, without consent, and where nothing can be recorded.
+        nodes: What is open in the recorder's runs, once a hook has asked for it: there are six hooks a node.
         decided: Whether it was looked for.
         root: The project's folder that it was looked for with.
         settings: The settings then in force.
@@ -40,7 +42,8 @@ class State:
 
     def __init__(self) -> None:
         self.lock = RLock()
-        self.recorder: Recorder | None = None
+        self.nodes: Nodes | None = None
+        self._recorder: Recorder | None = None
         self.decided = False
         self.root: Path | None = None
         self.settings: Settings | None = None
@@ -52,6 +55,15 @@ class State:
         self.commands = 0
         self.closing = False
         self.watching = False
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What records."""
+        return self._recorder
+
+    @recorder.setter
+    def recorder(self, recorder: Recorder | None) -> None:
+        self._recorder, self.nodes = recorder, None
 
 
 state = State()

@@ -52,7 +52,8 @@ def enter(operation: Open) -> None:
     operation.current = span
     operation.previous = before = context.get_current()
     operation.thread = get_ident()
-    context.attach(trace.set_span_in_context(span, before))
+    operation.within = within = trace.set_span_in_context(span, before)
+    context.attach(within)
 
 
 def leave(operation: Open) -> None:
@@ -62,9 +63,11 @@ def leave(operation: Open) -> None:
     (a notebook's next cell) would make OpenTelemetry log an error.
     """
     entered, operation.current = operation.current, None
-    if entered is not None and operation.thread == get_ident() and trace.get_current_span() is entered:
+    # Nearly always the context is the very one that was entered; where the user attached another, its span decides.
+    inside = entered is not None and operation.thread == get_ident()
+    if inside and (context.get_current() is operation.within or trace.get_current_span() is entered):
         context.attach(operation.previous)
-    operation.previous = None
+    operation.previous = operation.within = None
 
 
 def current() -> Open | Remote | None:

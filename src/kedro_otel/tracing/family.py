@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import CodeType
@@ -18,7 +18,6 @@ from kedro_otel.tracing.operation import Open, OpenDataset
 if TYPE_CHECKING:
     from kedro_otel.propagation import Remote
 
-_NANO: Final = 1_000_000_000
 _MOST: Final = 32
 """Decorators that are looked behind."""
 
@@ -74,32 +73,64 @@ class Family:
 class OpenNode(Open):
     """A node between its first load and its last save."""
 
-    ran_ns = 0
-    computed_ns = 0
-    last_ns = 0
-    saved_ns = 0
-    stopped_ns = 0
-    is_async = False
-    streaming = False
-    raised: BaseException | None = None
-    watched: tuple[weakref.ref[Any], ...] = ()
-    expected: int | None = None
+    __slots__ = (
+        "computed_ns",
+        "datasets",
+        "expected",
+        "family",
+        "file",
+        "first_thread",
+        "function",
+        "inputs",
+        "is_async",
+        "last_ns",
+        "namespace",
+        "node",
+        "node_name",
+        "outputs",
+        "raised",
+        "ran_ns",
+        "saved_ns",
+        "stopped_ns",
+        "streaming",
+        "tags",
+        "untyped",
+        "watched",
+    )
 
     def __init__(self, family: Family, node: Any, start_ns: int) -> None:
         name = node.name
         super().__init__(names.NODE, f"node {name}", family.parent, start_ns)
-        self.node_name = name
-        self.family = family
-        self.node = node
-        self.first_thread = self.thread
+        self.family, self.node, self.node_name, self.first_thread = family, node, name, self.thread
+        self.tags, self.namespace, self.inputs, self.outputs = sorted(node.tags), node.namespace, node.inputs, node.outputs
+        self.function = ""
+        self.file: str | None = None
+        self.ran_ns = self.computed_ns = self.last_ns = self.saved_ns = self.stopped_ns = 0
+        self.is_async = self.streaming = False
+        self.expected: int | None = None
+        self.raised: BaseException | None = None
+        self.watched: tuple[weakref.ref[Any], ...] = ()
         self.datasets: dict[tuple[str, str], OpenDataset] = {}
         self.untyped: list[tuple[OpenDataset, int]] = []
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What is recorded of it when it begins."""
+        return {
+            names.NODE_NAME: self.node_name,
+            names.NODE_TAGS: self.tags or None,
+            names.NODE_NAMESPACE: self.namespace,
+            names.FUNCTION_NAME: self.function,
+            names.FILE_PATH: self.file,
+            names.NODE_INPUTS: self.inputs or None,
+            names.NODE_OUTPUTS: self.outputs or None,
+        }
 
     def returned(self, outputs: Mapping[str, Any] | None, now: int) -> None:
         """The node's function returned ``outputs`` at ``now``: so many saves follow, or, of a generator, nobody knows how many."""
         self.computed_ns = self.last_ns = now
         self.expected = len(outputs) if outputs is not None else 0
-        self.streaming = bool(outputs) and (_generates(self.node.func) or {isinstance(item, Iterator) for item in (outputs or {}).values()} == {True})
+        self.streaming = bool(outputs) and (_generates(self.node.func) or _iterates(outputs))
         if self.streaming and outputs is not None and not isinstance(self.family.parent, Open):
             self._watch(outputs)
 
@@ -113,12 +144,12 @@ class OpenNode(Open):
         with suppress(TypeError):  # an iterator that cannot be watched
             self.watched = tuple(weakref.ref(item, gone) for item in outputs.values())
 
-    def times(self, end_ns: int) -> tuple[float, float, float]:
-        """Return how long the node loaded, computed and saved, in seconds; the three add up to its duration."""
+    def times(self, end_ns: int) -> tuple[int, int, int]:
+        """Return how long the node loaded, computed and saved, in nanoseconds; the three add up to its duration."""
         ran = self.ran_ns or end_ns
         computed = self.computed_ns or end_ns
-        saved = self.saved_ns if self.streaming else max(end_ns - computed, 0)
-        return max(ran - self.start_ns, 0) / _NANO, max(end_ns - ran - saved, 0) / _NANO, saved / _NANO
+        saved = self.saved_ns if self.streaming else end_ns - computed
+        return max(ran - self.start_ns, 0), max(end_ns - ran - saved, 0), max(saved, 0)
 
 
 def weakly(catalog: Any) -> Callable[[], Any]:
@@ -137,6 +168,15 @@ def behind(function: Any) -> Any:
             break
         function = inner
     return function
+
+
+def _iterates(outputs: Mapping[str, Any] | None) -> bool:
+    """Return whether all of ``outputs`` are iterators: by their classes, since to ask the abstract one takes its time."""
+    for item in (outputs or {}).values():
+        kind = type(item)
+        if not (hasattr(kind, "__next__") and hasattr(kind, "__iter__")):
+            return False
+    return True
 
 
 def _generates(function: Any) -> bool:

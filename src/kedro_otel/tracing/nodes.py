@@ -10,13 +10,14 @@ end of the run, or of the process.
 from __future__ import annotations
 
 import time
+from functools import partial
 from threading import Lock, get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, project
 from kedro_otel.tracing.family import OpenNode, behind
-from kedro_otel.tracing.operation import Open, OpenDataset
+from kedro_otel.tracing.operation import Open, OpenDataset, seconds
 from kedro_otel.tracing.unplaced import Unplaced
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Nodes:
         self._files: dict[str, str] = {}
         self._unplaced = Unplaced()
         self._current: dict[int, OpenNode] = {}
+        self.before_load, self.before_save = partial(self.before_dataset, LOAD), partial(self.before_dataset, SAVE)
+        self.after_load, self.after_save = partial(self.after_dataset, LOAD), partial(self.after_dataset, SAVE)
 
     def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save begins."""
@@ -76,7 +79,7 @@ class Nodes:
         found = family.open.get(id(node)) or self._node(family, node, now)
         again = found.datasets.pop((operation, dataset), None)
         if again is not None:
-            self._finish_dataset(found, again, now, failed=True)
+            self._fail_dataset(again, now)
         kind = family.types.get(dataset) or family.type_of(dataset)
         opened = OpenDataset(operation, dataset, kind, found, now)
         if self._scribe.live is not None:
@@ -88,7 +91,7 @@ class Nodes:
 
     def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save ended well."""
-        if self._unplaced and operation == LOAD and self._unplaced.ended(dataset, node):
+        if self._unplaced.waiting and operation == LOAD and self._unplaced.ended(dataset, node):
             return
         family = self.only or self._family_of(node, None)
         if family is None:
@@ -101,32 +104,36 @@ class Nodes:
             self._leave(opened)
         now = time.time_ns()
         if operation == LOAD:
-            self._finish_dataset(found, opened, now)
+            self._end_dataset(found, opened, now)
             return
         found.last_ns = now
         found.saved_ns += now - opened.start_ns
         if found.expected is not None:
             found.expected -= 1
         last = found.expected is not None and found.expected <= 0 and not found.streaming
-        self._finish_dataset(found, opened, now, last=last)
+        together = last and opened.type is not None
+        if not together:
+            self._end_dataset(found, opened, now)
         if last:
-            self._finish(found, now)
+            self._finish(found, now, last=opened if together else None)
 
-    def before_node(self, node: Any, catalog: Any, run_id: str | None, *, is_async: bool) -> None:
+    def before_node(self, node: Any, catalog: Any, is_async: bool, run_id: str | None) -> None:  # noqa: FBT001 -- as Kedro passes them
         """The node's function is about to be called."""
         now = time.time_ns()
         family = self.only or self._family_of(node, run_id, catalog)
         if family is None:
             return
-        if family.catalog is None:
+        if family.catalog is None:  # not known yet, or, in a worker, that of a node before, and gone with it
             family.catalog = catalog
-        loads = self._unplaced.take(node, is_async=is_async) if self._unplaced else ()
-        found = self._node(family, node, min((load.start_ns for load in loads), default=now))
+        loads = self._unplaced.take(node, is_async=is_async) if self._unplaced.waiting else []
+        found = family.open.get(id(node)) or self._node(family, node, min((load.start_ns for load in loads), default=now))
         found.thread = get_ident()
         found.ran_ns = now
         found.is_async = is_async
-        self._place_loads(found, loads)
-        self._type_loads(found)
+        if loads:
+            self._place_loads(found, loads)
+        if found.untyped:
+            self._type_loads(found)
         self._enter(found)
         self._current[found.thread] = found
 
@@ -139,7 +146,7 @@ class Nodes:
         if not found.expected:
             self._finish(found, found.computed_ns)
 
-    def node_failed(self, node: Any, error: BaseException, run_id: str | None) -> None:
+    def node_failed(self, error: BaseException, node: Any, run_id: str | None) -> None:
         """The node's function raised ``error``."""
         found = self._find(node, run_id)
         if found is not None:
@@ -169,12 +176,14 @@ class Nodes:
         """Return the open operation of ``node``, begun at ``start_ns`` if there is none: its loads may come from several threads at once."""
         found = family.open.get(id(node))
         if found is None:
-            self._close_predecessor(family)
+            if self._current:
+                self._close_predecessor(family)
             with self._lock:
                 found = family.open.get(id(node))
                 if found is None:
                     found = OpenNode(family, node, start_ns)
-                    self._scribe.begin(found, self._values(found))
+                    self._look_at_function(found)
+                    self._scribe.node_begins(found)
                     family.open[id(node)] = self._current[found.thread] = found
         return found
 
@@ -192,48 +201,54 @@ class Nodes:
         else:
             self._finish(before, 0, failed=True)
 
-    def _finish(self, found: OpenNode, end_ns: int, *, error: BaseException | None = None, failed: bool = False) -> None:
+    def _finish(
+        self, found: OpenNode, end_ns: int, *, error: BaseException | None = None, failed: bool = False, last: OpenDataset | None = None
+    ) -> None:
+        """Close a node; ``last`` is the dataset whose save, the last one, ended at the same time."""
         of = found.family
         of.left -= of.open.pop(id(found.node), None) is not None
         now = end_ns or time.time_ns()
         of.last_ns = max(of.last_ns, now)
         try:
-            for opened in list(found.datasets.values()) if found.datasets else ():
-                self._leave(opened)
-                self._finish_dataset(found, opened, now, error=error, failed=failed)
-            found.datasets.clear()
-            self._type_loads(found, always=True)
+            if found.datasets:
+                for opened in list(found.datasets.values()):
+                    self._leave(opened)
+                    if failed:
+                        self._fail_dataset(opened, now, error)
+                    else:
+                        self._end_dataset(found, opened, now)
+                found.datasets.clear()
+            if found.untyped:
+                self._type_loads(found, always=True)
             if failed:
                 of.failed, of.why, of.left = True, self._facts(error), 0
-                load, compute, save = found.times(now)
-                values = {names.NODE_LOAD: load, names.NODE_COMPUTE: compute, names.NODE_SAVE: save, **of.why}
-                self._scribe.finish(found, values, end_ns=now, error=error, failed=True)
+                self._scribe.finish(found, {**seconds(found.times(now)), **of.why}, end_ns=now, error=error, failed=True)
             else:
-                self._scribe.node(found, now, found.times(now))
+                self._scribe.node_ends(found, now, found.times(now), last)
         finally:
             self._leave(found)
             self._forget(found)
             found.raised, found.watched = None, ()
 
     def _forget(self, found: OpenNode) -> None:
-        for thread in (found.thread, found.first_thread):
-            if self._current.get(thread) is found:
-                del self._current[thread]
+        current = self._current
+        if current.get(found.thread) is found:
+            del current[found.thread]
+        if found.first_thread != found.thread and current.get(found.first_thread) is found:
+            del current[found.first_thread]
 
-    def _finish_dataset(
-        self, found: OpenNode, opened: OpenDataset, end_ns: int, *, error: BaseException | None = None, failed: bool = False, last: bool = False
-    ) -> None:
-        if not failed:
-            if opened.type is None:
-                found.untyped.append((opened, end_ns))
-            else:
-                self._scribe.dataset(opened, end_ns, more_follows=last)
-            return
+    def _end_dataset(self, found: OpenNode, opened: OpenDataset, end_ns: int) -> None:
+        if opened.type is None:
+            found.untyped.append((opened, end_ns))
+        else:
+            self._scribe.dataset(opened, end_ns)
+
+    def _fail_dataset(self, opened: OpenDataset, end_ns: int, error: BaseException | None = None) -> None:
         self._scribe.finish(opened, self._facts(error), end_ns=end_ns, error=error, failed=True)
 
     def _type_loads(self, found: OpenNode, *, always: bool = False) -> None:
         """Write the loads that waited for the catalog, without which their dataset's type is not known."""
-        if found.untyped and (always or found.family.catalog is not None):
+        if always or found.family.catalog is not None:
             for opened, end_ns in found.untyped:
                 opened.type = found.family.type_of(opened.dataset) or names.CUSTOM
                 self._scribe.dataset(opened, end_ns)
@@ -250,23 +265,16 @@ class Nodes:
             self._scribe.begin(opened)
             self._scribe.dataset(opened, load.end_ns)
 
-    def _values(self, found: OpenNode) -> dict[str, Any]:
-        """Return what a Kedro node says of itself."""
-        node = found.node
-        function = behind(node.func)
+    def _look_at_function(self, found: OpenNode) -> None:
+        """Note which function the user wrote, and where."""
+        function = behind(found.node.func)
         code = getattr(function, "__code__", None)
         qualified = getattr(function, "__qualname__", None)
         if not isinstance(qualified, str):
             qualified = type(function).__qualname__
-        return {
-            names.NODE_NAME: found.node_name,
-            names.NODE_TAGS: sorted(node.tags) or None,
-            names.NODE_NAMESPACE: node.namespace,
-            names.FUNCTION_NAME: f"{getattr(function, '__module__', None) or ''}.{qualified}".strip("."),
-            names.FILE_PATH: self._file(code.co_filename) if isinstance(code, CodeType) else None,
-            names.NODE_INPUTS: node.inputs or None,
-            names.NODE_OUTPUTS: node.outputs or None,
-        }
+        found.function = f"{getattr(function, '__module__', None) or ''}.{qualified}".strip(".")
+        if isinstance(code, CodeType):
+            found.file = self._file(code.co_filename)
 
     def _file(self, path: str) -> str | None:
         """Return ``path`` as it may be recorded."""

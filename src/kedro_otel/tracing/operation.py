@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from threading import get_ident
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import names, propagation
 from kedro_otel.recording import lines
@@ -19,44 +19,82 @@ if TYPE_CHECKING:
     from kedro_otel.tracing.live import Live
 
 
-class Open:
-    """An operation between its beginning and its end. What few operations have is a default of the class: there are many of them."""
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
-    trace_id = ""
-    sampled = True
-    state = ""
-    real: Any = None
-    current: Any = None
-    previous: Any = None
-    values: Mapping[str, Any] = MappingProxyType({})
+
+class Open:
+    """An operation between its beginning and its end.
+
+    Every attribute has a slot and a value from the start: Python takes far longer for one that an instance and its class both have.
+    """
+
+    __slots__ = (
+        "current",
+        "kind",
+        "name",
+        "parent",
+        "previous",
+        "real",
+        "said",
+        "sampled",
+        "span_id",
+        "start_ns",
+        "state",
+        "thread",
+        "trace_id",
+        "within",
+    )
 
     def __init__(self, kind: str, name: str, parent: Open | Remote | None, start_ns: int) -> None:
-        self.kind = kind
-        self.name = name
-        self.parent = parent
-        self.start_ns = start_ns
-        self.thread = get_ident()
-        self.span_id = ids.span_id()
-        if parent is not None:
-            self.trace_id = parent.trace_id
-            if not parent.sampled or parent.state:
-                self.sampled, self.state = parent.sampled, parent.state
+        self.kind, self.name, self.parent, self.start_ns = kind, name, parent, start_ns
+        self.thread, self.span_id = get_ident(), ids.span_id()
+        self.trace_id: str = parent.trace_id if parent is not None else ""
+        self.sampled: bool = parent.sampled if parent is not None else True
+        self.state: str = parent.state if parent is not None else ""
+        self.said: Mapping[str, Any] = _NOTHING
+        self.real: Any = None
+        self.current: Any = None
+        self.previous: Any = None
+        self.within: Any = None
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What was recorded of it when it began."""
+        return self.said
 
 
 class OpenDataset(Open):
     """The load or save of a dataset; ``type`` is its public type, ``custom``, or None while that is not known."""
 
+    __slots__ = ("dataset", "type", "verb")
+
+    kind = names.DATASET
+
     def __init__(self, verb: str, dataset: str, type_: str | None, parent: Open, start_ns: int) -> None:
-        super().__init__(names.DATASET, f"{verb} {dataset}", parent, start_ns)
+        # What Open's own does of an operation whose parent is known, without the call: nothing is made more often.
+        self.parent, self.start_ns, self.thread, self.span_id = parent, start_ns, get_ident(), ids.span_id()
+        self.trace_id, self.sampled, self.state = parent.trace_id, parent.sampled, parent.state
+        self.real = self.current = self.previous = self.within = None
         self.verb, self.dataset, self.type = verb, dataset, type_
 
     @property
-    def values(self) -> dict[str, Any]:  # type: ignore[override]
+    def name(self) -> str:  # type: ignore[override]
+        """What it is called."""
+        return f"{self.verb} {self.dataset}"
+
+    @property
+    def values(self) -> Mapping[str, Any]:
         """What is recorded of it."""
         return {names.DATASET_NAME: self.dataset, names.DATASET_TYPE: self.type, names.DATASET_OPERATION: self.verb}
 
 
-_TIMES = (names.NODE_LOAD, names.NODE_COMPUTE, names.NODE_SAVE)
+def seconds(times: tuple[int, int, int]) -> dict[str, float]:
+    """Return how long a node loaded, computed and saved (nanoseconds) as the attributes that say so."""
+    load, compute, save = times
+    return {names.NODE_LOAD: load / _NANO, names.NODE_COMPUTE: compute / _NANO, names.NODE_SAVE: save / _NANO}
+
+
+_NANO: Final = 1_000_000_000
 
 
 class Scribe:
@@ -75,28 +113,34 @@ class Scribe:
         self.measure: Callable[[Open, int, dict[str, Any], bool], None] | None = None
         self._environ = environ
 
-    def dataset(self, operation: OpenDataset, end_ns: int, *, more_follows: bool = False) -> None:
-        """Write the operation of a dataset that ended well: the short way of :meth:`begin` and :meth:`finish`, for there are many.
-
-        With ``more_follows`` it is written together with the next line, which comes before anybody else's code runs.
-        """
+    def dataset(self, operation: OpenDataset, end_ns: int) -> None:
+        """Write the operation of a dataset that ended well: the short way of :meth:`begin` and :meth:`finish`, for there are many."""
         if self.live is not None or self.measure is not None or not operation.sampled or operation.state:
             self.finish(operation, {}, end_ns=end_ns)
             return
-        self.writer.span(names.DATASET, lines.dataset(operation, end_ns), hold=more_follows)
+        self.writer.span(names.DATASET, lines.dataset(operation, end_ns))
 
-    def node(self, operation: Open, end_ns: int, times: tuple[float, float, float]) -> None:
-        """Write that a node ended well, with its ``times`` in seconds: the short way of :meth:`finish`."""
-        if self.live is not None or self.measure is not None:
-            self.finish(operation, dict(zip(_TIMES, times, strict=True)), end_ns=end_ns)
+    def node_ends(self, operation: Open, end_ns: int, times: tuple[int, int, int], last: OpenDataset | None) -> None:
+        """Write that a node ended well, with its ``times`` in nanoseconds, and before it the ``last`` of its datasets: the short way too."""
+        if self.live is not None or self.measure is not None or not operation.sampled or operation.state or end_ns < operation.start_ns:
+            if last is not None:
+                self.finish(last, {}, end_ns=end_ns)
+            self.finish(operation, seconds(times), end_ns=end_ns)
             return
-        end_ns = max(end_ns, operation.start_ns)
-        self.writer.end(operation.span_id, lines.end(names.NODE, operation.trace_id, operation.span_id, end_ns, lines.times(*times), error=False))
+        line = lines.end(names.NODE, operation.trace_id, operation.span_id, end_ns, lines.times(*times), error=False)
+        self.writer.end(operation.span_id, line, b"" if last is None else lines.dataset(last, end_ns))
+
+    def node_begins(self, operation: Open) -> None:
+        """Write that a node began, whose parent is known: the short way of :meth:`begin`."""
+        if self.live is not None:
+            self.live.begin(operation)
+        parent = operation.parent
+        self.writer.start(operation.span_id, lines.node(operation, parent.span_id if parent is not None else "", _more(operation)))
 
     def begin(self, operation: Open, values: Mapping[str, Any] | None = None, *, own: bool = False) -> None:
         """Give ``operation`` its identity and, if there are ``values`` and it is not to be written whole at its end, write that it began."""
         if values is not None:
-            operation.values = values
+            operation.said = values
         if not operation.trace_id:
             operation.trace_id = ids.trace_id()
             operation.sampled = propagation.sampled(self._environ, operation.trace_id, None)

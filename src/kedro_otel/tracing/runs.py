@@ -35,6 +35,8 @@ class OpenRun(Open):
     Where a runner is called without a session, hence without that hook, ``call`` says which call of the runner it is.
     """
 
+    __slots__ = ("call", "family", "members", "params", "pipeline")
+
     def __init__(self, name: str, parent: Open | Remote | None, start_ns: int, run_id: str | None, catalog: Any) -> None:
         super().__init__(names.RUN, name, parent, start_ns)
         self.family = Family(self, run_id, catalog)
@@ -271,6 +273,8 @@ class Runs:
 
     def _alone(self, operation: Open) -> bool:
         """Return whether nothing else can be running beside ``operation``, so that the environment may name it."""
+        if len(self.open) == 1:
+            return self.open[0].thread == operation.thread
         return {run.thread for run in self.open} <= {operation.thread}
 
 

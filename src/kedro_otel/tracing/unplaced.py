@@ -22,21 +22,17 @@ class Unplaced:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._waiting: dict[int, list[Load]] = {}
-
-    def __bool__(self) -> bool:
-        """Whether any waits."""
-        return bool(self._waiting)
+        self.waiting: dict[int, list[Load]] = {}
 
     def began(self, dataset: str, node: Any, now: int) -> None:
         """A load of ``dataset`` for ``node`` began at ``now``."""
         with self._lock:
-            self._waiting.setdefault(id(node), []).append(Load(dataset, now))
+            self.waiting.setdefault(id(node), []).append(Load(dataset, now))
 
     def ended(self, dataset: str, node: Any) -> bool:
         """Note that this thread's load of ``dataset`` for ``node`` ended; return whether one of those that wait it was."""
         thread = get_ident()
-        for load in reversed(self._waiting.get(id(node), ())):
+        for load in reversed(self.waiting.get(id(node), ())):
             if load.dataset == dataset and load.thread == thread and not load.end_ns:
                 load.end_ns = time.time_ns()
                 return True
@@ -48,9 +44,9 @@ class Unplaced:
         What else this thread began for it has failed.
         """
         with self._lock:
-            waiting, thread = self._waiting.pop(id(node), []), get_ident()
+            waiting, thread = self.waiting.pop(id(node), []), get_ident()
             taken = {load.dataset: load for load in reversed(waiting) if load.end_ns and (is_async or load.thread == thread)}
             rest = [load for load in waiting if load not in taken.values() and load.thread != thread]
             if rest:
-                self._waiting[id(node)] = rest
+                self.waiting[id(node)] = rest
         return sorted(taken.values(), key=lambda load: load.start_ns)
