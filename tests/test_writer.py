@@ -342,6 +342,22 @@ def test_a_rotation_that_is_half_written_stops_it(short: str, tape: Writer, fold
     assert (tape.on, tape.lost) == (False, {"recording_stopped": 1})
 
 
+def test_a_rotation_whose_last_word_is_refused_stops_it(tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old segment cannot say that it is continued, and the new one cannot even be taken away: recording ends, and says why."""
+    tape.start("a", b'{"start":"a","spanId":"a"}\n')
+    write = os.write
+
+    def refused(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
+    monkeypatch.setattr(os, "write", lambda descriptor, data: refused() if data.startswith(b'{"continued"') else write(descriptor, data))
+    monkeypatch.setattr(os, "unlink", refused)
+    tape.end("a", b'{"end":"a"}\n')
+    assert (len(said), "(Input/output error)" in said[0]) == (1, True)
+    assert (tape.on, tape.lost) == (False, {"recording_stopped": 1})
+
+
 @pytest.mark.parametrize("where", ["open", "write", "rename"])
 def test_a_folder_that_cannot_be_written_is_refused(where: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason names folder and error; no descriptor and no half segment is left, where that can be removed."""
