@@ -51,6 +51,12 @@ _WINDOWS_FLAGS: Final = 0x08000000 | 0x00000200  # CREATE_NO_WINDOW, CREATE_NEW_
 _children: list[Any] = []
 
 
+def settings_taken_ns() -> int:
+    """Return when the settings of this process were in force: for the detached one when it was started, else now (nanoseconds since 1970)."""
+    said = os.environ.get(GUARD, "")
+    return int(said) if said.isdecimal() else time.time_ns()
+
+
 def start(reason: str, known: Settings | None = None) -> None:
     """Start the detached shipper if there is where to ship, consent, and none that runs; return at once.
 

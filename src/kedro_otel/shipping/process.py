@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from kedro_otel import consent, destination, settings
 from kedro_otel.recording.writer import private_folder
-from kedro_otel.shipping import held, journal, launch, places
+from kedro_otel.shipping import held, journal, places
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.lock import Lock
 
@@ -77,7 +77,7 @@ def _ship(target: Destination, found: Settings, where: places.Places, lock: Lock
     """Ship round by round; return whether what is left has to wait for a later process."""
     from kedro_otel.shipping.shipper import Shipper
 
-    shipper = Shipper(target, found, journal.load(where.journal), where, as_of_ns=int(os.environ.get(launch.GUARD, "0")))
+    shipper = Shipper(target, found, journal.load(where.journal), where)
     if shipper.journal.note:
         log(where, shipper.journal.note)
     woken, flushed = _touched(where.wake), _touched(where.flush)

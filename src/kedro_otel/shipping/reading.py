@@ -15,7 +15,7 @@ from kedro_otel import detail, names, paths
 from kedro_otel import measurements as m
 from kedro_otel.recording import decode, reader
 from kedro_otel.recording.model import DIED, Header, Operation, Segment, SegmentError
-from kedro_otel.shipping import fold
+from kedro_otel.shipping import fold, launch
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.journal import NOT_OURS, UNDONE, Cursor, Journal
 
@@ -66,21 +66,18 @@ class Reading:
     Args:
         journal: Whose cursors and totals move.
         wants: Tells from a header whether a segment is to be shipped with this journal.
-        level: The detail in force at ``as_of_ns``; a segment recorded at a narrower one stays at that, and one begun later has its own.
+        level: The detail in force; a segment recorded at a narrower one stays at that, and one begun after it was asked for has its own.
         traced: Whether spans are sent at all, so that exemplars may point at them.
         reconsider: Whether to look again at segments that were not wanted before.
-        as_of_ns: When ``level`` was asked for, in nanoseconds since 1970; 0 for now.
 
     ``touched`` tells whether the last round moved anything that is worth a commit.
     """
 
-    def __init__(
-        self, journal: Journal, wants: Callable[[Header], bool], level: str, *, traced: bool = True, reconsider: bool = False, as_of_ns: int = 0
-    ) -> None:
+    def __init__(self, journal: Journal, wants: Callable[[Header], bool], level: str, *, traced: bool = True, reconsider: bool = False) -> None:
         self.journal = journal
         self.wants = wants
         self.level = level
-        self.as_of_ns = as_of_ns or time.time_ns()
+        self._level_ns = launch.settings_taken_ns()
         self.traced = traced
         self.reconsider = reconsider
         self.touched = False
@@ -282,7 +279,7 @@ class Reading:
         return fold.resource_key(detail.resource_at(header.resource, self._at(header)))
 
     def _at(self, header: Header) -> str:
-        later = header.start_ns > self.as_of_ns  # by a command that had other settings, and whose own shipper found this one at work
+        later = header.start_ns > self._level_ns  # by a command that had other settings, and whose own shipper found this one at work
         return detail.narrowest(header.detail, header.detail if later else self.level)
 
     def _may_grow(self, segment: Segment, path: Path) -> bool:

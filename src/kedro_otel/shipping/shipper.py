@@ -49,15 +49,9 @@ class Round(NamedTuple):
 
 
 class Shipper:
-    """One destination's shipper.
+    """One destination's shipper. ``everything`` ships what was recorded for no or another destination, and by another machine, too."""
 
-    ``everything`` ships what was recorded for no or another destination, and by another machine, too. ``as_of_ns`` tells when
-    ``settings`` were in force (nanoseconds since 1970, 0 for now): whatever began later is sent at its own detail.
-    """
-
-    def __init__(
-        self, destination: Destination, settings: Settings, journal: Journal, where: places.Places, *, everything: bool = False, as_of_ns: int = 0
-    ) -> None:
+    def __init__(self, destination: Destination, settings: Settings, journal: Journal, where: places.Places, *, everything: bool = False) -> None:
         """Connect to nothing yet."""
         self.journal = journal
         journal.address = places.receiver(destination)
@@ -68,7 +62,7 @@ class Shipper:
             return everything or (header.destination == destination.id and places.mine(header.machine_id))
 
         level = settings.value("detail")
-        self.reading = Reading(journal, wants, level, traced=TRACES in self._senders, reconsider=everything, as_of_ns=as_of_ns)
+        self.reading = Reading(journal, wants, level, traced=TRACES in self._senders, reconsider=everything)
         self._resources: dict[str, Resource] = {}
         self._metrics_at = 0.0
         self._refused_in_a_row = 0
