@@ -106,7 +106,7 @@ def _nodes(data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             peak += " (≤ 20 ✓)" if name == "ours" and nodes == 10_000 and float(peak.split(maxsplit=1)[0]) <= 20 else ""
             rows.append((f"{nodes:,}", str(rounds), _title(name), f"{1e6 * mine:,.0f} µs", says, budget, peak))
     yield _table(("nodes", "rounds", "", "a node", "added", "budget", "peak memory, added"), rows)
-    yield "What is added is the median over the rounds, which at 10,000 nodes is one: there two runs of Kedro alone differ by more than that.\n"
+    yield "What is added is the median over the rounds, which at 10,000 nodes is one, and no more than a hint.\n"
     ours = [row for row in rows_of if row["name"] == "ours"]
     done = sum(row["nodes"] * row["runs"] for row in ours)
     yield f"The recording takes {sum(row['bytes'] for row in ours) / done:.0f} bytes and {sum(row['lines'] for row in ours) / done:.1f} lines a node."

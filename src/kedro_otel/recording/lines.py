@@ -39,8 +39,7 @@ def text(value: str) -> str:
 def any_value(value: Any) -> str:
     """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name."""
     if isinstance(value, str):
-        # Most are short and plain: text() would do the same to those.
-        return f'{{"stringValue":{_quote(value) if len(value) < MAX_TEXT and value.isascii() else text(value)}}}'
+        return f'{{"stringValue":{text(value)}}}'
     if isinstance(value, _LISTS):
         return '{"arrayValue":{"values":[' + ",".join([any_value(item) for item in value[:MAX_ITEMS]]) + "]}}"
     if value is True or value is False:

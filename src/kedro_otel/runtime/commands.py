@@ -54,7 +54,7 @@ def ended(exit_code: object) -> None:
     trace_id = recorder.command.trace_id if recorder.command.sampled else ""
     recorder.command_ended(exit_code)
     leaving.ship("end")
-    if recorder.nodes is not None and state.settings is not None and state.settings.value("trace_url"):
+    if recorder.ran and state.settings is not None and state.settings.value("trace_url"):
         from kedro_otel.viewing import link
 
         link.tell(state.settings, trace_id, recorder.writer.facts.get("destination"), everywhere=False)

@@ -44,9 +44,6 @@ class Announcer:
 
     def _look(self) -> None:
         """Learn what is said there now: by us, or, before us or meanwhile, by somebody else."""
-        try:
-            found = self._environ[propagation.TRACEPARENT]
-        except KeyError:
-            found = None
+        found = self._environ.get(propagation.TRACEPARENT)
         if found != self._said:
             self._outer, self._said = found, None

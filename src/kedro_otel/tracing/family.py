@@ -129,9 +129,10 @@ class OpenNode(Open):
     def returned(self, outputs: Mapping[str, Any] | None, now: int) -> None:
         """The node's function returned ``outputs`` at ``now``: so many saves follow, or, of a generator, nobody knows how many."""
         self.computed_ns = self.last_ns = now
-        self.expected = len(outputs) if outputs is not None else 0
+        outputs = outputs or {}
+        self.expected = len(outputs)
         self.streaming = bool(outputs) and (_generates(self.node.func) or _iterates(outputs))
-        if self.streaming and outputs is not None and not isinstance(self.family.parent, Open):
+        if self.streaming and not isinstance(self.family.parent, Open):
             self._watch(outputs)
 
     def _watch(self, outputs: Mapping[str, Any]) -> None:
@@ -170,9 +171,9 @@ def behind(function: Any) -> Any:
     return function
 
 
-def _iterates(outputs: Mapping[str, Any] | None) -> bool:
+def _iterates(outputs: Mapping[str, Any]) -> bool:
     """Return whether all of ``outputs`` are iterators: by their classes, since to ask the abstract one takes its time."""
-    for item in (outputs or {}).values():
+    for item in outputs.values():
         kind = type(item)
         if not (hasattr(kind, "__next__") and hasattr(kind, "__iter__")):
             return False

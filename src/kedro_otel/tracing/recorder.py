@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from kedro_otel.recording.handoff import Handoff, Inherited
     from kedro_otel.recording.writer import Writer
-    from kedro_otel.tracing.nodes import Nodes
     from kedro_otel.tracing.runs import Runs
 
 
@@ -46,8 +45,6 @@ class Recorder:
         self._lock = RLock()
         self._context: Any = None
         self._runs: Runs | None = None
-        self.nodes: Nodes | None = None
-        """What is open in the runs, once there was one."""
 
     @property
     def runs(self) -> Runs:
@@ -58,7 +55,6 @@ class Recorder:
                     from kedro_otel.tracing.runs import Runs
 
                     self._runs = Runs(self.scribe, self.root, self._environ, self._handoff(), self.contexts, lambda: self.command)
-                    self.nodes = self._runs.nodes
         return self._runs
 
     def run_began(self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any) -> None:
@@ -74,6 +70,11 @@ class Recorder:
         """A pipeline run ended; after the last one OpenTelemetry is as we found it."""
         self.runs.ended(params, error, failed=failed)
         self._withdraw()
+
+    @property
+    def ran(self) -> bool:
+        """Whether there was a run in this process."""
+        return self._runs is not None
 
     @property
     def running(self) -> bool:

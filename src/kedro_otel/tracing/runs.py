@@ -273,8 +273,6 @@ class Runs:
 
     def _alone(self, operation: Open) -> bool:
         """Return whether nothing else can be running beside ``operation``, so that the environment may name it."""
-        if len(self.open) == 1:
-            return self.open[0].thread == operation.thread
         return {run.thread for run in self.open} <= {operation.thread}
 
 
