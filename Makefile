@@ -55,7 +55,7 @@ fuzz: $(VENV)/dev.stamp ## two million inputs each for the segment reader and th
 	PYTHONPATH=$(VENV)/atheris $(BIN)/python tests/faults/fuzz.py reader -runs=2000000
 	PYTHONPATH=$(VENV)/atheris $(BIN)/python tests/faults/fuzz.py masking -runs=2000000
 
-mutants: $(VENV)/dev.stamp ## mutation testing of what decides on privacy, identity and counting (an hour); ARGS='kedro_otel.masking*' for a part
+mutants: $(VENV)/dev.stamp ## mutation testing of what decides on privacy, identity and counting (an hour); ARGS='kedro_otel.facts.masking*' for a part
 	$(BIN)/python -m pip install --quiet --upgrade --target $(VENV)/mutmut 'mutmut>=3.8'
 	PYTHONPATH=$(VENV)/mutmut $(BIN)/python -m mutmut run --max-children $(WORKERS) $(ARGS)
 	PYTHONPATH=$(VENV)/mutmut $(BIN)/python -m mutmut results

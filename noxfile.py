@@ -23,8 +23,15 @@ OPENTELEMETRY = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-export
 
 def oldest_versions(*names: str) -> list[str]:
     """Return a constraint ``name==version`` for the lower bound of each of our dependencies, or of ``names`` only."""
-    bounds = [re.fullmatch(r"([\w-]+)>=([\w.]+)(;.*)?", dependency) for dependency in PYPROJECT["project"]["dependencies"]]
-    return [f"{bound[1]}=={bound[2]}{bound[3] or ''}" for bound in bounds if bound and (not names or bound[1] in names)]
+    bounds = [
+        re.fullmatch(r"([\w-]+)>=([\w.]+)(;.*)?", dependency)
+        for dependency in PYPROJECT["project"]["dependencies"]
+    ]
+    return [
+        f"{bound[1]}=={bound[2]}{bound[3] or ''}"
+        for bound in bounds
+        if bound and (not names or bound[1] in names)
+    ]
 
 
 def run_tests(session: nox.Session, constraints: list[str], *options: str) -> None:
@@ -33,10 +40,29 @@ def run_tests(session: nox.Session, constraints: list[str], *options: str) -> No
     file = environment / "constraints.txt"
     file.write_text("\n".join(constraints), encoding="utf-8")
     session.install("--quiet", "--editable", ".[demo,test]", "--constraint", str(file))
-    session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "kedro-telemetry", silent=True)
-    session.install("--quiet", "--no-deps", "--upgrade", "--target", str(environment / "kedro-telemetry"), "kedro-telemetry")
+    session.run(
+        "python", "-m", "pip", "uninstall", "--quiet", "--yes", "kedro-telemetry", silent=True
+    )
+    session.install(
+        "--quiet",
+        "--no-deps",
+        "--upgrade",
+        "--target",
+        str(environment / "kedro-telemetry"),
+        "kedro-telemetry",
+    )
     session.run("python", "-m", "pip", "list", "--quiet", "--format=freeze")
-    session.run("python", "-m", "pytest", "-n", os.environ.get("WORKERS", "2"), "--dist", "worksteal", *options, *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-n",
+        os.environ.get("WORKERS", "2"),
+        "--dist",
+        "worksteal",
+        *options,
+        *session.posargs,
+    )
 
 
 @nox.session(python=PYTHONS)

@@ -26,7 +26,11 @@ class Place:
         """Build what is not built yet; the demo project is made once, when it is first asked for, and copied."""
         self.folder = folder
         folder.mkdir(parents=True)
-        self.bins = {name: found for name, environment in ENVIRONMENTS.items() if (found := build(environment)) is not None}
+        self.bins = {
+            name: found
+            for name, environment in ENVIRONMENTS.items()
+            if (found := build(environment)) is not None
+        }
         self.libraries = libraries()
         self.template = folder / "template"
 
@@ -34,11 +38,27 @@ class Place:
         """Return the demo project as ``kedro otel demo`` writes it, before any run."""
         if not self.template.exists():
             code = "from pathlib import Path; from kedro_otel.cli.demo import _write; _write(Path('template'))"
-            environment = {**self._base(self.folder / "home" / "template"), "PYTHONPATH": str(self.libraries)}
-            subprocess.run([str(self.bins["ours"] / "python"), "-c", code], cwd=self.folder, env=environment, check=True)
+            environment = {
+                **self._base(self.folder / "home" / "template"),
+                "PYTHONPATH": str(self.libraries),
+            }
+            subprocess.run(
+                [str(self.bins["ours"] / "python"), "-c", code],
+                cwd=self.folder,
+                env=environment,
+                check=True,
+            )
         return self.template
 
-    def contestant(self, name: str, environment: str, words: Sequence[str], *, project: bool, more: Mapping[str, str] | None = None) -> Contestant:
+    def contestant(
+        self,
+        name: str,
+        environment: str,
+        words: Sequence[str],
+        *,
+        project: bool,
+        more: Mapping[str, str] | None = None,
+    ) -> Contestant:
         """Return ``kedro`` with ``words`` in the named environment, in an empty folder or in a copy of the demo project."""
         folder = self.folder / name.replace(" ", "-")
         if project:
@@ -66,7 +86,11 @@ class Place:
         }
 
 
-WORKS: dict[str, tuple[str, ...]] = {"version": ("--version",), "registry": ("registry", "list"), "run": ("run",)}
+WORKS: dict[str, tuple[str, ...]] = {
+    "version": ("--version",),
+    "registry": ("registry", "list"),
+    "run": ("run",),
+}
 """What is measured: the first in an empty folder, the others in the demo project."""
 
 
@@ -79,33 +103,60 @@ def measure(work: str, folder: Path, count: int) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         urls = {kind: stack.enter_context(endpoint(kind)) for kind in ENDPOINTS}
         place = Place(folder)
-        found = _block(_all(place, words, urls, project=work != "version"), count, f"kedro {' '.join(words)}")
+        found = _block(
+            _all(place, words, urls, project=work != "version"), count, f"kedro {' '.join(words)}"
+        )
         if work == "version":
-            refused = {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["refused"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+            refused = {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": urls["refused"],
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            }
             listed = [place.contestant("bare again", "bare", words, project=False)]
-            listed += [place.contestant(f"{name} refused", name, words, project=False, more=refused) for name in SENDERS if name in place.bins]
+            listed += [
+                place.contestant(f"{name} refused", name, words, project=False, more=refused)
+                for name in SENDERS
+                if name in place.bins
+            ]
             found |= _block(listed, 5, "the others, connection refused")
     return found
 
 
-def _all(place: Place, words: Sequence[str], urls: Mapping[str, str], *, project: bool) -> list[Contestant]:
+def _all(
+    place: Place, words: Sequence[str], urls: Mapping[str, str], *, project: bool
+) -> list[Contestant]:
     """Return the contestants of one command: Kedro alone first, then ours in every state, then the others as they are meant to be used."""
     listed = [
         place.contestant("bare", "bare", words, project=project),
         place.contestant("ours", "ours", words, project=project),
-        place.contestant("ours off", "ours", words, project=project, more={"KEDRO_OTEL_ENABLED": "false"}),
+        place.contestant(
+            "ours off", "ours", words, project=project, more={"KEDRO_OTEL_ENABLED": "false"}
+        ),
     ]
     for kind, url in urls.items():
-        listed.append(place.contestant(f"ours {kind}", "ours", words, project=project, more={"OTEL_EXPORTER_OTLP_ENDPOINT": url}))
+        listed.append(
+            place.contestant(
+                f"ours {kind}",
+                "ours",
+                words,
+                project=project,
+                more={"OTEL_EXPORTER_OTLP_ENDPOINT": url},
+            )
+        )
     up = {"OTEL_EXPORTER_OTLP_ENDPOINT": urls["up"], "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
     others = [name for name in (*SENDERS, *OTHERS) if name in place.bins]
-    return listed + [place.contestant(name, name, words, project=project, more=up if name in SENDERS else {}) for name in others]
+    return listed + [
+        place.contestant(name, name, words, project=project, more=up if name in SENDERS else {})
+        for name in others
+    ]
 
 
 def _block(contestants: Sequence[Contestant], times: int, what: str) -> dict[str, Any]:
     """Run the contestants in rounds; return each one's costs with those of the first beside them."""
     print(f"{what}, {times} rounds")
-    taken = {name: [cost._asdict() for cost in found] for name, found in rounds(_working(contestants), times).items()}
+    taken = {
+        name: [cost._asdict() for cost in found]
+        for name, found in rounds(_working(contestants), times).items()
+    }
     base = taken[contestants[0].name]
     return {name: {"mine": mine, "base": base} for name, mine in taken.items()}
 

@@ -38,11 +38,19 @@ ENVIRONMENTS = {
         ),
         Environment("ours", "kedro-otel", (str(ROOT),)),
         Environment("vendor", "kedro-telemetry 0.9.0", ("kedro-telemetry==0.9.0",), vendor=True),
-        Environment("plain", "a hook on the SDK's batch processor and OTLP exporter", (str(ROOT / "benchmarks" / "plain_hook"),)),
+        Environment(
+            "plain",
+            "a hook on the SDK's batch processor and OTLP exporter",
+            (str(ROOT / "benchmarks" / "plain_hook"),),
+        ),
         Environment(
             "instrument",
             "opentelemetry-instrument with the click instrumentation",
-            ("opentelemetry-distro", "opentelemetry-exporter-otlp", "opentelemetry-instrumentation-click"),
+            (
+                "opentelemetry-distro",
+                "opentelemetry-exporter-otlp",
+                "opentelemetry-instrumentation-click",
+            ),
             prefix=("opentelemetry-instrument",),
         ),
         Environment("psutil", "kedro-psutil-telemetry", ("kedro-psutil-telemetry",)),
@@ -55,7 +63,9 @@ ENVIRONMENTS = {
 def folder(environment: Environment) -> Path:
     """Return where the environment is or would be; other words, another Python, another Kedro or other metadata of ours are another folder."""
     metadata = (ROOT / "pyproject.toml").read_text() if environment.name == "ours" else ""
-    digest = hashlib.sha256(repr((environment.words, environment.vendor, KEDRO, sys.version, metadata)).encode()).hexdigest()[:10]
+    digest = hashlib.sha256(
+        repr((environment.words, environment.vendor, KEDRO, sys.version, metadata)).encode()
+    ).hexdigest()[:10]
     return CACHE / f"{environment.name}-{digest}"
 
 
@@ -80,19 +90,30 @@ def _refresh(path: Path) -> None:
     """Copy the package's source over the installed one: the same files that a wheel would bring, without a build."""
     (installed,) = path.glob("lib/python*/site-packages/kedro_otel")
     shutil.rmtree(installed)
-    shutil.copytree(ROOT / "src" / "kedro_otel", installed, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "src" / "kedro_otel", installed, ignore=shutil.ignore_patterns("__pycache__")
+    )
     _compile(installed)
 
 
 def libraries() -> Path:
     """Return the folder that, on PYTHONPATH, adds what the demo project imports to any environment, the same files for each."""
     bare = folder(ENVIRONMENTS["bare"])
-    path = CACHE / f"libraries-{hashlib.sha256(repr((LIBRARIES, bare.name)).encode()).hexdigest()[:10]}"
+    path = (
+        CACHE
+        / f"libraries-{hashlib.sha256(repr((LIBRARIES, bare.name)).encode()).hexdigest()[:10]}"
+    )
     if not (path / "complete").exists():
         report = path.with_suffix(".json")
         _pip(bare, "install", "--dry-run", "--report", str(report), *LIBRARIES)
-        missing = [item["metadata"] for item in json.loads(report.read_text(encoding="utf-8"))["install"]]
-        words = [f"{item['name']}=={item['version']}" for item in missing if item["name"] != "kedro-telemetry"]
+        missing = [
+            item["metadata"] for item in json.loads(report.read_text(encoding="utf-8"))["install"]
+        ]
+        words = [
+            f"{item['name']}=={item['version']}"
+            for item in missing
+            if item["name"] != "kedro-telemetry"
+        ]
         _pip(bare, "install", "--no-deps", "--target", str(path), "--upgrade", *words)
         _compile(path)
         (path / "complete").touch()
@@ -102,13 +123,18 @@ def libraries() -> Path:
 def versions(environment: Environment) -> dict[str, str]:
     """Return the environment's distributions and their versions."""
     frozen = subprocess.run(
-        [str(folder(environment) / "bin" / "python"), "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
+        [str(folder(environment) / "bin" / "python"), "-m", "pip", "list", "--format=freeze"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     return dict(line.split("==", 1) for line in frozen.splitlines() if "==" in line)
 
 
 def _pip(path: Path, *words: str) -> int:
-    return subprocess.run([str(path / "bin" / "python"), "-m", "pip", "--quiet", *words], check=False).returncode
+    return subprocess.run(
+        [str(path / "bin" / "python"), "-m", "pip", "--quiet", *words], check=False
+    ).returncode
 
 
 def _compile(path: Path) -> None:

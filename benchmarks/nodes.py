@@ -17,7 +17,11 @@ from benchmarks.processes import Ratio, middle
 WORKER = ROOT / "benchmarks" / "noop.py"
 
 
-def measure(folder: Path, sizes: Sequence[tuple[int, int, int]], names: Sequence[str] = ("bare", "ours", "plain")) -> list[dict[str, Any]]:
+def measure(
+    folder: Path,
+    sizes: Sequence[tuple[int, int, int]],
+    names: Sequence[str] = ("bare", "ours", "plain"),
+) -> list[dict[str, Any]]:
     """Return one row per process: for each (nodes, runs in a process, processes) of ``sizes`` and each environment of ``names``, in turn."""
     rows = []
     for nodes, runs, processes in sizes:
@@ -27,8 +31,14 @@ def measure(folder: Path, sizes: Sequence[tuple[int, int, int]], names: Sequence
             turn = names if number % 2 == 0 else list(reversed(names))
             mine += [one(folder / f"{name}-{nodes}-{number}", name, nodes, runs) for name in turn]
         for name in names:
-            each, more = statistics.median(cpu_per_node(mine, name, nodes)), added(mine, name, nodes)
-            print(f"  {name:6} {1e6 * each:8.1f} µs a node, {1e6 * more.median:+.1f} ({1e6 * more.low:.1f} to {1e6 * more.high:.1f})", end="")
+            each, more = (
+                statistics.median(cpu_per_node(mine, name, nodes)),
+                added(mine, name, nodes),
+            )
+            print(
+                f"  {name:6} {1e6 * each:8.1f} µs a node, {1e6 * more.median:+.1f} ({1e6 * more.low:.1f} to {1e6 * more.high:.1f})",
+                end="",
+            )
             print(f", peak {memory(mine, name, nodes):.1f} MiB")
         rows += mine
     return rows
@@ -40,14 +50,34 @@ def one(folder: Path, name: str, nodes: int, runs: int) -> dict[str, Any]:
     assert found is not None
     folder.mkdir(parents=True)
     # The plain hook gets an exporter that refuses at once: its spans are made and dropped, nothing is sent.
-    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "KEDRO_OTEL_EPHEMERAL": "false", "OTEL_EXPORTER_OTLP_TIMEOUT": "0.001"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "KEDRO_OTEL_EPHEMERAL": "false",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "0.001",
+    }
     if name == "ours":
         del environment["OTEL_EXPORTER_OTLP_TIMEOUT"]
-    words = [str(found / "python"), "-W", "ignore", str(WORKER), str(folder / "project"), str(nodes), str(runs)]
-    done = subprocess.run(words, env=environment, cwd=folder, check=True, capture_output=True, text=True)
+    words = [
+        str(found / "python"),
+        "-W",
+        "ignore",
+        str(WORKER),
+        str(folder / "project"),
+        str(nodes),
+        str(runs),
+    ]
+    done = subprocess.run(
+        words, env=environment, cwd=folder, check=True, capture_output=True, text=True
+    )
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     recorded = [path.read_bytes() for path in folder.rglob("recordings/*.jsonl")]
-    row |= {"name": name, "runs": runs, "bytes": sum(map(len, recorded)), "lines": sum(data.count(b"\n") for data in recorded)}
+    row |= {
+        "name": name,
+        "runs": runs,
+        "bytes": sum(map(len, recorded)),
+        "lines": sum(data.count(b"\n") for data in recorded),
+    }
     shutil.rmtree(folder)
     return row
 
@@ -74,4 +104,6 @@ def added(rows: Sequence[Mapping[str, Any]], name: str, nodes: int) -> Ratio:
 
 def memory(rows: Sequence[Mapping[str, Any]], name: str, nodes: int) -> float:
     """Return the peak memory in MiB, the median over the processes."""
-    return statistics.median(row["memory_mib"] for row in rows if row["name"] == name and row["nodes"] == nodes)
+    return statistics.median(
+        row["memory_mib"] for row in rows if row["name"] == name and row["nodes"] == nodes
+    )

@@ -57,8 +57,18 @@ def main() -> None:
             began = time.process_time()
             session.run()
             cpu.append(time.process_time() - began)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"nodes": nodes, "cpu": cpu, "memory_mib": memory / (1024 if sys.platform == "darwin" else 1)}))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 if sys.platform == "darwin" else 1024
+    )
+    print(
+        json.dumps(
+            {
+                "nodes": nodes,
+                "cpu": cpu,
+                "memory_mib": memory / (1024 if sys.platform == "darwin" else 1),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

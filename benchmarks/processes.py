@@ -50,7 +50,12 @@ def once(contestant: Contestant, *, timeout: float = 600) -> Cost:
     with log.open("wb") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
-            list(contestant.words), cwd=contestant.folder, env=dict(contestant.environment), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            list(contestant.words),
+            cwd=contestant.folder,
+            env=dict(contestant.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
         )
         killer = _after(timeout, process)
         _, status, used = os.wait4(process.pid, 0)
@@ -59,11 +64,15 @@ def once(contestant: Contestant, *, timeout: float = 600) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != contestant.code:
         text = log.read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"{contestant.name}: {' '.join(contestant.words)} exited {process.returncode}\n{text}")
+        raise RuntimeError(
+            f"{contestant.name}: {' '.join(contestant.words)} exited {process.returncode}\n{text}"
+        )
     return Cost(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
-def rounds(contestants: Sequence[Contestant], count: int, *, say: Callable[[str], object] = print) -> dict[str, list[Cost]]:
+def rounds(
+    contestants: Sequence[Contestant], count: int, *, say: Callable[[str], object] = print
+) -> dict[str, list[Cost]]:
     """Run all contestants ``count`` times, in turn, after one round that is not counted; return each one's costs in order."""
     costs: dict[str, list[Cost]] = {contestant.name: [] for contestant in contestants}
     for contestant in contestants:
@@ -76,7 +85,9 @@ def rounds(contestants: Sequence[Contestant], count: int, *, say: Callable[[str]
     for contestant in contestants:
         mine = costs[contestant.name]
         ratio = compare(mine, costs[base], "wall")
-        say(f"  {contestant.name:24} {statistics.median(c.wall for c in mine):7.3f} s  x{ratio.median:.3f} ({ratio.low:.3f}-{ratio.high:.3f})")
+        say(
+            f"  {contestant.name:24} {statistics.median(c.wall for c in mine):7.3f} s  x{ratio.median:.3f} ({ratio.low:.3f}-{ratio.high:.3f})"
+        )
     return costs
 
 
@@ -88,7 +99,9 @@ def compare(mine: Sequence[Cost], base: Sequence[Cost], what: str) -> Ratio:
 def middle(figures: Sequence[float]) -> Ratio:
     """Return the median of one figure a round, with a bootstrap interval."""
     chance = random.Random(0)
-    medians = sorted(statistics.median(chance.choices(figures, k=len(figures))) for _ in range(2000))
+    medians = sorted(
+        statistics.median(chance.choices(figures, k=len(figures))) for _ in range(2000)
+    )
     return Ratio(statistics.median(figures), medians[50], medians[-51])
 
 

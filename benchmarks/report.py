@@ -30,9 +30,30 @@ TITLES = {
     "instrument refused": "opentelemetry-instrument, connection refused",
 }
 BUDGETS = {
-    "version": {"ours": 1.04, "ours off": 1.01, "ours up": 1.08, "ours refused": 1.08, "ours hung": 1.08, "ours slow": 1.08},
-    "registry": {"ours": 1.04, "ours off": 1.01, "ours up": 1.08, "ours refused": 1.08, "ours hung": 1.08, "ours slow": 1.08},
-    "run": {"ours": 1.02, "ours off": 1.01, "ours up": 1.03, "ours refused": 1.03, "ours hung": 1.03, "ours slow": 1.03},
+    "version": {
+        "ours": 1.04,
+        "ours off": 1.01,
+        "ours up": 1.08,
+        "ours refused": 1.08,
+        "ours hung": 1.08,
+        "ours slow": 1.08,
+    },
+    "registry": {
+        "ours": 1.04,
+        "ours off": 1.01,
+        "ours up": 1.08,
+        "ours refused": 1.08,
+        "ours hung": 1.08,
+        "ours slow": 1.08,
+    },
+    "run": {
+        "ours": 1.02,
+        "ours off": 1.01,
+        "ours up": 1.03,
+        "ours refused": 1.03,
+        "ours hung": 1.03,
+        "ours slow": 1.03,
+    },
 }
 HEAD = """# Performance
 
@@ -50,11 +71,16 @@ seconds at most).
 
 def write() -> None:
     """Write the page from the results that there are."""
-    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    kept = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(RESULTS.glob("*.json"))
+    }
     commands = {name: kept[name] for name in COMMANDS if name in kept}
     parts = [HEAD]
     if commands:
-        parts.append("## Whole commands\n\n![Time of a command over Kedro alone](performance.svg)\n")
+        parts.append(
+            "## Whole commands\n\n![Time of a command over Kedro alone](performance.svg)\n"
+        )
         for name, one in commands.items():
             parts += [*_command(name, one["data"]), f"*{_where(one)}*\n"]
         _draw({name: one["data"] for name, one in commands.items()})
@@ -78,7 +104,15 @@ def _command(work: str, raw: Mapping[str, Any]) -> Iterator[str]:
         budget = BUDGETS[work].get(name)
         met = "" if budget is None else f"≤ {budget:.2f} {_met(wall, budget)}"
         first = f"{statistics.median(cost.wall for cost in mine):.3f} s"
-        rows.append((_title(name), first, f"{wall.median:.3f} ({wall.low:.3f}–{wall.high:.3f})", f"{cpu.median:.3f}", met))
+        rows.append(
+            (
+                _title(name),
+                first,
+                f"{wall.median:.3f} ({wall.low:.3f}–{wall.high:.3f})",
+                f"{cpu.median:.3f}",
+                met,
+            )
+        )
     yield _table(("", "median", "wall, × Kedro alone", "CPU, × Kedro alone", "budget"), rows)
 
 
@@ -98,13 +132,34 @@ def _nodes(data: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for name in names:
             if not any(row["name"] == name and row["nodes"] == nodes for row in rows_of):
                 continue
-            mine, more = statistics.median(cpu_per_node(rows_of, name, nodes)), added(rows_of, name, nodes)
+            mine, more = (
+                statistics.median(cpu_per_node(rows_of, name, nodes)),
+                added(rows_of, name, nodes),
+            )
             between = f" ({1e6 * more.low:.0f}–{1e6 * more.high:.0f})" if rounds > 1 else ""
             says = "" if name == "bare" else f"{1e6 * more.median:,.0f} µs{between}"
             budget = f"≤ 60 µs {_met(more, 60e-6)}" if name == "ours" and nodes == 100 else ""
-            peak = "" if name == "bare" else f"{memory(rows_of, name, nodes) - memory(rows_of, 'bare', nodes):+.1f} MiB"
-            peak += " (≤ 20 ✓)" if name == "ours" and nodes == 10_000 and float(peak.split(maxsplit=1)[0]) <= 20 else ""
-            rows.append((f"{nodes:,}", str(rounds), _title(name), f"{1e6 * mine:,.0f} µs", says, budget, peak))
+            peak = (
+                ""
+                if name == "bare"
+                else f"{memory(rows_of, name, nodes) - memory(rows_of, 'bare', nodes):+.1f} MiB"
+            )
+            peak += (
+                " (≤ 20 ✓)"
+                if name == "ours" and nodes == 10_000 and float(peak.split(maxsplit=1)[0]) <= 20
+                else ""
+            )
+            rows.append(
+                (
+                    f"{nodes:,}",
+                    str(rounds),
+                    _title(name),
+                    f"{1e6 * mine:,.0f} µs",
+                    says,
+                    budget,
+                    peak,
+                )
+            )
     yield _table(("nodes", "rounds", "", "a node", "added", "budget", "peak memory, added"), rows)
     yield "What is added is the median over the rounds, which at 10,000 nodes is one, and no more than a hint.\n"
     ours = [row for row in rows_of if row["name"] == "ours"]
@@ -119,9 +174,17 @@ def _shipper(data: Mapping[str, Any]) -> Iterator[str]:
     yield _table(
         ("", "", "budget"),
         [
-            (f"{bulk['spans']:,} spans from disk to the real collector", f"{bulk['wall']:.0f} s", "≤ 60 s"),
+            (
+                f"{bulk['spans']:,} spans from disk to the real collector",
+                f"{bulk['wall']:.0f} s",
+                "≤ 60 s",
+            ),
             ("its peak memory", f"{bulk['memory']:.0f} MiB", "≤ 150 MiB"),
-            ("CPU of the process that one `kedro --version` leaves behind", f"{statistics.median(one['cpu'] for one in idle):.2f} s", "≤ 0.5 s"),
+            (
+                "CPU of the process that one `kedro --version` leaves behind",
+                f"{statistics.median(one['cpu'] for one in idle):.2f} s",
+                "≤ 0.5 s",
+            ),
         ],
     )
 
@@ -137,7 +200,11 @@ def _views(data: Mapping[str, Any]) -> Iterator[str]:
             more = statistics.median(cost.wall for cost in costs(raw)) - start
             verb, number = name.split()
             what = f"`kedro otel {verb}`, {int(number):,} {'recordings' if verb == 'list' else 'nodes'}"
-            budget = f"≤ {budgets[name]:.1f} s {'✓' if more <= budgets[name] else '✗'}" if name in budgets else ""
+            budget = (
+                f"≤ {budgets[name]:.1f} s {'✓' if more <= budgets[name] else '✗'}"
+                if name in budgets
+                else ""
+            )
             rows.append((what, f"{more:.2f} s", budget))
     yield _table(("", "more", "budget"), rows)
 
@@ -150,9 +217,13 @@ def _draw(data: Mapping[str, Any]) -> None:
     mpl.rcParams["svg.hashsalt"] = "kedro-otel"
     mpl.rcParams["svg.fonttype"] = "none"
     figure = Figure(figsize=(9, 2.6 * len(data)), layout="tight")
-    for axes, (work, raw) in zip(figure.subplots(len(data), 1, squeeze=False)[:, 0], data.items(), strict=True):
+    for axes, (work, raw) in zip(
+        figure.subplots(len(data), 1, squeeze=False)[:, 0], data.items(), strict=True
+    ):
         names = [name for name in reversed(raw) if not name.startswith("bare")]
-        ratios = [compare(costs(raw[name]["mine"]), costs(raw[name]["base"]), "wall") for name in names]
+        ratios = [
+            compare(costs(raw[name]["mine"]), costs(raw[name]["base"]), "wall") for name in names
+        ]
         shown = [min(ratio.median, 3.0) for ratio in ratios]
         axes.barh(
             [_title(name).replace("*", "") for name in names],
@@ -176,18 +247,35 @@ def _title(name: str) -> str:
 
 def _where(kept: Mapping[str, Any]) -> str:
     machine = kept["machine"]
-    busy = f" The machine had other work too (load {machine['load']}), so times spread." if machine["load"] > 2 else ""
+    busy = (
+        f" The machine had other work too (load {machine['load']}), so times spread."
+        if machine["load"] > 2
+        else ""
+    )
     note = f" {kept['note']}" if "note" in kept else ""
     return (
-        f"Measured on {kept['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}.{busy}{note}"
+        f"Measured on {kept['date']}: {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}.{busy}{note}"
     )
 
 
 def _compared(versions: Mapping[str, Mapping[str, str]]) -> str:
-    told = ("kedro", "kedro-otel", "kedro-telemetry", "opentelemetry-sdk", "opentelemetry-instrumentation-click", "kedro-psutil-telemetry")
+    told = (
+        "kedro",
+        "kedro-otel",
+        "kedro-telemetry",
+        "opentelemetry-sdk",
+        "opentelemetry-instrumentation-click",
+        "kedro-psutil-telemetry",
+    )
     told += ("kedro-profile", "kedro-mlflow", "mlflow")
-    rows = [(ENVIRONMENTS[name].title, ", ".join(f"{key} {found[key]}" for key in told if key in found)) for name, found in versions.items()]
-    missing = [environment.title for name, environment in ENVIRONMENTS.items() if name not in versions]
+    rows = [
+        (ENVIRONMENTS[name].title, ", ".join(f"{key} {found[key]}" for key in told if key in found))
+        for name, found in versions.items()
+    ]
+    missing = [
+        environment.title for name, environment in ENVIRONMENTS.items() if name not in versions
+    ]
     note = f"Could not be installed beside this Kedro: {', '.join(missing)}.\n" if missing else ""
     return f"## What was compared\n\n{_table(('', 'versions'), rows)}{note}"
 

@@ -49,13 +49,26 @@ def measure(folder: Path, nodes: int = 1000, runs: int = 34) -> dict[str, Any]:
         }
         (folder / "home").mkdir()
         print(f"recording {3 * nodes * runs} spans")
-        words = [str(found / "python"), "-W", "ignore", str(ROOT / "benchmarks" / "noop.py"), str(folder / "project"), str(nodes), str(runs)]
+        words = [
+            str(found / "python"),
+            "-W",
+            "ignore",
+            str(ROOT / "benchmarks" / "noop.py"),
+            str(folder / "project"),
+            str(nodes),
+            str(runs),
+        ]
         subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
-        result["bulk"] = {"spans": 3 * nodes * runs, **_waited([str(found / "kedro"), "otel", "ship"], environment, folder)}
+        result["bulk"] = {
+            "spans": 3 * nodes * runs,
+            **_waited([str(found / "kedro"), "otel", "ship"], environment, folder),
+        }
         print(f"  shipped: {result['bulk']}")
         idle = {**environment, "KEDRO_OTEL_SHIP": "background", "HOME": str(folder / "idle")}
         (folder / "idle").mkdir()
-        result["idle"] = [_left_behind([str(found / "kedro"), "--version"], idle, folder) for _ in range(5)]
+        result["idle"] = [
+            _left_behind([str(found / "kedro"), "--version"], idle, folder) for _ in range(5)
+        ]
         print(f"  the process left behind: {result['idle']}")
     return result
 
@@ -105,15 +118,28 @@ def _waited(words: list[str], environment: Mapping[str, str], folder: Path) -> d
         _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise RuntimeError(f"{' '.join(words)} exited {process.returncode}: {(folder / 'ship.log').read_text()[-2000:]}")
-    return {"wall": time.perf_counter() - began, "cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / 1024}
+        raise RuntimeError(
+            f"{' '.join(words)} exited {process.returncode}: {(folder / 'ship.log').read_text()[-2000:]}"
+        )
+    return {
+        "wall": time.perf_counter() - began,
+        "cpu": used.ru_utime + used.ru_stime,
+        "memory": used.ru_maxrss / 1024,
+    }
 
 
-def _left_behind(words: list[str], environment: Mapping[str, str], folder: Path) -> dict[str, float]:
+def _left_behind(
+    words: list[str], environment: Mapping[str, str], folder: Path
+) -> dict[str, float]:
     """Run a command, then wait for the process that it leaves behind; return that one's CPU seconds and peak memory in MiB."""
     ctypes.CDLL(None, use_errno=True).prctl(SUBREAPER, 1, 0, 0, 0)
     process = subprocess.Popen(
-        words, env=dict(environment), cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        words,
+        env=dict(environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     process.wait()
     began = time.perf_counter()
@@ -137,4 +163,8 @@ def _left_behind(words: list[str], environment: Mapping[str, str], folder: Path)
 
 def _others_than_the_collector() -> bool:
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return any("otelcol" not in Path(f"/proc/{pid}/cmdline").read_text() for pid in children if Path(f"/proc/{pid}").exists())
+    return any(
+        "otelcol" not in Path(f"/proc/{pid}/cmdline").read_text()
+        for pid in children
+        if Path(f"/proc/{pid}").exists()
+    )

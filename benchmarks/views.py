@@ -20,9 +20,22 @@ def measure(folder: Path, count: int, sizes: Sequence[int] = (100, 1000, 10_000)
     folder.mkdir(parents=True)
     found = build(ENVIRONMENTS["ours"])
     assert found is not None
-    base = {"PATH": os.environ["PATH"], "KEDRO_OTEL_EPHEMERAL": "false", "COLUMNS": "120", "LANG": "C.UTF-8"}
+    base = {
+        "PATH": os.environ["PATH"],
+        "KEDRO_OTEL_EPHEMERAL": "false",
+        "COLUMNS": "120",
+        "LANG": "C.UTF-8",
+    }
     words = [str(found / "kedro"), "otel"]
-    contestants = [Contestant(f"list {number}", [*words, "list"], base | {"HOME": str(folder / f"list-{number}")}, folder) for number in RECORDINGS]
+    contestants = [
+        Contestant(
+            f"list {number}",
+            [*words, "list"],
+            base | {"HOME": str(folder / f"list-{number}")},
+            folder,
+        )
+        for number in RECORDINGS
+    ]
     template = folder / "template"
     template.mkdir()
     print("making recordings")
@@ -34,14 +47,32 @@ def measure(folder: Path, count: int, sizes: Sequence[int] = (100, 1000, 10_000)
         home = folder / f"show-{nodes}"
         home.mkdir()
         once(_run(found, home, nodes, base), timeout=3600)
-        contestants.append(Contestant(f"show {nodes}", [*words, "show"], base | {"HOME": str(home)}, folder))
-    start = Contestant("start", [str(found / "kedro"), "--version"], base | {"HOME": str(folder), "KEDRO_OTEL_ENABLED": "false"}, folder)
+        contestants.append(
+            Contestant(f"show {nodes}", [*words, "show"], base | {"HOME": str(home)}, folder)
+        )
+    start = Contestant(
+        "start",
+        [str(found / "kedro"), "--version"],
+        base | {"HOME": str(folder), "KEDRO_OTEL_ENABLED": "false"},
+        folder,
+    )
     print(f"looking, {count} rounds")
-    return {name: [cost._asdict() for cost in costs] for name, costs in rounds([start, *contestants], count).items()}
+    return {
+        name: [cost._asdict() for cost in costs]
+        for name, costs in rounds([start, *contestants], count).items()
+    }
 
 
 def _run(found: Path, home: Path, nodes: int, base: dict[str, str]) -> Contestant:
-    words = [str(found / "python"), "-W", "ignore", str(WORKER), str(home / "project"), str(nodes), "1"]
+    words = [
+        str(found / "python"),
+        "-W",
+        "ignore",
+        str(WORKER),
+        str(home / "project"),
+        str(nodes),
+        "1",
+    ]
     return Contestant(f"run {nodes}", words, base | {"HOME": str(home)}, home)
 
 
@@ -57,5 +88,9 @@ def _copies(segment: Path, home: Path, number: int) -> None:
     for index in range(number):
         earlier = 60 * 10**9 * index
         name = f"{began - earlier:020d}-{pid}-{index:08x}"
-        moved = "".join(str(int(piece) - earlier) if odd % 2 else piece for odd, piece in enumerate(pieces))
-        (recordings / f"{name}.jsonl").write_text(moved.replace("{name}", name).replace("{trace}", f"{index + 1:032x}"), encoding="utf-8")
+        moved = "".join(
+            str(int(piece) - earlier) if odd % 2 else piece for odd, piece in enumerate(pieces)
+        )
+        (recordings / f"{name}.jsonl").write_text(
+            moved.replace("{name}", name).replace("{trace}", f"{index + 1:032x}"), encoding="utf-8"
+        )

@@ -54,7 +54,12 @@ def environment(place: Path) -> None:
         if key.startswith(("OTEL_", "KEDRO_", "DO_NOT_TRACK", "GITHUB_", "CI", "XDG_")):
             del os.environ[key]
     (place / "home").mkdir()
-    os.environ.update(HOME=str(place / "home"), KEDRO_OTEL_HOME=str(place / "home/kedro-otel"), TZ="UTC", PYTHONWARNINGS="ignore")
+    os.environ.update(
+        HOME=str(place / "home"),
+        KEDRO_OTEL_HOME=str(place / "home/kedro-otel"),
+        TZ="UTC",
+        PYTHONWARNINGS="ignore",
+    )
     time.tzset()
 
 
@@ -62,7 +67,9 @@ def runs(project: Path) -> Iterator[tuple[str, str]]:
     """Run the demo in three ways; yield the name of each and its trace id."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*KEDRO, "otel", "demo", str(project)], check=True, **quiet)
-    subprocess.run([*KEDRO, "run"], cwd=project, check=True, **quiet)  # the second finds compiled modules and files in memory
+    subprocess.run(
+        [*KEDRO, "run"], cwd=project, check=True, **quiet
+    )  # the second finds compiled modules and files in memory
     yield "ok", last()
     subprocess.run([*KEDRO, "run", "--params", "folds=1"], cwd=project, check=False, **quiet)
     yield "failed", last()
@@ -86,12 +93,16 @@ def wait_for(text: str) -> None:
 
 def recordings() -> list[Path]:
     """Return the recordings' files."""
-    return [path for path in Path(os.environ["KEDRO_OTEL_HOME"], "recordings").glob("*.jsonl") if not path.name.startswith(".")]
+    return [
+        path
+        for path in Path(os.environ["KEDRO_OTEL_HOME"], "recordings").glob("*.jsonl")
+        if not path.name.startswith(".")
+    ]
 
 
 def last() -> str:
     """Return the trace id of the newest run."""
-    from kedro_otel.viewing.find import find
+    from kedro_otel.viewing.model.find import find
 
     return find().entry.operation.trace_id
 
@@ -99,14 +110,20 @@ def last() -> str:
 def photograph(chromium: Browser, project: Path, name: str, trace: str, folder: Path) -> None:
     """Take the report of a run, wide and narrow; the successful one also in the dark."""
     page = project / f"{name}.html"
-    written = subprocess.run([*KEDRO, "otel", "report", trace, "-o", str(page), "--json"], cwd=project, check=True, capture_output=True, text=True)
+    written = subprocess.run(
+        [*KEDRO, "otel", "report", trace, "-o", str(page), "--json"],
+        cwd=project,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     print(json.loads(written.stdout[written.stdout.rindex("{") :])["bytes"], "bytes:", page.name)
     for width in WIDTHS:
         for dark in (False, True) if name == "ok" and width == WIDTHS[0] else (False,):
             chromium.open(page, width=width, dark=dark)
             assert not chromium.complaints()
             path = folder / f"report-{name}-{width}{'-dark' if dark else ''}.png"
-            chromium.picture(path)
+            chromium.render_trace(path)
             smaller(path)
 
 
@@ -115,7 +132,9 @@ def smaller(path: Path) -> None:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.open(path).convert("RGB").quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    Image.open(path).convert("RGB").quantize(
+        COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    ).save(out, "PNG", optimize=True)
     path.write_bytes(out.getvalue())
 
 
@@ -124,16 +143,23 @@ def drawing(trace: str) -> str:
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
-    from kedro_otel.viewing import screen
-    from kedro_otel.viewing.bars import UNICODE
-    from kedro_otel.viewing.find import find
-    from kedro_otel.viewing.picture import picture
-    from kedro_otel.viewing.trace import load
+    from kedro_otel.viewing.model.find import find
+    from kedro_otel.viewing.model.trace import load
+    from kedro_otel.viewing.terminal import console
+    from kedro_otel.viewing.terminal.bars import UNICODE
+    from kedro_otel.viewing.terminal.trace_view import render_trace
 
-    console = Console(record=True, width=108, file=io.StringIO(), force_terminal=True, color_system="truecolor", highlight=False)
-    screen.put(console, *picture(load(find(trace).entry), console.width, UNICODE))
+    screen = Console(
+        record=True,
+        width=108,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        highlight=False,
+    )
+    console.print_lines(screen, *render_trace(load(find(trace).entry), screen.width, UNICODE))
     template = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    return console.export_svg(title="kedro otel show", code_format=template, unique_id="show")
+    return screen.export_svg(title="kedro otel show", code_format=template, unique_id="show")
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from kedro_otel import names
-from kedro_otel.fields import FIELDS
-from kedro_otel.measurements import INSTRUMENTS
-from kedro_otel.settings import SETTINGS, Setting
+from kedro_otel.config.settings import SETTINGS, Setting
+from kedro_otel.semconv import names
+from kedro_otel.semconv.fields import FIELDS
+from kedro_otel.semconv.measurements import INSTRUMENTS
 
 ROOT = Path(__file__).parents[1]
 GROUPS = {
@@ -44,7 +44,12 @@ def fields() -> str:
             for field in FIELDS
             if kind in field.on
         ]
-        parts += [f"### {title}", "", table(("Key", "Type", "Leaves at", "Meaning", "Example", "Source"), rows), ""]
+        parts += [
+            f"### {title}",
+            "",
+            table(("Key", "Type", "Leaves at", "Meaning", "Example", "Source"), rows),
+            "",
+        ]
     return "\n".join(parts).rstrip()
 
 
@@ -54,13 +59,19 @@ def instruments() -> str:
         (
             f"`{one.name}`",
             f"{one.kind}, {one.unit}",
-            ", ".join(f"`{key}`{'' if level == names.USAGE else f' (at `{level}`)'}" for key, level in one.attributes) or "none",
+            ", ".join(
+                f"`{key}`{'' if level == names.USAGE else f' (at `{level}`)'}"
+                for key, level in one.attributes
+            )
+            or "none",
             "yes" if one.ephemeral else "no",
             one.description,
         )
         for one in INSTRUMENTS
     ]
-    return table(("Instrument", "Kind, unit", "Attributes", "Sent from CI and containers", "Meaning"), rows)
+    return table(
+        ("Instrument", "Kind, unit", "Attributes", "Sent from CI and containers", "Meaning"), rows
+    )
 
 
 def own_settings() -> str:
@@ -71,7 +82,10 @@ def own_settings() -> str:
 def standard_settings() -> str:
     """Return the table of OpenTelemetry's settings that are read; those for one signal are told by their general one."""
     return settings_table(
-        one for one in SETTINGS if (standard(one) and not one.name.startswith(("traces_", "metrics_"))) or one.name.endswith("_exporter")
+        one
+        for one in SETTINGS
+        if (standard(one) and not one.name.startswith(("traces_", "metrics_")))
+        or one.name.endswith("_exporter")
     )
 
 
@@ -88,7 +102,8 @@ def settings_table(rows: Iterable[Setting]) -> str:
             (
                 "" if one.name == "home" else f"`{one.name}`",
                 " ".join(f"`{name}`" for name in one.env),
-                ", ".join(f"`{choice}`" for choice in one.choices) or f"{one.type}{f', {one.unit}' if one.unit else ''}",
+                ", ".join(f"`{choice}`" for choice in one.choices)
+                or f"{one.type}{f', {one.unit}' if one.unit else ''}",
                 "" if one.default is None else f"`{one.default}`",
                 WHO[one.project],
                 one.sentence,
@@ -109,7 +124,9 @@ def commands() -> str:
     for name in otel.list_commands(context):
         command = otel.get_command(context, name)
         assert command is not None
-        help_text = click.Context(command, parent=context, info_name=name, terminal_width=100, max_content_width=100).get_help()
+        help_text = click.Context(
+            command, parent=context, info_name=name, terminal_width=100, max_content_width=100
+        ).get_help()
         parts += [f"## {name}", "", "```text", help_text, "```", ""]
     return "\n".join(parts).rstrip()
 
@@ -117,7 +134,9 @@ def commands() -> str:
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -152,7 +171,9 @@ def main(*words: str) -> int:
             if "--check" not in words:
                 path.write_text(new, encoding="utf-8")
     if stale and "--check" in words:
-        print(f"not current: {', '.join(stale)}. Type: python scripts/reference.py", file=sys.stderr)
+        print(
+            f"not current: {', '.join(stale)}. Type: python scripts/reference.py", file=sys.stderr
+        )
     return int(bool(stale) and "--check" in words)
 
 

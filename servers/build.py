@@ -38,9 +38,18 @@ class Server(NamedTuple):
 
 SERVERS: dict[str, Server] = {
     "otelcol": Server("otelcol", "OTELCOL_BIN", "collector", None),
-    "jaeger": Server("jaeger", "JAEGER_BIN", "jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"),
-    "prometheus": Server("prometheus", "PROMETHEUS_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus"),
-    "promtool": Server("promtool", "PROMTOOL_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/promtool"),
+    "jaeger": Server(
+        "jaeger", "JAEGER_BIN", "jaeger", "github.com/jaegertracing/jaeger/cmd/jaeger"
+    ),
+    "prometheus": Server(
+        "prometheus",
+        "PROMETHEUS_BIN",
+        "prometheus",
+        "github.com/prometheus/prometheus/cmd/prometheus",
+    ),
+    "promtool": Server(
+        "promtool", "PROMTOOL_BIN", "prometheus", "github.com/prometheus/prometheus/cmd/promtool"
+    ),
     "compose": Server("compose-spec", "COMPOSE_BIN", "compose", "."),
 }
 
@@ -48,8 +57,12 @@ SERVERS: dict[str, Server] = {
 def cached(name: str) -> Path:
     """Where this checkout's build of one server lives, whether or not it is there yet."""
     server = SERVERS[name]
-    digest = hashlib.sha256(f"{platform.system()} {platform.machine()} {BUILDER if server.package is None else ''}".encode())
-    for pin in sorted((HERE / server.folder).glob("[bgm]*[!~]")):  # builder.yaml, go.mod, go.sum, main.go
+    digest = hashlib.sha256(
+        f"{platform.system()} {platform.machine()} {BUILDER if server.package is None else ''}".encode()
+    )
+    for pin in sorted(
+        (HERE / server.folder).glob("[bgm]*[!~]")
+    ):  # builder.yaml, go.mod, go.sum, main.go
         digest.update(pin.name.encode() + b"\0" + pin.read_bytes())
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     suffix = ".exe" if os.name == "nt" else ""
@@ -76,7 +89,16 @@ def build(name: str) -> Path:
         flags = ["-trimpath", "-ldflags=-s -w"]
         if server.package is None:
             manifest = HERE / server.folder / "builder.yaml"
-            _go("run", BUILDER, "--config", str(manifest), "--output-path", scratch, "--skip-strict-versioning=false", cwd=HERE)
+            _go(
+                "run",
+                BUILDER,
+                "--config",
+                str(manifest),
+                "--output-path",
+                scratch,
+                "--skip-strict-versioning=false",
+                cwd=HERE,
+            )
         else:
             _go("build", *flags, "-o", str(made), server.package, cwd=HERE / server.folder)
         made.replace(target)
@@ -91,8 +113,15 @@ def _go(*arguments: str, cwd: Path) -> None:
 def main() -> int:
     """Build what was asked for and print one ``VARIABLE=path`` line each on stdout, for ``eval`` or ``$GITHUB_ENV``."""
     parser = argparse.ArgumentParser(description="Build the real servers that the tests talk to.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SERVERS)}; all of them if none is given")
-    parser.add_argument("--check", action="store_true", help="build nothing; exit with 1 if one is missing")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join(SERVERS)}; all of them if none is given",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="build nothing; exit with 1 if one is missing"
+    )
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in SERVERS]
     if unknown:
@@ -104,19 +133,28 @@ def main() -> int:
         path = find(name)
         if path is None and not options.check:
             if shutil.which("go") is None:
-                print(f"servers: Go is not on the PATH; install it, or name an existing binary in {SERVERS[name].variable}", file=sys.stderr)
+                print(
+                    f"servers: Go is not on the PATH; install it, or name an existing binary in {SERVERS[name].variable}",
+                    file=sys.stderr,
+                )
                 return 1
             print(f"servers: building {name} …", file=sys.stderr)
             began = time.monotonic()
             try:
                 path = build(name)
             except subprocess.CalledProcessError as failure:
-                print(f"servers: {name} was not built, Go ended with {failure.returncode}; its messages are above", file=sys.stderr)
+                print(
+                    f"servers: {name} was not built, Go ended with {failure.returncode}; its messages are above",
+                    file=sys.stderr,
+                )
                 return 1
             print(f"servers: {name} took {time.monotonic() - began:.0f} s", file=sys.stderr)
         if path is None:
             missing += 1
-            print(f"servers: {name} is not built; run python3 servers/build.py {name}", file=sys.stderr)
+            print(
+                f"servers: {name} is not built; run python3 servers/build.py {name}",
+                file=sys.stderr,
+            )
         else:
             print(f"{SERVERS[name].variable}={path}")
     return 1 if missing else 0

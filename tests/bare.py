@@ -92,7 +92,11 @@ def unchanged(run: Callable[..., Any], bare_python: Path) -> Callable[..., Any]:
             for left in (options["cwd"] / "data").glob("*"):
                 if left.is_file() and left.stem != "stored":
                     left.unlink()
-            program = [python.parent / words[0], *words[1:]] if (python.parent / str(words[0])).exists() else [python, *words]
+            program = (
+                [python.parent / words[0], *words[1:]]
+                if (python.parent / str(words[0])).exists()
+                else [python, *words]
+            )
             results.append(run(*program, code=None, **options))
         bare, ours = results
         folders = (options["cwd"], bare_python.parent.parent, sys.prefix)
@@ -100,7 +104,11 @@ def unchanged(run: Callable[..., Any], bare_python: Path) -> Callable[..., Any]:
         assert ours.code == bare.code, f"{bare}\n\n{ours}"
         for one, other in ((ours.out, bare.out), (ours.err, bare.err)):
             texts = [normal(text, *folders) for text in (one, other)]
-            assert texts[0] == texts[1] if order else sorted(texts[0].splitlines()) == sorted(texts[1].splitlines()), f"{bare}\n\n{ours}"
+            assert (
+                texts[0] == texts[1]
+                if order
+                else sorted(texts[0].splitlines()) == sorted(texts[1].splitlines())
+            ), f"{bare}\n\n{ours}"
         return ours
 
     return unchanged
@@ -108,8 +116,14 @@ def unchanged(run: Callable[..., Any], bare_python: Path) -> Callable[..., Any]:
 
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d[.:]\d\d[.:]\d\d\.\d+Z"), "RUN-ID"),
-    (re.compile(r"\[\d\d/\d\d/\d\d \d\d:\d\d:\d\d\]"), " " * 19),  # Rich leaves a time out that is the same as the line's above
-    (re.compile(r"\d+\.\d+(\x1b\[[\d;]*m)? ?(sec|seconds|s)\b"), "DURATION"),  # on a terminal Rich colours the number
+    (
+        re.compile(r"\[\d\d/\d\d/\d\d \d\d:\d\d:\d\d\]"),
+        " " * 19,
+    ),  # Rich leaves a time out that is the same as the line's above
+    (
+        re.compile(r"\d+\.\d+(\x1b\[[\d;]*m)? ?(sec|seconds|s)\b"),
+        "DURATION",
+    ),  # on a terminal Rich colours the number
     (re.compile(r"0x[0-9a-f]{6,}"), "ADDRESS"),
     (re.compile(r"\]8;id=\d+;"), "]8;id=LINK;"),
 )

@@ -47,9 +47,13 @@ class Browser:
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a file and wait until its script has run."""
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
         self.driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
+        )
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
         )
         self.logged: list[dict[str, Any]] = []
         self.driver.get_log("performance")
@@ -63,19 +67,35 @@ class Browser:
 
     def requests(self) -> list[str]:
         """Return every address that was asked for since the page was opened, but its own."""
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        asked = [message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+        messages = [
+            json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")
+        ]
+        asked = [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
         return [url for url in asked if url != self.driver.current_url.partition("#")[0]]
 
     def complaints(self) -> list[str]:
         """Return what was written to the console: errors, warnings, broken policies."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
-    def picture(self, path: Path, *, whole: bool = True) -> None:
+    def render_trace(self, path: Path, *, whole: bool = True) -> None:
         """Write a PNG of the page, or of what is seen of it."""
-        clip = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize" if whole else "cssVisualViewport"]
-        area = {"x": 0, "y": 0, "width": clip.get("width") or clip["clientWidth"], "height": clip.get("height") or clip["clientHeight"], "scale": 1}
-        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": area})
+        clip = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})[
+            "cssContentSize" if whole else "cssVisualViewport"
+        ]
+        area = {
+            "x": 0,
+            "y": 0,
+            "width": clip.get("width") or clip["clientWidth"],
+            "height": clip.get("height") or clip["clientHeight"],
+            "scale": 1,
+        }
+        shot = self.driver.execute_cdp_cmd(
+            "Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": area}
+        )
         path.write_bytes(base64.b64decode(shot["data"]))
 
 

@@ -152,7 +152,16 @@ def run(environment: dict[str, str], tmp_path: Path) -> Callable[..., Result]:
     ) -> Result:
         words = tuple(str(arg) for arg in args)
         merged = overlay(environment, env or {})
-        done = subprocess.run(words, cwd=cwd or tmp_path, env=merged, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            words,
+            cwd=cwd or tmp_path,
+            env=merged,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         result = Result(words, done.returncode, done.stdout, done.stderr)
         assert code is None or result.code == code, f"expected {code}: {result}"
         return result
@@ -172,7 +181,14 @@ def terminal(environment: dict[str, str], tmp_path: Path) -> Callable[..., str]:
         mine, theirs = pty.openpty()
         with (
             (tmp_path / "out").open("wb") as out,
-            subprocess.Popen(words, cwd=cwd, env=overlay(environment, env or {}), stdin=theirs, stdout=out, stderr=theirs) as process,
+            subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=overlay(environment, env or {}),
+                stdin=theirs,
+                stdout=out,
+                stderr=theirs,
+            ) as process,
         ):
             os.close(theirs)
             said = b""
@@ -283,13 +299,22 @@ def kedro_telemetry() -> dict[str, str]:
     folder = BIN.parent / "kedro-telemetry"
     if not folder.is_dir():
         pytest.skip("kedro-telemetry is not at hand: type `make`")
-    return {"PYTHONPATH": str(folder), "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost,127.0.0.1"}
+    return {
+        "PYTHONPATH": str(folder),
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "NO_PROXY": "localhost,127.0.0.1",
+    }
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Turn the skip of a test that needs a server into a failure where servers are required."""
     report: pytest.TestReport = yield  # type: ignore[assignment, misc]
-    if REQUIRE_SERVERS and report.skipped and item.get_closest_marker("servers") and not hasattr(report, "wasxfail"):
+    if (
+        REQUIRE_SERVERS
+        and report.skipped
+        and item.get_closest_marker("servers")
+        and not hasattr(report, "wasxfail")
+    ):
         report.outcome = "failed"
     return report  # type: ignore[return-value]

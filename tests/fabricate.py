@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kedro_otel.recording import host
+from kedro_otel.recording import machine
 
 SECOND = 10**9
 
@@ -29,7 +29,15 @@ SECOND = 10**9
 class Tape:
     """One segment under construction; every call appends one line."""
 
-    def __init__(self, folder: Path, at: int | None = None, *, trace: str | None = None, pid: int = 4711, **header: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        at: int | None = None,
+        *,
+        trace: str | None = None,
+        pid: int = 4711,
+        **header: Any,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.at = time.time_ns() - 3600 * SECOND if at is None else at
         self.trace = trace or secrets.token_hex(16)
@@ -37,7 +45,10 @@ class Tape:
         stem = f"{self.at:020d}-{pid}-{secrets.token_hex(4)}"
         self.path = folder / f"{stem}.jsonl"
         self._held = -1
-        resource = header.pop("resource", {"service.name": "kedro", "kedro.version": "1.7.0", "kedro.project.name": "demo"})
+        resource = header.pop(
+            "resource",
+            {"service.name": "kedro", "kedro.version": "1.7.0", "kedro.project.name": "demo"},
+        )
         self.line(
             **{"kedro-otel": 1},
             segment=stem,
@@ -45,8 +56,8 @@ class Tape:
                 "process": secrets.token_hex(8),
                 "sequence": 0,
                 "pid": pid,
-                "bootId": host.boot_id(),
-                "machineId": host.machine_id(),
+                "bootId": machine.boot_id(),
+                "machineId": machine.machine_id(),
                 "startTimeUnixNano": str(self.at),
                 "detail": "usage",
                 "destination": None,
@@ -71,7 +82,15 @@ class Tape:
         return self.at + round(seconds * SECOND)
 
     def start(
-        self, operation: str, name: str, at: float, parent: str = "", *, trace: str | None = None, span: str | None = None, **attrs: Any
+        self,
+        operation: str,
+        name: str,
+        at: float,
+        parent: str = "",
+        *,
+        trace: str | None = None,
+        span: str | None = None,
+        **attrs: Any,
     ) -> str:
         """Begin a command, run or node; return its span id. ``kedro_node_name=…`` is the attribute ``kedro.node.name``."""
         span = span or secrets.token_hex(8)
@@ -89,7 +108,14 @@ class Tape:
         return span
 
     def end(
-        self, span: str, at: float, error: str | None = None, *, trace: str | None = None, more: dict[str, Any] | None = None, **attrs: Any
+        self,
+        span: str,
+        at: float,
+        error: str | None = None,
+        *,
+        trace: str | None = None,
+        more: dict[str, Any] | None = None,
+        **attrs: Any,
     ) -> None:
         """End what :meth:`start` began; ``error`` is its type."""
         found = dotted(attrs) | ({"error.type": error} if error else {})
@@ -148,7 +174,14 @@ class Tape:
     ) -> str:
         """Tell of a node that loads one dataset, computes, and saves one, each for so many seconds; return its span id."""
         node = self.start(
-            "node", f"node {name}", begin, run, kedro_node_name=name, kedro_node_inputs=list(inputs), kedro_node_outputs=list(outputs), **attrs
+            "node",
+            f"node {name}",
+            begin,
+            run,
+            kedro_node_name=name,
+            kedro_node_inputs=list(inputs),
+            kedro_node_outputs=list(outputs),
+            **attrs,
         )
         end = begin + load
         if load:
@@ -177,8 +210,16 @@ class Tape:
                 kedro_dataset_type="custom",
             )
             end += save
-        times = {"kedro_node_load_duration": load, "kedro_node_compute_duration": compute, "kedro_node_save_duration": 0.0 if error else save}
-        where = {"kedro_error_file_path": "src/demo/nodes.py", "kedro_error_line_number": 42} if error else {}
+        times = {
+            "kedro_node_load_duration": load,
+            "kedro_node_compute_duration": compute,
+            "kedro_node_save_duration": 0.0 if error else save,
+        }
+        where = (
+            {"kedro_error_file_path": "src/demo/nodes.py", "kedro_error_line_number": 42}
+            if error
+            else {}
+        )
         self.end(node, end, error, **times, **where)
         return node
 
@@ -204,7 +245,11 @@ def value(found: Any) -> dict[str, Any]:
     if isinstance(found, int):
         return {"intValue": str(found)}
     if isinstance(found, float):
-        return {"doubleValue": found if math.isfinite(found) else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(found)]}
+        return {
+            "doubleValue": found
+            if math.isfinite(found)
+            else {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(found)]
+        }
     if isinstance(found, list):
         return {"arrayValue": {"values": [value(item) for item in found]}}
     return {"stringValue": str(found)}
@@ -236,7 +281,13 @@ def a_run(
     tape = Tape(folder, at, trace=trace)
     top = (
         tape.start(
-            "command", command, 0, process_executable_name="kedro", process_pid=4711, kedro_command_line=command, kedro_command_name=command[6:]
+            "command",
+            command,
+            0,
+            process_executable_name="kedro",
+            process_pid=4711,
+            kedro_command_line=command,
+            kedro_command_name=command[6:],
         )
         if command
         else ""
@@ -255,10 +306,22 @@ def a_run(
     )
     failed = None
     for index, (name, load, compute, save) in enumerate(nodes):
-        more = {"inputs": [f"d{index}"], "outputs": [f"d{index + 1}"], **(attrs or {}).get(name, {})}
+        more = {
+            "inputs": [f"d{index}"],
+            "outputs": [f"d{index + 1}"],
+            **(attrs or {}).get(name, {}),
+        }
         if dies and index == len(nodes) - 1:
             node = tape.start("node", f"node {name}", clock, run, kedro_node_name=name)
-            tape.span("dataset", f"load d{index}", node, clock, clock + load, kedro_dataset_name=f"d{index}", kedro_dataset_operation="load")
+            tape.span(
+                "dataset",
+                f"load d{index}",
+                node,
+                clock,
+                clock + load,
+                kedro_dataset_name=f"d{index}",
+                kedro_dataset_operation="load",
+            )
             break
         failed = error[1] if error and error[0] == name else None
         tape.node(name, run, clock, load, compute, save, failed, **more)

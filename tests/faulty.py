@@ -105,9 +105,13 @@ def chain(project: Callable[..., Path], count: int = 30, *, parallel: bool = Fal
     )
 
 
-def begin(words: list[str], cwd: Path, environment: Mapping[str, str], **more: Any) -> subprocess.Popen[str]:
+def begin(
+    words: list[str], cwd: Path, environment: Mapping[str, str], **more: Any
+) -> subprocess.Popen[str]:
     """Start ``kedro`` and do not wait."""
-    return subprocess.Popen([BIN / "kedro", *words], cwd=cwd, env=dict(environment), text=True, **more)
+    return subprocess.Popen(
+        [BIN / "kedro", *words], cwd=cwd, env=dict(environment), text=True, **more
+    )
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -137,8 +141,13 @@ class Witness:
     @property
     def lines(self) -> int:
         """Lines of all processes whose write returned."""
-        with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as found:
-            return sum(int.from_bytes(found[at : at + 8], sys.byteorder) for at in range(0, len(found), 8))
+        with (
+            self.path.open("rb") as file,
+            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as found,
+        ):
+            return sum(
+                int.from_bytes(found[at : at + 8], sys.byteorder) for at in range(0, len(found), 8)
+            )
 
 
 def lines_read(home: Path) -> int:
@@ -161,7 +170,11 @@ def one_trace(home: Path) -> list[Any]:
 def descendants(pid: int) -> list[int]:
     """Return the processes below ``pid``."""
     try:
-        below = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+        below = [
+            int(word)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for word in (task / "children").read_text().split()
+        ]
     except OSError:
         return []
     return [*below, *(deeper for child in below for deeper in descendants(child))]
@@ -170,5 +183,9 @@ def descendants(pid: int) -> list[int]:
 def spoken(text: str) -> Any:
     """Return the JSON that a command printed, after what Kedro itself may print before it."""
     lines = text.splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith(("{", "[{", "[]")) or line == "[")
+    first = next(
+        number
+        for number, line in enumerate(lines)
+        if line.startswith(("{", "[{", "[]")) or line == "["
+    )
     return json.loads("\n".join(lines[first:]))

@@ -30,7 +30,11 @@ class Template(NamedTuple):
     @property
     def span_count(self) -> int:
         """Spans of one command."""
-        return sum(len(scope.spans) for resource in self.spans.resource_spans for scope in resource.scope_spans)
+        return sum(
+            len(scope.spans)
+            for resource in self.spans.resource_spans
+            for scope in resource.scope_spans
+        )
 
     @property
     def point_count(self) -> int:
@@ -58,7 +62,10 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         """The report as lines to paste."""
-        per_second = [f"{count / self.accepted_seconds:.0f} {what}/s" for count, what in ((self.commands, "commands"), (self.spans, "spans"))]
+        per_second = [
+            f"{count / self.accepted_seconds:.0f} {what}/s"
+            for count, what in ((self.commands, "commands"), (self.spans, "spans"))
+        ]
         lines = [
             f"{self.installations} installations, {self.commands} commands, {self.spans} spans, {self.points} points",
             f"{self.posted_bytes / 1e6:.0f} MB posted, {self.retried} times told to come back",
@@ -79,7 +86,10 @@ def template(exported: str) -> Template:
     metrics = [message for message in messages if "resourceMetrics" in message]
     assert (len(spans), len(metrics)) == (1, 2), [list(message) for message in messages]
     whole = ParseDict(_in_base64(copy.deepcopy(spans[0])), ExportTraceServiceRequest())
-    zero, after = (ParseDict(_in_base64(copy.deepcopy(message)), ExportMetricsServiceRequest()) for message in metrics)
+    zero, after = (
+        ParseDict(_in_base64(copy.deepcopy(message)), ExportMetricsServiceRequest())
+        for message in metrics
+    )
     return Template(whole, zero, after)
 
 
@@ -90,18 +100,28 @@ def _in_base64(message: Any) -> Any:
     if not isinstance(message, dict):
         return message
     return {
-        key: base64.b64encode(bytes.fromhex(value)).decode() if key in {"traceId", "spanId", "parentSpanId"} else _in_base64(value)
+        key: base64.b64encode(bytes.fromhex(value)).decode()
+        if key in {"traceId", "spanId", "parentSpanId"}
+        else _in_base64(value)
         for key, value in message.items()
     }
 
 
 def commands_of(one: Template, rounds: int) -> Iterator[list[tuple[str, bytes]]]:
     """What another such installation sends, command by command: (path, body)."""
-    ids = {"app.installation.id": uuid.uuid4().hex, "service.instance.id": str(uuid.uuid4()), "kedro.project.id": uuid.uuid4().hex * 4}
+    ids = {
+        "app.installation.id": uuid.uuid4().hex,
+        "service.instance.id": str(uuid.uuid4()),
+        "kedro.project.id": uuid.uuid4().hex * 4,
+    }
     metrics = [copy.deepcopy(one.zero), copy.deepcopy(one.after)]
     spans = copy.deepcopy(one.spans)
     for message in (*metrics, spans):
-        for resource in message.resource_spans if isinstance(message, ExportTraceServiceRequest) else message.resource_metrics:
+        for resource in (
+            message.resource_spans
+            if isinstance(message, ExportTraceServiceRequest)
+            else message.resource_metrics
+        ):
             for attribute in resource.resource.attributes:
                 if attribute.key in ids:
                     attribute.value.string_value = ids[attribute.key]
@@ -118,7 +138,12 @@ def commands_of(one: Template, rounds: int) -> Iterator[list[tuple[str, bytes]]]
 def _renamed(message: ExportTraceServiceRequest, now: int) -> ExportTraceServiceRequest:
     """The same spans of another trace that ends now."""
     trace = uuid.uuid4().bytes
-    spans = [span for resource in message.resource_spans for scope in resource.scope_spans for span in scope.spans]
+    spans = [
+        span
+        for resource in message.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
     shift = now - max(span.end_time_unix_nano for span in spans)
     for span in spans:
         span.trace_id = trace
@@ -127,7 +152,9 @@ def _renamed(message: ExportTraceServiceRequest, now: int) -> ExportTraceService
     return message
 
 
-def _moved(message: ExportMetricsServiceRequest, now: int, times: int) -> ExportMetricsServiceRequest:
+def _moved(
+    message: ExportMetricsServiceRequest, now: int, times: int
+) -> ExportMetricsServiceRequest:
     """The same counters at another time, after that many such commands."""
     moved = copy.deepcopy(message)
     for metric in _metrics(moved):
@@ -146,14 +173,27 @@ def _moved(message: ExportMetricsServiceRequest, now: int, times: int) -> Export
 
 
 def _metrics(message: ExportMetricsServiceRequest) -> list[Any]:
-    return [metric for resource in message.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics]
+    return [
+        metric
+        for resource in message.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    ]
 
 
 def _points(metric: Any) -> Any:
     return metric.histogram.data_points if metric.HasField("histogram") else metric.sum.data_points
 
 
-def send(stack: Stack, one: Template, *, installations: int, rounds: int, senders: int, panels: dict[str, str]) -> Report:
+def send(
+    stack: Stack,
+    one: Template,
+    *,
+    installations: int,
+    rounds: int,
+    senders: int,
+    panels: dict[str, str],
+) -> Report:
     """Send it all through the stack's collector, ``senders`` installations at a time; return what it cost.
 
     Every total in Prometheus is compared with what was sent, and ``panels`` (name → PromQL) are timed once it is there.
@@ -177,20 +217,39 @@ def send(stack: Stack, one: Template, *, installations: int, rounds: int, sender
 
 
 def _measure(
-    stack: Stack, one: Template, fleet: list[list[list[tuple[str, bytes]]]], rounds: int, senders: int, panels: dict[str, str], peak: dict[str, int]
+    stack: Stack,
+    one: Template,
+    fleet: list[list[list[tuple[str, bytes]]]],
+    rounds: int,
+    senders: int,
+    panels: dict[str, str],
+    peak: dict[str, int],
 ) -> Report:
     collector, installations = stack.collector, len(fleet)
     before = collector.cpu(), stack.prometheus.cpu()
     began = time.monotonic()
     with ThreadPoolExecutor(senders) as pool:
         # A round of everybody's first commands, then of everybody's second: as in a day, nobody runs all of theirs at once.
-        retried = sum(sum(pool.map(lambda bodies: _post(collector.ports[1], bodies), batch)) for batch in zip(*fleet, strict=True))
+        retried = sum(
+            sum(pool.map(lambda bodies: _post(collector.ports[1], bodies), batch))
+            for batch in zip(*fleet, strict=True)
+        )
     accepted = time.monotonic() - began
     commands = installations * rounds
     spans = commands * one.span_count
-    total = eventually(lambda: stack.prometheus.total("kedro_commands_total"), lambda total: total == commands, seconds=300, every=0.5)
+    total = eventually(
+        lambda: stack.prometheus.total("kedro_commands_total"),
+        lambda total: total == commands,
+        seconds=300,
+        every=0.5,
+    )
     assert total == commands
-    sent = eventually(lambda: collector.counters().get("otelcol_exporter_sent_spans", 0), lambda sent: sent == spans, seconds=300, every=0.5)
+    sent = eventually(
+        lambda: collector.counters().get("otelcol_exporter_sent_spans", 0),
+        lambda sent: sent == spans,
+        seconds=300,
+        every=0.5,
+    )
     assert sent == spans
     delivered = time.monotonic() - began
     spent = collector.cpu() - before[0], stack.prometheus.cpu() - before[1]
@@ -202,10 +261,14 @@ def _measure(
     points = installations * (rounds + 1) * one.point_count
     posted = sum(len(body) for bodies in fleet for command in bodies for _, body in command)
     head = request(stack.prometheus.url + "/metrics")[1].decode().splitlines()
-    (series,) = [float(line.split()[1]) for line in head if line.startswith("prometheus_tsdb_head_series ")]
+    (series,) = [
+        float(line.split()[1]) for line in head if line.startswith("prometheus_tsdb_head_series ")
+    ]
     own = stack.prometheus.value('count({job=~"collector|prometheus"})') or 0
     sizes = (peak["collector"], peak["prometheus"], *spent, int(series - own))
-    return Report(installations, commands, spans, points, posted, retried, accepted, delivered, *sizes, timed)
+    return Report(
+        installations, commands, spans, points, posted, retried, accepted, delivered, *sizes, timed
+    )
 
 
 def _post(port: int, bodies: list[tuple[str, bytes]]) -> int:

@@ -23,8 +23,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pytest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest, ExportMetricsServiceResponse
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 Act = Callable[["Handler"], None]
 
@@ -90,7 +96,9 @@ class Loopback(ThreadingHTTPServer):
         self._script: dict[str, list[int | Act]] = {"traces": [], "metrics": []}
         self._mutex = threading.Lock()
         self.closing = threading.Event()
-        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        )
         self._thread.start()
 
     @property
@@ -106,16 +114,30 @@ class Loopback(ThreadingHTTPServer):
     def next(self, signal: str) -> int | Act:
         """Return what to do with the next request of ``signal``."""
         with self._mutex:
-            return self._script[signal].pop(0) if self._script[signal] else self.always.get(signal, 200)
+            return (
+                self._script[signal].pop(0)
+                if self._script[signal]
+                else self.always.get(signal, 200)
+            )
 
     def got(self, signal: str, handler: Handler, body: bytes, *, accepted: bool) -> None:
         """Remember a request."""
         kind = handler.headers.get("Content-Encoding", "")
-        data = gzip.decompress(body) if kind == "gzip" else zlib.decompress(body) if kind == "deflate" else body
-        message = (ExportTraceServiceRequest if signal == "traces" else ExportMetricsServiceRequest).FromString(data)
+        data = (
+            gzip.decompress(body)
+            if kind == "gzip"
+            else zlib.decompress(body)
+            if kind == "deflate"
+            else body
+        )
+        message = (
+            ExportTraceServiceRequest if signal == "traces" else ExportMetricsServiceRequest
+        ).FromString(data)
         with self._mutex:
             headers = {name.lower(): value for name, value in handler.headers.items()}
-            self.requests.append(Request(signal, handler.path, headers, message, len(body), time.time(), accepted))
+            self.requests.append(
+                Request(signal, handler.path, headers, message, len(body), time.time(), accepted)
+            )
 
     def close(self) -> None:
         """Stop."""
@@ -128,7 +150,11 @@ class Loopback(ThreadingHTTPServer):
     def of(self, signal: str, *, accepted: bool = True) -> list[Request]:
         """Return the requests of ``signal``, those that were not accepted too if asked."""
         with self._mutex:
-            return [request for request in self.requests if request.signal == signal and (request.accepted or not accepted)]
+            return [
+                request
+                for request in self.requests
+                if request.signal == signal and (request.accepted or not accepted)
+            ]
 
     def spans(self, *, accepted: bool = True) -> list[Any]:
         """All spans that were accepted, in the order in which they came, repetitions included."""
@@ -149,7 +175,11 @@ class Loopback(ThreadingHTTPServer):
         return [
             attributes(resource.resource.attributes)
             for request in self.of(signal)
-            for resource in (request.message.resource_spans if signal == "traces" else request.message.resource_metrics)
+            for resource in (
+                request.message.resource_spans
+                if signal == "traces"
+                else request.message.resource_metrics
+            )
         ]
 
     def points(self) -> list[Point]:
@@ -160,7 +190,9 @@ class Loopback(ThreadingHTTPServer):
         """What a database of cumulative series would say: the value of the latest point of each series, by its attributes, over all instances."""
         latest: dict[tuple[Any, ...], Point] = {}
         for point in self.points():
-            if point.metric == metric and (point.series not in latest or latest[point.series].time_ns <= point.time_ns):
+            if point.metric == metric and (
+                point.series not in latest or latest[point.series].time_ns <= point.time_ns
+            ):
                 latest[point.series] = point
         found: dict[tuple[Any, ...], float] = {}
         for point in latest.values():
@@ -196,9 +228,23 @@ def _points(message: Any) -> Iterator[Point]:
             for metric in scope.metrics:
                 kind = metric.WhichOneof("data")
                 for data in getattr(metric, kind).data_points:
-                    value = data.count if kind == "histogram" else data.as_double if data.HasField("as_double") else data.as_int
+                    value = (
+                        data.count
+                        if kind == "histogram"
+                        else data.as_double
+                        if data.HasField("as_double")
+                        else data.as_int
+                    )
                     row = tuple(sorted(attributes(data.attributes).items()))
-                    yield Point(metric.name, instance, row, data.start_time_unix_nano, data.time_unix_nano, value, metric)
+                    yield Point(
+                        metric.name,
+                        instance,
+                        row,
+                        data.start_time_unix_nano,
+                        data.time_unix_nano,
+                        value,
+                        metric,
+                    )
 
 
 def attributes(rows: Any) -> dict[str, Any]:
@@ -208,7 +254,11 @@ def attributes(rows: Any) -> dict[str, Any]:
 
 def _value(value: Any) -> Any:
     kind = value.WhichOneof("value")
-    return [_value(item) for item in value.array_value.values] if kind == "array_value" else getattr(value, kind)
+    return (
+        [_value(item) for item in value.array_value.values]
+        if kind == "array_value"
+        else getattr(value, kind)
+    )
 
 
 # --- ways to misbehave --------------------------------------------------------------------------------------------
@@ -266,14 +316,20 @@ def endless(handler: Handler) -> None:
 def partial_spans(rejected: int, message: str) -> Act:
     """Accept all but some."""
     response = ExportTraceServiceResponse()
-    response.partial_success.rejected_spans, response.partial_success.error_message = rejected, message
+    response.partial_success.rejected_spans, response.partial_success.error_message = (
+        rejected,
+        message,
+    )
     return refuse(200, body=response.SerializeToString())
 
 
 def partial_points(rejected: int, message: str) -> Act:
     """Accept all but some."""
     response = ExportMetricsServiceResponse()
-    response.partial_success.rejected_data_points, response.partial_success.error_message = rejected, message
+    response.partial_success.rejected_data_points, response.partial_success.error_message = (
+        rejected,
+        message,
+    )
     return refuse(200, body=response.SerializeToString())
 
 

@@ -27,12 +27,31 @@ def span(trace: int) -> dict[str, object]:
         "attributes": [{"key": "kedro.command.name", "value": {"stringValue": "run"}}],
         "status": {},
     }
-    return {"resourceSpans": [{"resource": RESOURCE, "scopeSpans": [{"scope": {"name": "kedro_otel"}, "spans": [one]}]}]}
+    return {
+        "resourceSpans": [
+            {
+                "resource": RESOURCE,
+                "scopeSpans": [{"scope": {"name": "kedro_otel"}, "spans": [one]}],
+            }
+        ]
+    }
 
 
 def count(number: int, *, at: int) -> dict[str, object]:
     """One OTLP/JSON message with the cumulative counter of commands."""
-    point = {"asInt": str(number), "timeUnixNano": str(at), "startTimeUnixNano": str(at - 10**10), "attributes": []}
+    point = {
+        "asInt": str(number),
+        "timeUnixNano": str(at),
+        "startTimeUnixNano": str(at - 10**10),
+        "attributes": [],
+    }
     total = {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": [point]}
     metric = {"name": "kedro.commands", "unit": "{command}", "sum": total}
-    return {"resourceMetrics": [{"resource": RESOURCE, "scopeMetrics": [{"scope": {"name": "kedro_otel"}, "metrics": [metric]}]}]}
+    return {
+        "resourceMetrics": [
+            {
+                "resource": RESOURCE,
+                "scopeMetrics": [{"scope": {"name": "kedro_otel"}, "metrics": [metric]}],
+            }
+        ]
+    }

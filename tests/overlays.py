@@ -28,12 +28,22 @@ _INSTRUMENTATION = f">=0.{_OTEL + 21}b0,<0.{_OTEL + 22}b0"
 
 SETS = {
     "notebook": ("ipykernel", "nbclient"),
-    "server": ("fastapi", "uvicorn", *(f"opentelemetry-{name}{_INSTRUMENTATION}" for name in ("distro", "instrumentation-fastapi"))),
+    "server": (
+        "fastapi",
+        "uvicorn",
+        *(
+            f"opentelemetry-{name}{_INSTRUMENTATION}"
+            for name in ("distro", "instrumentation-fastapi")
+        ),
+    ),
     "instrumentation": (
         "SQLAlchemy<2.1",  # what its instrumentation knows
         *(
             f"opentelemetry-{name}{_INSTRUMENTATION}"
-            for name in ("distro", *(f"instrumentation-{x}" for x in ("threading", "requests", "sqlalchemy")))
+            for name in (
+                "distro",
+                *(f"instrumentation-{x}" for x in ("threading", "requests", "sqlalchemy")),
+            )
         ),
     ),
     "logfire": ("logfire",),
@@ -76,15 +86,28 @@ def _installed(name: str) -> tuple[Path, str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (place / "complete").exists():
             return folder, ""
-        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", place], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--clear", "--without-pip", place], check=True
+        )
         # pip sees what is installed here, so that it adds only what is missing.
         (folder / "base.pth").write_text(sysconfig.get_path("purelib") + "\n")
         (place / "constraints.txt").write_text("\n".join(fixed))
-        pip = [sys.executable, "-m", "pip", "--python", place / "bin" / "python", "--quiet", "--disable-pip-version-check"]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            place / "bin" / "python",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         asked = [*pip, "install", "--constraint", place / "constraints.txt", *SETS[name]]
         done = subprocess.run(asked, env=_ENVIRONMENT, capture_output=True, text=True, check=False)
         if done.returncode:
-            return folder, next(iter([line for line in done.stderr.splitlines() if "ERROR" in line][-1:]), "pip failed")
+            return folder, next(
+                iter([line for line in done.stderr.splitlines() if "ERROR" in line][-1:]),
+                "pip failed",
+            )
         subprocess.run([sys.executable, "-m", "compileall", "-qq", folder], check=False)
         (place / "complete").touch()
     return folder, ""

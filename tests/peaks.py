@@ -13,7 +13,9 @@ import pytest
 PEAK_KIB = "int(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
 """An expression that tells, in the Python that evaluates it, its own process's peak in KiB."""
 
-only_where_counted = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells a process's peak memory, on Linux")
+only_where_counted = pytest.mark.skipif(
+    sys.platform != "linux", reason="/proc tells a process's peak memory, on Linux"
+)
 
 
 def peak_kib() -> int:

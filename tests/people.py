@@ -50,10 +50,20 @@ class Person:
             "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
         }
 
-    def kedro(self, *words: str, cwd: Path, code: int | None = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    def kedro(
+        self, *words: str, cwd: Path, code: int | None = 0, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end; ``code=None`` accepts any exit code."""
         command = [BIN / "kedro", *words]
-        done = subprocess.run(command, cwd=cwd, env={**self.environment, **environment}, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert code is None or done.returncode == code, done.stdout + done.stderr
         return done
 

@@ -15,10 +15,11 @@ import pytest
 from fabricate import Tape
 from loopback import Loopback
 
-from kedro_otel import destination, settings
-from kedro_otel.shipping import delivery, journal, launch, lock, places
+from kedro_otel.config import destination, settings
+from kedro_otel.shipping.process import foreground, launch, lock
+from kedro_otel.shipping.state import destination_paths, journal
 
-SHIPPER = "import sys; from kedro_otel.shipping.process import main; sys.exit(main())"
+SHIPPER = "import sys; from kedro_otel.shipping.process.daemon import main; sys.exit(main())"
 USAGE = {"service.name": "kedro", "kedro.version": "1.7.0", "kedro.project.name": "demo"}
 
 
@@ -51,9 +52,9 @@ class Post:
         return found
 
     @property
-    def where(self) -> places.Places:
+    def where(self) -> destination_paths.DestinationPaths:
         """Return the files of the destination in force."""
-        return places.of(self.target.id)
+        return destination_paths.of(self.target.id)
 
     @property
     def journal(self) -> journal.Journal:
@@ -62,7 +63,15 @@ class Post:
 
     def tape(self, at: int | None = None, **header: Any) -> Tape:
         """Begin a recording for the destination in force."""
-        return Tape(self.recordings, at, **{"destination": self.target.id, "detail": os.environ.get("KEDRO_OTEL_DETAIL", "usage"), **header})
+        return Tape(
+            self.recordings,
+            at,
+            **{
+                "destination": self.target.id,
+                "detail": os.environ.get("KEDRO_OTEL_DETAIL", "usage"),
+                **header,
+            },
+        )
 
     def command(self, name: str = "run", error: str | None = None, **header: Any) -> Tape:
         """Record a command that has ended, in a recording of its own."""
@@ -75,28 +84,37 @@ class Post:
         """Record a ``kedro run`` with as many nodes, each with a load and a save."""
         tape = self.tape(**header)
         command = tape.start("command", "kedro run", 0, kedro_command_name="run")
-        run = tape.start("run", "run p", 0.1, command, kedro_pipeline_name="p", kedro_project_node_count=nodes)
+        run = tape.start(
+            "run", "run p", 0.1, command, kedro_pipeline_name="p", kedro_project_node_count=nodes
+        )
         for number in range(nodes):
             tape.node(f"n{number}", run, 1 + number, 0.1, 0.2, 0.3)
         tape.end(run, nodes + 2)
         tape.end(command, nodes + 3)
         return tape
 
-    def deliver(self, *, everything: bool = False) -> delivery.Delivered:
+    def deliver(self, *, everything: bool = False) -> foreground.Delivered:
         """Ship in this process, as ``kedro otel ship`` does."""
-        return delivery.deliver(self.settings, self.target, everything=everything)
+        return foreground.deliver(self.settings, self.target, everything=everything)
 
     def ship(self, timeout: float = 60, code: int | None = 0, **variables: str) -> int:
         """Ship in a process of its own, and wait for its end."""
         done = subprocess.run(
-            [sys.executable, "-c", SHIPPER], env={**self.environment, **variables}, timeout=timeout, check=False, capture_output=True, text=True
+            [sys.executable, "-c", SHIPPER],
+            env={**self.environment, **variables},
+            timeout=timeout,
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert code is None or done.returncode == code, done.stderr
         return done.returncode
 
     def shipper(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start a shipper and do not wait; it ends with the test."""
-        self.processes.append(subprocess.Popen([sys.executable, "-c", SHIPPER], env={**self.environment, **variables}))
+        self.processes.append(
+            subprocess.Popen([sys.executable, "-c", SHIPPER], env={**self.environment, **variables})
+        )
         return self.processes[-1]
 
     def launch(self) -> None:
@@ -111,7 +129,9 @@ class Post:
         """Wait for something to be true, and return it."""
         end = time.monotonic() + seconds
         while not (found := true()):
-            assert time.monotonic() < end, f"not within {seconds} s; {self.loopback.span_names()}; {self.log()}"
+            assert time.monotonic() < end, (
+                f"not within {seconds} s; {self.loopback.span_names()}; {self.log()}"
+            )
             time.sleep(0.02)
         return found
 

@@ -28,7 +28,9 @@ _running: set[Server] = set()
 
 
 def _builds() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("kedro_otel_servers_build", ROOT / "servers" / "build.py")
+    spec = importlib.util.spec_from_file_location(
+        "kedro_otel_servers_build", ROOT / "servers" / "build.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -36,7 +38,10 @@ def _builds() -> ModuleType:
     return module
 
 
-BINARIES: dict[str, Path | None] = {name: _builds().find(name) for name in ("otelcol", "jaeger", "prometheus", "promtool", "compose")}
+BINARIES: dict[str, Path | None] = {
+    name: _builds().find(name)
+    for name in ("otelcol", "jaeger", "prometheus", "promtool", "compose")
+}
 """Looked up at import, while HOME and the variables that name binaries are still the developer's and not a test's."""
 
 
@@ -60,12 +65,18 @@ def free_ports(count: int) -> list[int]:
             opened.close()
 
 
-def request(url: str, body: object = None, headers: Mapping[str, str] | None = None, seconds: float = 10.0) -> tuple[int, bytes]:
+def request(
+    url: str, body: object = None, headers: Mapping[str, str] | None = None, seconds: float = 10.0
+) -> tuple[int, bytes]:
     """One HTTP request past any proxy (POST of JSON if there is a body); returns status and answer, 0 when nobody answered."""
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json", **(headers or {})})
+    asked = urllib.request.Request(
+        url, data=data, headers={"Content-Type": "application/json", **(headers or {})}
+    )
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=seconds) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            asked, timeout=seconds
+        ) as answer:
             return answer.status, answer.read()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read()
@@ -73,7 +84,13 @@ def request(url: str, body: object = None, headers: Mapping[str, str] | None = N
         return 0, b""
 
 
-def eventually(ask: Callable[[], T], enough: Callable[[T], bool] = bool, *, seconds: float = 30.0, every: float = 0.1) -> T:
+def eventually(
+    ask: Callable[[], T],
+    enough: Callable[[T], bool] = bool,
+    *,
+    seconds: float = 30.0,
+    every: float = 0.1,
+) -> T:
     """Ask again until the answer is enough, and return it; after ``seconds`` return the last one, for the assertion to show."""
     deadline = time.monotonic() + seconds
     while not enough(answer := ask()) and time.monotonic() < deadline:
@@ -112,7 +129,9 @@ class Server:
 
     def launch(self) -> None:
         """Start the process without waiting for it."""
-        inherited = {key: os.environ[key] for key in ("PATH", "SYSTEMROOT", "TMPDIR") if key in os.environ}
+        inherited = {
+            key: os.environ[key] for key in ("PATH", "SYSTEMROOT", "TMPDIR") if key in os.environ
+        }
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(self.program), *self.command()],
@@ -128,7 +147,11 @@ class Server:
         """Start the process and wait until it is ready."""
         for attempt in range(3):
             self.launch()
-            eventually(lambda: self.process is None or self.process.poll() is not None or self.ready(), seconds=READY_SECONDS, every=0.05)
+            eventually(
+                lambda: self.process is None or self.process.poll() is not None or self.ready(),
+                seconds=READY_SECONDS,
+                every=0.05,
+            )
             if self.ready():
                 return
             taken = "address already in use" in self.log

@@ -39,12 +39,19 @@ class Recorded(NamedTuple):
     @property
     def project(self) -> tuple[str, str]:
         """Its project's id and name, empty outside a project."""
-        return self.resource.get("kedro.project.id", ""), self.resource.get("kedro.project.name", "")
+        return self.resource.get("kedro.project.id", ""), self.resource.get(
+            "kedro.project.name", ""
+        )
 
 
 def read(*homes: Path) -> list[Recorded]:
     """Every operation in the recordings of these homes that is to be sent somewhere."""
-    return [operation for home in homes for file in sorted((home / "recordings").glob("*.jsonl")) for operation in _segment(file)]
+    return [
+        operation
+        for home in homes
+        for file in sorted((home / "recordings").glob("*.jsonl"))
+        for operation in _segment(file)
+    ]
 
 
 def _segment(file: Path) -> Iterator[Recorded]:
@@ -61,20 +68,38 @@ def _segment(file: Path) -> Iterator[Recorded]:
             del begun[line["drop"]]
         elif "end" in line:
             start = begun.pop(line["spanId"])
-            yield _recorded(line["end"], {**start, **line, "attributes": start["attributes"] + line["attributes"]}, resource)
+            yield _recorded(
+                line["end"],
+                {**start, **line, "attributes": start["attributes"] + line["attributes"]},
+                resource,
+            )
         elif line.get("span") == "dataset":
             yield _recorded("dataset", line, resource)
-    died = max(int(line[key]) for line in lines for key in ("startTimeUnixNano", "endTimeUnixNano") if key in line)
+    died = max(
+        int(line[key])
+        for line in lines
+        for key in ("startTimeUnixNano", "endTimeUnixNano")
+        if key in line
+    )
     for start in begun.values():
-        yield _recorded(start["start"], {**start, "endTimeUnixNano": died, "status": {"code": 2}}, resource)._replace(
-            attributes={**_values(start["attributes"]), "error.type": DIED}
-        )
+        yield _recorded(
+            start["start"], {**start, "endTimeUnixNano": died, "status": {"code": 2}}, resource
+        )._replace(attributes={**_values(start["attributes"]), "error.type": DIED})
 
 
 def _recorded(kind: str, line: dict[str, Any], resource: dict[str, Any]) -> Recorded:
     times = int(line["startTimeUnixNano"]), int(line["endTimeUnixNano"])
     failed = line["status"].get("code") == 2
-    return Recorded(kind, line["name"], line["traceId"], line["spanId"], *times, _values(line["attributes"]), failed, resource)
+    return Recorded(
+        kind,
+        line["name"],
+        line["traceId"],
+        line["spanId"],
+        *times,
+        _values(line["attributes"]),
+        failed,
+        resource,
+    )
 
 
 def _values(attributes: list[dict[str, Any]]) -> dict[str, Any]:

@@ -17,7 +17,20 @@ from typing import Any
 import pytest
 from processes import ROOT, Server, binary, eventually, free_ports, request
 
-__all__ = ["ROOT", "Collector", "Jaeger", "Prometheus", "Server", "Stack", "binary", "eventually", "free_ports", "readdressed", "request", "tags"]
+__all__ = [
+    "ROOT",
+    "Collector",
+    "Jaeger",
+    "Prometheus",
+    "Server",
+    "Stack",
+    "binary",
+    "eventually",
+    "free_ports",
+    "readdressed",
+    "request",
+    "tags",
+]
 
 
 class Jaeger(Server):
@@ -54,12 +67,17 @@ class Jaeger(Server):
         config, more = self.folder / "jaeger.yaml", self.folder / "http.yaml"
         config.write_text(readdressed((ROOT / "stack" / "jaeger.yaml").read_text(), addresses))
         door = f"receivers: {{otlp: {{protocols: {{http: {{endpoint: 127.0.0.1:{http}}}}}}}}}\n"
-        more.write_text(door + "service: {telemetry: {metrics: {level: none}}}\n")  # its own counters would all want one port
+        more.write_text(
+            door + "service: {telemetry: {metrics: {level: none}}}\n"
+        )  # its own counters would all want one port
         return [f"--config={config}", f"--config={more}"]
 
     def ready(self) -> bool:
         """Whether the health check that docker compose asks and the query API answer."""
-        return request(f"http://127.0.0.1:{self.ports[4]}/status", seconds=1)[0] == 200 and request(self.url + "/api/services", seconds=1)[0] == 200
+        return (
+            request(f"http://127.0.0.1:{self.ports[4]}/status", seconds=1)[0] == 200
+            and request(self.url + "/api/services", seconds=1)[0] == 200
+        )
 
     def stop(self) -> None:
         """Kill it: nobody waits for its store, and asked kindly it takes ten seconds."""
@@ -70,7 +88,9 @@ class Jaeger(Server):
         status, answer = request(f"{self.url}/api/{path}?{urllib.parse.urlencode(parameters)}")
         return json.loads(answer).get("data") or [] if status == 200 else []
 
-    def traces(self, service: str = "kedro", *, limit: int = 1500, **parameters: object) -> list[dict[str, Any]]:
+    def traces(
+        self, service: str = "kedro", *, limit: int = 1500, **parameters: object
+    ) -> list[dict[str, Any]]:
         """Traces of a service as Jaeger's own user interface gets them (``operation``, ``tags``, ``minDuration`` narrow them)."""
         now = time.time_ns() // 1000
         window = {"start": now - 7 * 86_400_000_000, "end": now + 3_600_000_000}
@@ -148,7 +168,9 @@ class Prometheus(Server):
 
     def get(self, path: str, **parameters: object) -> Any:
         """The ``data`` of one answer of the API; an error in the query fails the test with Prometheus's own words."""
-        status, answer = request(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters, doseq=True)}", seconds=60)
+        status, answer = request(
+            f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters, doseq=True)}", seconds=60
+        )
         if status == 0:
             return {"result": []}
         said = json.loads(answer)
@@ -157,11 +179,18 @@ class Prometheus(Server):
 
     def query(self, expression: str, *, at: float | None = None) -> list[dict[str, Any]]:
         """The instant vector of an expression (now, or at that Unix time in seconds), as the API gives it."""
-        return list(self.get("query", query=expression, time=time.time() if at is None else at)["result"])
+        return list(
+            self.get("query", query=expression, time=time.time() if at is None else at)["result"]
+        )
 
-    def vector(self, expression: str, *labels: str, at: float | None = None) -> dict[tuple[str, ...], float]:
+    def vector(
+        self, expression: str, *labels: str, at: float | None = None
+    ) -> dict[tuple[str, ...], float]:
         """The same as a dict from the values of these labels to the number."""
-        return {tuple(row["metric"].get(label, "") for label in labels): float(row["value"][1]) for row in self.query(expression, at=at)}
+        return {
+            tuple(row["metric"].get(label, "") for label in labels): float(row["value"][1])
+            for row in self.query(expression, at=at)
+        }
 
     def value(self, expression: str, *, at: float | None = None) -> float | None:
         """The only number of an expression, None when it gives nothing."""
@@ -176,7 +205,9 @@ class Prometheus(Server):
     def series(self, match: str = '{job=~"kedro.*"}') -> list[dict[str, str]]:
         """The labels of every series of the last month that matches."""
         now = time.time()
-        return list(self.get("series", **{"match[]": match, "start": now - 30 * 86_400, "end": now + 3600}))
+        return list(
+            self.get("series", **{"match[]": match, "start": now - 30 * 86_400, "end": now + 3600})
+        )
 
 
 def readdressed(text: str, addresses: Mapping[str, str]) -> str:
@@ -193,7 +224,14 @@ class Collector(Server):
     name = "otelcol"
     ports_needed = 4
 
-    def __init__(self, folder: Path, *, jaeger: str | None = None, prometheus: str | None = None, token: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        jaeger: str | None = None,
+        prometheus: str | None = None,
+        token: str | None = None,
+    ) -> None:
         """Prepare one that feeds Jaeger at ``host:port`` (gRPC) and Prometheus at that OTLP base URL; a store that is None refuses connections."""
         super().__init__(folder)
         self.jaeger = jaeger or "127.0.0.1:1"
@@ -272,7 +310,12 @@ class Stack:
         """Prepare the three in ``folder``; :meth:`start` starts them."""
         self.jaeger = Jaeger(folder / "jaeger")
         self.prometheus = Prometheus(folder / "prometheus")
-        self.collector = Collector(folder / "collector", jaeger=self.jaeger.otlp_grpc, prometheus=self.prometheus.otlp, token=token)
+        self.collector = Collector(
+            folder / "collector",
+            jaeger=self.jaeger.otlp_grpc,
+            prometheus=self.prometheus.otlp,
+            token=token,
+        )
 
     def start(self) -> Stack:
         """Start all three, stores first."""
@@ -280,7 +323,10 @@ class Stack:
         self.prometheus.collector = self.collector.own_metrics
         self.prometheus.start()
         # A store may have had to take other ports than those it was prepared with.
-        self.collector.jaeger, self.collector.prometheus = self.jaeger.otlp_grpc, self.prometheus.otlp
+        self.collector.jaeger, self.collector.prometheus = (
+            self.jaeger.otlp_grpc,
+            self.prometheus.otlp,
+        )
         self.collector.start()
         return self
 

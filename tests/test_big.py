@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from trees import operations, segments
 
-from kedro_otel import names
+from kedro_otel.semconv import names
 
 REGISTRY = """
 from kedro.pipeline import node, pipeline
@@ -33,30 +33,59 @@ def register_pipelines():
 QUIET = "version: 1\ndisable_existing_loggers: false\nroot: {level: ERROR}\nloggers: {kedro: {level: ERROR}}\n"
 
 
-@pytest.mark.timeout(3600)  # Kedro itself takes minutes for ten thousand nodes, and more on a busy machine
+@pytest.mark.timeout(
+    3600
+)  # Kedro itself takes minutes for ten thousand nodes, and more on a busy machine
 @pytest.mark.parametrize(
-    ("shape", "runner"), [("long", "SequentialRunner"), ("wide", "SequentialRunner"), ("wide", "ThreadRunner"), ("wide", "ParallelRunner")]
+    ("shape", "runner"),
+    [
+        ("long", "SequentialRunner"),
+        ("wide", "SequentialRunner"),
+        ("wide", "ThreadRunner"),
+        ("wide", "ParallelRunner"),
+    ],
 )
 def test_nothing_of_a_big_run_is_lost(
-    shape: str, runner: str, project: Callable[..., Path], home: Path, kedro: Callable[..., Any], environment: dict[str, str], *, full: bool
+    shape: str,
+    runner: str,
+    project: Callable[..., Path],
+    home: Path,
+    kedro: Callable[..., Any],
+    environment: dict[str, str],
+    *,
+    full: bool,
 ) -> None:
     """Every node and every load and save is there once, under one run; `show` folds them into something short, and finds the slowest."""
     nodes = {"long": (1000, 10_000), "wide": (300, 2000)}[shape][full]
     if runner == "ParallelRunner" and not full:
         nodes = 100  # Kedro loads every plugin's entry points again for each node
     path = project(registry=REGISTRY, catalog="", parameters="n: 1\n", files={"logging.yml": QUIET})
-    environment |= {"KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "SHAPE": shape, "NODES": str(nodes), "KEDRO_MP_CONTEXT": "fork"}
+    environment |= {
+        "KEDRO_LOGGING_CONFIG": str(path / "logging.yml"),
+        "SHAPE": shape,
+        "NODES": str(nodes),
+        "KEDRO_MP_CONTEXT": "fork",
+    }
     kedro("run", f"--runner={runner}", cwd=path, timeout=3000)
 
     found = operations(home)
     (run,) = [operation for operation in found if operation.operation == names.RUN]
     loads = nodes - (shape == "long")
-    assert Counter(operation.operation for operation in found) == {names.COMMAND: 1, names.RUN: 1, names.NODE: nodes, names.DATASET: loads + nodes}
+    assert Counter(operation.operation for operation in found) == {
+        names.COMMAND: 1,
+        names.RUN: 1,
+        names.NODE: nodes,
+        names.DATASET: loads + nodes,
+    }
     assert len({operation.span_id for operation in found}) == len(found)
     assert {operation.state for operation in found} == {"ended"}
-    assert {operation.parent_id for operation in found if operation.operation == names.NODE} == {run.span_id}
+    assert {operation.parent_id for operation in found if operation.operation == names.NODE} == {
+        run.span_id
+    }
     inside = {operation.span_id for operation in found if operation.operation == names.NODE}
-    assert {operation.parent_id for operation in found if operation.operation == names.DATASET} <= inside
+    assert {
+        operation.parent_id for operation in found if operation.operation == names.DATASET
+    } <= inside
     assert not any(segment.lost or segment.skipped for segment in segments(home))
     written = sum(file.stat().st_size for file in (home / "recordings").glob("*.jsonl"))
     assert written / nodes < 2048, "more than 2 KiB a node"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from fabricate import SECOND, Tape
 
-from kedro_otel.recording import bounds, reader
-from kedro_otel.recording.bounds import Limits
+from kedro_otel.recording import reader, retention
+from kedro_otel.recording.retention import Limits
 
 DAY = 86400 * SECOND
 NOW = time.time_ns()
@@ -36,7 +36,9 @@ def written(folder: Path, days_ago: float, **header: object) -> Tape:
 
 def prune(folder: Path, limits: Limits, *kept: Tape) -> dict[str, int]:
     """Prune, keeping some segments as not yet shipped."""
-    return dict(bounds.prune(folder, limits, lambda path: path in {tape.path for tape in kept}, NOW))
+    return dict(
+        retention.prune(folder, limits, lambda path: path in {tape.path for tape in kept}, NOW)
+    )
 
 
 def test_within_bounds_nothing_goes(folder: Path) -> None:
@@ -55,7 +57,7 @@ def test_what_is_too_old_goes(folder: Path) -> None:
     edge = written(folder, 30)
     assert prune(folder, WIDE) == {"age": 1}
     assert reader.segments(folder) == [edge.path, young.path]
-    assert bounds.prune(folder, WIDE._replace(max_age_days=29.5), lambda _: False) == {"age": 1}
+    assert retention.prune(folder, WIDE._replace(max_age_days=29.5), lambda _: False) == {"age": 1}
 
 
 def test_of_too_many_the_oldest_go(folder: Path) -> None:
@@ -69,7 +71,9 @@ def test_of_too_many_the_oldest_go(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("reason", ["segments", "bytes", "age"])
-def test_ten_times_the_limits_are_brought_back_to_them(reason: str, folder: Path, full: bool) -> None:
+def test_ten_times_the_limits_are_brought_back_to_them(
+    reason: str, folder: Path, full: bool
+) -> None:
     """Ten times what may be kept, by number, size or age, is brought back to it at once, and what went is counted by that reason."""
     number = 2000 if full else 100
     for index in range(number):
@@ -80,7 +84,7 @@ def test_ten_times_the_limits_are_brought_back_to_them(reason: str, folder: Path
         "bytes": WIDE._replace(max_bytes=size // 10),
         "age": WIDE._replace(max_age_days=2.9),
     }
-    assert prune(folder, limits[reason]) == {reason: number * 9 // 10} == bounds.dropped(folder)
+    assert prune(folder, limits[reason]) == {reason: number * 9 // 10} == retention.dropped(folder)
     left = reader.segments(folder)
     assert len(left) == number // 10
     assert sum(path.stat().st_size for path in left) <= size // 10
@@ -121,7 +125,9 @@ def test_a_damaged_segment_goes_like_any_other(folder: Path) -> None:
     assert prune(folder, WIDE._replace(max_segments=0)) == {"segments": 1}
 
 
-def test_what_cannot_be_read_or_removed_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_or_removed_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that answers with errors costs no recording that may be alive, and what stayed is not counted as gone."""
     written(folder, 31)
 
@@ -132,14 +138,14 @@ def test_what_cannot_be_read_or_removed_stays(folder: Path, monkeypatch: pytest.
         with monkeypatch.context() as broken:
             broken.setattr(os, name, refuse)
             assert prune(folder, WIDE) == {}
-    assert bounds.dropped(folder) == {}
+    assert retention.dropped(folder) == {}
     assert prune(folder, WIDE) == {"age": 1}
 
 
 def test_a_count_that_cannot_be_written_costs_nothing_else(folder: Path) -> None:
     """On a full disk what is too old goes all the same."""
     full = os.open("/dev/full", os.O_RDWR)
-    bounds._note(full, Counter(age=1))
+    retention._note(full, Counter(age=1))
     os.close(full)
 
 
@@ -153,16 +159,19 @@ def test_another_folder_is_pruned_apart(folder: Path, tmp_path: Path) -> None:
 
 def test_what_no_segment_tells_can_be_noted(folder: Path, tmp_path: Path) -> None:
     """What was lost apart from segments is counted beside them, in a file of ours that is no link."""
-    bounds.note(folder, "internal_error", 2)
-    bounds.note(folder, "internal_error", 3)
-    assert bounds.dropped(folder) == {"internal_error": 5}
-    ledger = folder / bounds.LEDGER
-    assert [mode & 0o777 for mode in (folder.stat().st_mode, ledger.stat().st_mode)] == [0o700, 0o600]
+    retention.note(folder, "internal_error", 2)
+    retention.note(folder, "internal_error", 3)
+    assert retention.dropped(folder) == {"internal_error": 5}
+    ledger = folder / retention.LEDGER
+    assert [mode & 0o777 for mode in (folder.stat().st_mode, ledger.stat().st_mode)] == [
+        0o700,
+        0o600,
+    ]
     ledger.rename(tmp_path / "elsewhere")
     ledger.symlink_to(tmp_path / "elsewhere")
     before = (tmp_path / "elsewhere").read_bytes()
     with pytest.raises(OSError):
-        bounds.note(folder, "internal_error", 1)
+        retention.note(folder, "internal_error", 1)
     written(folder, 31)
     assert prune(folder, WIDE) == {}
     assert (tmp_path / "elsewhere").read_bytes() == before
@@ -172,10 +181,10 @@ def test_a_clock_set_back_or_forward_a_day_expires_nothing(folder: Path) -> None
     """A clock that was a day ahead or behind makes nothing expire early."""
     written(folder, -1)
     written(folder, 28)
-    assert bounds.prune(folder, WIDE, lambda _: False, NOW + DAY) == {}
-    assert bounds.prune(folder, WIDE, lambda _: False, NOW - DAY) == {}
-    assert bounds.prune(folder, WIDE, lambda _: False) == {}
-    assert bounds.prune(folder, WIDE, lambda _: False, NOW + 3 * DAY) == {"age": 1}
+    assert retention.prune(folder, WIDE, lambda _: False, NOW + DAY) == {}
+    assert retention.prune(folder, WIDE, lambda _: False, NOW - DAY) == {}
+    assert retention.prune(folder, WIDE, lambda _: False) == {}
+    assert retention.prune(folder, WIDE, lambda _: False, NOW + 3 * DAY) == {"age": 1}
 
 
 def test_nobody_elses_file_is_touched(folder: Path, tmp_path: Path) -> None:
@@ -193,7 +202,10 @@ def test_nobody_elses_file_is_touched(folder: Path, tmp_path: Path) -> None:
 def test_litter_is_swept_after_a_day(folder: Path) -> None:
     """What a process left half made goes after a day, unless the process still lives."""
     folder.mkdir(parents=True)
-    old = [folder / name for name in (".new-1", "handoff-999999999.json", f"handoff-{os.getpid()}.json")]
+    old = [
+        folder / name
+        for name in (".new-1", "handoff-999999999.json", f"handoff-{os.getpid()}.json")
+    ]
     for path, age in zip(old, (1, 2, 2), strict=True):
         path.touch()
         os.utime(path, ns=(NOW, NOW - age * DAY))
@@ -208,17 +220,17 @@ def test_litter_is_swept_after_a_day(folder: Path) -> None:
 
 def test_what_went_is_remembered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What went is counted by reason over all times, in a file that does not grow for ever."""
-    monkeypatch.setattr(bounds, "_LEDGER_BYTES", 100)
+    monkeypatch.setattr(retention, "_LEDGER_BYTES", 100)
     for _ in range(20):
         written(folder, 31)
         written(folder, 2)
         prune(folder, WIDE._replace(max_segments=0))
-    with (folder / bounds.LEDGER).open("ab") as file:
+    with (folder / retention.LEDGER).open("ab") as file:
         file.write(b'{"torn')
-    assert bounds.dropped(folder) == {"age": 20, "segments": 20}
-    assert (folder / bounds.LEDGER).stat().st_size < 200
-    assert (folder / bounds.LEDGER).stat().st_mode & 0o777 == 0o600
-    assert bounds.dropped(folder / "nowhere") == {}
+    assert retention.dropped(folder) == {"age": 20, "segments": 20}
+    assert (folder / retention.LEDGER).stat().st_size < 200
+    assert (folder / retention.LEDGER).stat().st_mode & 0o777 == 0o600
+    assert retention.dropped(folder / "nowhere") == {}
 
 
 def test_many_pruners_at_once_remove_and_count_once(folder: Path) -> None:
@@ -228,5 +240,5 @@ def test_many_pruners_at_once_remove_and_count_once(folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         counted = list(pool.map(lambda _: prune(folder, WIDE), range(8)))
     assert sum(one.get("age", 0) for one in counted) == 50
-    assert bounds.dropped(folder) == {"age": 50}
+    assert retention.dropped(folder) == {"age": 50}
     assert reader.segments(folder) == []

@@ -76,7 +76,14 @@ def project_word(project_word_option):
 """
 COMMANDS = [
     ("run",),
-    ("run", "--pipeline=project_word_pipeline", "--tags", "project_word_tag", "--params", "secret=CANARY-params"),
+    (
+        "run",
+        "--pipeline=project_word_pipeline",
+        "--tags",
+        "project_word_tag",
+        "--params",
+        "secret=CANARY-params",
+    ),
     ("run", "--params", "fail=own,secret=CANARY-params"),
     ("run", "--params", "fail=built-in"),
     ("run", "--conf-source", "CANARY-conf-source"),
@@ -129,7 +136,11 @@ def test_no_secret_is_recorded_or_leaves(
         registry=REGISTRY,
         catalog=CATALOG,
         parameters="secret: CANARY-parameter\nfail: 'no'\n",
-        files={"src/project_word/own.py": OWN, "src/project_word/cli.py": CLI, "conf/local/credentials.yml": "keys: {password: CANARY-credential}\n"},
+        files={
+            "src/project_word/own.py": OWN,
+            "src/project_word/cli.py": CLI,
+            "conf/local/credentials.yml": "keys: {password: CANARY-credential}\n",
+        },
         parent=user,
     )
     for words in COMMANDS:
@@ -137,8 +148,14 @@ def test_no_secret_is_recorded_or_leaves(
     if level == "full":
         kedro("otel", "ship", cwd=path)
         sent = everything(loopback)
-        assert all(word in sent for word in (b"CANARY-message", b"CANARY-attribute", b"CANARY-event"))
-        assert not [word for word in (b"CANARY-password", b"CANARY-header", b"CANARY-credential") if word in sent]
+        assert all(
+            word in sent for word in (b"CANARY-message", b"CANARY-attribute", b"CANARY-event")
+        )
+        assert not [
+            word
+            for word in (b"CANARY-password", b"CANARY-header", b"CANARY-credential")
+            if word in sent
+        ]
         return
     recordings = [found.read_text() for found in reader.segments()]
     assert len(recordings) == len(COMMANDS)
@@ -147,9 +164,16 @@ def test_no_secret_is_recorded_or_leaves(
     kedro("otel", "ship", cwd=path)
     sent = everything(loopback)
     assert {request.signal for request in loopback.requests} == {"traces", "metrics"}
-    as_sent = "".join(kedro("otel", "export", "--as-sent", f"-{number + 1}", cwd=path, code=None).out for number in range(3))
+    as_sent = "".join(
+        kedro("otel", "export", "--as-sent", f"-{number + 1}", cwd=path, code=None).out
+        for number in range(3)
+    )
     assert "CANARY" not in as_sent.replace(str(path), "")
-    assert not [word for word in ("project_word", "ProjectWord") if level == "usage" and word in as_sent.replace(str(path), "")]
+    assert not [
+        word
+        for word in ("project_word", "ProjectWord")
+        if level == "usage" and word in as_sent.replace(str(path), "")
+    ]
     assert b"kedro run --pipeline ***** --tags ***** --params *****" in sent
     assert b"CANARY" not in sent
     own = [word for word in (b"project_word", b"project-word", b"ProjectWord") if word in sent]

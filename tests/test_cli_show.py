@@ -185,18 +185,37 @@ kedro run          <-------------------------->   2.45 s
     )
 
 
-def test_a_run_of_several_processes_with_spans_of_the_users(folder: Path, typed: Callable[..., Result]) -> None:
+def test_a_run_of_several_processes_with_spans_of_the_users(
+    folder: Path, typed: Callable[..., Result]
+) -> None:
     """Nodes of worker processes are in the run's tree, and so are the user's own spans, with what went wrong below what is red."""
     tape = Tape(folder, BEGAN, trace=TRACE)
-    run = tape.start("run", "run data_science", 0, kedro_pipeline_name="data_science", kedro_runner_name="ParallelRunner", kedro_run_node_count=4)
+    run = tape.start(
+        "run",
+        "run data_science",
+        0,
+        kedro_pipeline_name="data_science",
+        kedro_runner_name="ParallelRunner",
+        kedro_run_node_count=4,
+    )
     for number in range(2):
         worker = Tape(folder, BEGAN + SECOND // 10, trace=TRACE, pid=5000 + number)
-        node = worker.start("node", f"node fit_{number}", number, run, kedro_node_name=f"fit_{number}")
+        node = worker.start(
+            "node", f"node fit_{number}", number, run, kedro_node_name=f"fit_{number}"
+        )
         worker.span("dataset", "load x", node, number, number + 0.5, kedro_dataset_operation="load")
         worker.span("foreign", "my loop", node, number + 0.5, number + 1.5)
         error = "shop.errors.StockError" if number else None
-        worker.end(node, number + 2, error, kedro_error_line_number=7, **({"kedro_error_file_path": "src/shop/nodes.py"} if error else {}))
-    Tape(folder, BEGAN + SECOND // 10, trace=TRACE, pid=5002).start("node", "node tune", 2, run, kedro_node_name="tune")
+        worker.end(
+            node,
+            number + 2,
+            error,
+            kedro_error_line_number=7,
+            **({"kedro_error_file_path": "src/shop/nodes.py"} if error else {}),
+        )
+    Tape(folder, BEGAN + SECOND // 10, trace=TRACE, pid=5002).start(
+        "node", "node tune", 2, run, kedro_node_name="tune"
+    )
     tape.end(run, 4, "BrokenProcessPool")
     assert (
         screen(typed("show"))
@@ -364,8 +383,20 @@ def history(folder: Path) -> None:
             (6.0, {"command": None}),
         ]
     ):
-        a_run(folder, [("train", 0.1, seconds, 0.1)], at=BEGAN + (index - 5) * 5 * 3600 * SECOND, trace=f"{index + 1:032x}", **told)
-    tape = Tape(folder, BEGAN - 3600 * SECOND, trace="f" * 32, resource={"kedro.project.name": "demo"}, bootId="another")
+        a_run(
+            folder,
+            [("train", 0.1, seconds, 0.1)],
+            at=BEGAN + (index - 5) * 5 * 3600 * SECOND,
+            trace=f"{index + 1:032x}",
+            **told,
+        )
+    tape = Tape(
+        folder,
+        BEGAN - 3600 * SECOND,
+        trace="f" * 32,
+        resource={"kedro.project.name": "demo"},
+        bootId="another",
+    )
     tape.start("command", "kedro server start", 0, kedro_command_line="kedro server start")
 
 
@@ -377,12 +408,17 @@ def plain_list(result: Result) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--failed"], ["-3 interrupted __default__", "-4 killed __default__", "-5 failed __default__"]),
+        (
+            ["--failed"],
+            ["-3 interrupted __default__", "-4 killed __default__", "-5 failed __default__"],
+        ),
         (["--pipeline", "data_science"], ["-2 ok data_science"]),
         (["--since", "150m"], ["-1 ok __default__"]),
     ],
 )
-def test_the_list_is_filtered(folder: Path, typed: Callable[..., Result], words: list[str], expected: list[str]) -> None:
+def test_the_list_is_filtered(
+    folder: Path, typed: Callable[..., Result], words: list[str], expected: list[str]
+) -> None:
     """``--failed``, ``--pipeline`` and ``--since`` leave out the rest, and numbers stay what ``show`` takes."""
     history(folder)
     assert plain_list(typed("list", "--json", *words)) == expected
@@ -390,7 +426,14 @@ def test_the_list_is_filtered(folder: Path, typed: Callable[..., Result], words:
 
 def test_the_list_as_json(folder: Path, typed: Callable[..., Result]) -> None:
     """The list for a program has every figure that the list for a person has."""
-    a_run(folder, [("train", 0.1, 1, 0.1)], at=BEGAN, trace=TRACE, error=("train", "ValueError"), run_id="2026-11-22T10.00.00.000Z")
+    a_run(
+        folder,
+        [("train", 0.1, 1, 0.1)],
+        at=BEGAN,
+        trace=TRACE,
+        error=("train", "ValueError"),
+        run_id="2026-11-22T10.00.00.000Z",
+    )
     assert json.loads(typed("list", "--json").stdout) == [
         {
             "run": -1,
@@ -414,7 +457,14 @@ def test_the_list_as_json(folder: Path, typed: Callable[..., Result]) -> None:
 
 def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
     """A run for a program is whole: nothing folded, every span with its parent, ids that join, and what went wrong where."""
-    a_run(folder, NODES, at=BEGAN, trace=TRACE, error=("split", "ValueError"), run_id="2026-11-22T10.00.00.000Z")
+    a_run(
+        folder,
+        NODES,
+        at=BEGAN,
+        trace=TRACE,
+        error=("split", "ValueError"),
+        run_id="2026-11-22T10.00.00.000Z",
+    )
     told = json.loads(typed("show", "--json").stdout)
     spans = told.pop("spans")
     ids = {span["span_id"]: span["name"] for span in spans}
@@ -438,11 +488,17 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
             }
         ],
         "critical_path": {"duration_seconds": 1.45, "nodes": ["load_cars", "split"]},
-        "resource": {"service.name": "kedro", "kedro.version": "1.7.0", "kedro.project.name": "demo"},
+        "resource": {
+            "service.name": "kedro",
+            "kedro.version": "1.7.0",
+            "kedro.project.name": "demo",
+        },
         "skipped_lines": 0,
         "lost": 0,
     }
-    assert [(span["operation"], span["name"], ids.get(span["parent_span_id"])) for span in spans] == [
+    assert [
+        (span["operation"], span["name"], ids.get(span["parent_span_id"])) for span in spans
+    ] == [
         ("command", "kedro run", None),
         ("run", "run __default__", "kedro run"),
         ("node", "node load_cars", "run __default__"),
@@ -452,23 +508,42 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
         ("dataset", "load d1", "node split"),
     ]
     node = spans[2]
-    assert (node["load_seconds"], node["compute_seconds"], node["save_seconds"], node["duration_seconds"], node["critical"]) == (
+    assert (
+        node["load_seconds"],
+        node["compute_seconds"],
+        node["save_seconds"],
+        node["duration_seconds"],
+        node["critical"],
+    ) == (
         0.9,
         0.05,
         0.1,
         1.05,
         True,
     )
-    assert (node["state"], node["error"], node["pid"], node["attributes"]["kedro.node.outputs"]) == ("ended", False, 4711, ["d1"])
+    assert (
+        node["state"],
+        node["error"],
+        node["pid"],
+        node["attributes"]["kedro.node.outputs"],
+    ) == ("ended", False, 4711, ["d1"])
 
 
 @pytest.mark.parametrize("columns", [1, 10, 25, 40, 79, 200, 400])
 @pytest.mark.parametrize("words", [("show",), ("show", "--depth", "9"), ("list",)])
-def test_hostile_names_are_harmless(folder: Path, typed: Callable[..., Result], words: tuple[str, ...], columns: int) -> None:
+def test_hostile_names_are_harmless(
+    folder: Path, typed: Callable[..., Result], words: tuple[str, ...], columns: int
+) -> None:
     """No name moves the cursor, colours the screen, turns the line around, is taken for markup, or makes a line longer than the screen."""
     nodes = [(name, 0.1, 0.2, 0.1) for name in HOSTILE]
     tape = a_run(
-        folder, nodes, at=BEGAN, error=(HOSTILE[-1], HOSTILE[0] + HOSTILE[2]), pipeline=HOSTILE[1] + HOSTILE[0], run_id=HOSTILE[3], command=HOSTILE[0]
+        folder,
+        nodes,
+        at=BEGAN,
+        error=(HOSTILE[-1], HOSTILE[0] + HOSTILE[2]),
+        pipeline=HOSTILE[1] + HOSTILE[0],
+        run_id=HOSTILE[3],
+        command=HOSTILE[0],
     )
     tape.span("foreign", HOSTILE[0], tape.start("run", "run", 0.4), 0.5, 0.6)
     shown = typed(*words, columns=columns).stdout
@@ -486,15 +561,37 @@ def test_hostile_names_are_harmless_in_json(folder: Path, typed: Callable[..., R
         assert typed(*words).stdout.replace("\n", "").isprintable()
         assert typed(*words).stdout.isascii()
     told = json.loads(typed("show", "--json").stdout)
-    assert [span["attributes"]["kedro.node.name"] for span in told["spans"] if span["operation"] == "node"] == HOSTILE
+    assert [
+        span["attributes"]["kedro.node.name"]
+        for span in told["spans"]
+        if span["operation"] == "node"
+    ] == HOSTILE
 
 
 def test_colour_is_for_terminals_that_want_it(folder: Path, typed: Callable[..., Result]) -> None:
     """A pipe and ``NO_COLOR`` get no colour, ``FORCE_COLOR`` gets it, and the text is the same."""
     a_run(folder, NODES, at=BEGAN, error=("split", "ValueError"))
     plain = typed("show").stdout
-    coloured = CliRunner().invoke(otel, ["show"], env={"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "xterm-256color"}, color=True).stdout
-    bare = CliRunner().invoke(otel, ["show"], env={"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "xterm-256color", "NO_COLOR": "1"}, color=True).stdout
+    coloured = (
+        CliRunner()
+        .invoke(
+            otel,
+            ["show"],
+            env={"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "xterm-256color"},
+            color=True,
+        )
+        .stdout
+    )
+    bare = (
+        CliRunner()
+        .invoke(
+            otel,
+            ["show"],
+            env={"COLUMNS": "80", "FORCE_COLOR": "1", "TERM": "xterm-256color", "NO_COLOR": "1"},
+            color=True,
+        )
+        .stdout
+    )
     assert "\x1b[" not in plain
     assert re.search(r"\x1b\[[\d;]*31m[^\n]*split", coloured)
     assert re.sub(r"\x1b\[[\d;]*m", "", coloured) == plain == re.sub(r"\x1b\[[\d;]*m", "", bare)
@@ -515,7 +612,9 @@ def test_colour_is_for_terminals_that_want_it(folder: Path, typed: Callable[...,
         (("show", "-2", "-3"), 2, "unexpected extra argument (-3)"),
     ],
 )
-def test_with_nothing_to_show_it_says_what_to_do(typed: Callable[..., Result], words: tuple[str, ...], code: int, says: str) -> None:
+def test_with_nothing_to_show_it_says_what_to_do(
+    typed: Callable[..., Result], words: tuple[str, ...], code: int, says: str
+) -> None:
     """With nothing there the exit code is 1 and stderr says what to type; with a wrong word it is 2."""
     result = typed(*words, code=code)
     assert result.stdout == ""
@@ -525,12 +624,19 @@ def test_with_nothing_to_show_it_says_what_to_do(typed: Callable[..., Result], w
 def test_what_is_not_there_is_said_so(folder: Path, typed: Callable[..., Result]) -> None:
     """A run that is not recorded is said so with exit code 1, and so is a list that the filters leave empty."""
     a_run(folder, NODES, at=BEGAN)
-    for words in (("show", "-2"), ("show", "no-such-run"), ("export", "ffff"), ("list", "--failed")):
+    for words in (
+        ("show", "-2"),
+        ("show", "no-such-run"),
+        ("export", "ffff"),
+        ("list", "--failed"),
+    ):
         result = typed(*words, code=1)
         assert (result.stdout, "kedro otel list" in result.stderr) == ("", True)
 
 
-def test_where_recording_is_off_the_word_that_did_it_is_named(folder: Path, typed: Callable[..., Result]) -> None:
+def test_where_recording_is_off_the_word_that_did_it_is_named(
+    folder: Path, typed: Callable[..., Result]
+) -> None:
     """Where nothing is recorded, list and show answer all the same, and name the word that switched it off."""
     assert "DO_NOT_TRACK" in typed("show", code=1, DO_NOT_TRACK="1").stderr
     a_run(folder, NODES, at=BEGAN)
@@ -555,18 +661,34 @@ def test_looking_keeps_the_bounds(folder: Path, typed: Callable[..., Result]) ->
         assert len(list(folder.glob("0*.jsonl"))) == (2 if command == "show" else 3)
 
 
-def test_runs_are_completed(folder: Path, typed: Callable[..., Result], environment: dict[str, str]) -> None:
+def test_runs_are_completed(
+    folder: Path, typed: Callable[..., Result], environment: dict[str, str]
+) -> None:
     """A shell completes RUN with what is recorded."""
     a_run(folder, NODES, at=BEGAN, trace=TRACE, run_id="2026-11-22T10.00.00.000Z")
     a_run(folder, NODES, at=BEGAN + SECOND, trace="f" * 32, run_id="\x1b[2J")
-    environment |= {"_OTEL_COMPLETE": "bash_complete", "COMP_WORDS": "otel show ", "COMP_CWORD": "2"}
+    environment |= {
+        "_OTEL_COMPLETE": "bash_complete",
+        "COMP_WORDS": "otel show ",
+        "COMP_CWORD": "2",
+    }
     shown = CliRunner().invoke(otel, [], prog_name="otel", env=environment).stdout
-    assert shown.split("\n")[:-1] == ["plain,last", "plain,ffffffff", "plain,2026-11-22T10.00.00.000Z", "plain,01234567"]
+    assert shown.split("\n")[:-1] == [
+        "plain,last",
+        "plain,ffffffff",
+        "plain,2026-11-22T10.00.00.000Z",
+        "plain,01234567",
+    ]
 
 
 def spans_of(result: Result) -> list[dict[str, Any]]:
     """Return the spans of an export, whose every line is one message."""
-    return [span for line in result.stdout.splitlines() for scope in json.loads(line)["resourceSpans"][0]["scopeSpans"] for span in scope["spans"]]
+    return [
+        span
+        for line in result.stdout.splitlines()
+        for scope in json.loads(line)["resourceSpans"][0]["scopeSpans"]
+        for span in scope["spans"]
+    ]
 
 
 def test_export_is_one_message_for_each_process(folder: Path, typed: Callable[..., Result]) -> None:
@@ -574,7 +696,12 @@ def test_export_is_one_message_for_each_process(folder: Path, typed: Callable[..
     tape = Tape(folder, BEGAN, trace=TRACE)
     tape.live()
     run = tape.start("run", "run", 0)
-    event = {"name": "exception", "timeUnixNano": "5", "attributes": [{"key": "exception.message", "value": {"stringValue": "m"}}], "odd": 1}
+    event = {
+        "name": "exception",
+        "timeUnixNano": "5",
+        "attributes": [{"key": "exception.message", "value": {"stringValue": "m"}}],
+        "odd": 1,
+    }
     link = {"traceId": "a" * 32, "spanId": "b" * 16, "attributes": []}
     tape.span(
         "foreign",
@@ -595,7 +722,10 @@ def test_export_is_one_message_for_each_process(folder: Path, typed: Callable[..
     first, second = (json.loads(line) for line in result.stdout.splitlines())
     (resource,) = first["resourceSpans"]
     (scope,) = resource["scopeSpans"]
-    assert resource["resource"]["attributes"][0] == {"key": "service.name", "value": {"stringValue": "kedro"}}
+    assert resource["resource"]["attributes"][0] == {
+        "key": "service.name",
+        "value": {"stringValue": "kedro"},
+    }
     assert scope == {
         "scope": {},
         "spans": [
@@ -614,31 +744,62 @@ def test_export_is_one_message_for_each_process(folder: Path, typed: Callable[..
                     {"key": "a.float", "value": {"doubleValue": "Infinity"}},
                     {"key": "error.type", "value": {"stringValue": "E"}},
                 ],
-                "events": [{"name": "exception", "timeUnixNano": "5", "attributes": event["attributes"]}],
+                "events": [
+                    {"name": "exception", "timeUnixNano": "5", "attributes": event["attributes"]}
+                ],
                 "links": [link],
                 "status": {"code": 2},
             }
         ],
     }
-    assert [span["name"] for span in second["resourceSpans"][0]["scopeSpans"][0]["spans"]] == ["node a"]
+    assert [span["name"] for span in second["resourceSpans"][0]["scopeSpans"][0]["spans"]] == [
+        "node a"
+    ]
     assert second["resourceSpans"][0]["scopeSpans"][0]["scope"] == {"name": "kedro_otel"}
 
 
 @pytest.mark.servers
-def test_an_export_is_what_receivers_take(folder: Path, typed: Callable[..., Result], jaeger: Jaeger) -> None:
+def test_an_export_is_what_receivers_take(
+    folder: Path, typed: Callable[..., Result], jaeger: Jaeger
+) -> None:
     """Every line of an export, of a run with every kind of value in it and of a killed one, is taken by a real OTLP/HTTP receiver."""
-    tape = a_run(folder, [(name, 0.1, 0.2, 0.1) for name in HOSTILE], at=time.time_ns() - 60 * SECOND, trace=TRACE, error=(HOSTILE[-1], "ValueError"))
-    tape.span("foreign", "mine", "e" * 16, 1, 2, more={"kind": 5}, a_float=0.5, a_list=["x", "y"], a_bool=True, an_int=2**62)
+    tape = a_run(
+        folder,
+        [(name, 0.1, 0.2, 0.1) for name in HOSTILE],
+        at=time.time_ns() - 60 * SECOND,
+        trace=TRACE,
+        error=(HOSTILE[-1], "ValueError"),
+    )
+    tape.span(
+        "foreign",
+        "mine",
+        "e" * 16,
+        1,
+        2,
+        more={"kind": 5},
+        a_float=0.5,
+        a_list=["x", "y"],
+        a_bool=True,
+        an_int=2**62,
+    )
     dead = a_run(folder, NODES, at=time.time_ns() - 120 * SECOND, trace="d" * 32, dies=True)
     for run in (TRACE, dead.trace):
         for line in typed("export", run).stdout.splitlines():
             assert request(f"{jaeger.otlp_http}/v1/traces", json.loads(line))[0] == 200
-    found = eventually(lambda: jaeger.trace(TRACE) and jaeger.trace(dead.trace) and (jaeger.trace(TRACE), jaeger.trace(dead.trace)))
+    found = eventually(
+        lambda: (
+            jaeger.trace(TRACE)
+            and jaeger.trace(dead.trace)
+            and (jaeger.trace(TRACE), jaeger.trace(dead.trace))
+        )
+    )
     assert found
     assert [len(trace["spans"]) for trace in found] == [29, 10]
 
 
-def test_both_answer_at_once_among_two_thousand_recordings(folder: Path, typed: Callable[..., Result], full: bool) -> None:
+def test_both_answer_at_once_among_two_thousand_recordings(
+    folder: Path, typed: Callable[..., Result], full: bool
+) -> None:
     """Among two thousand recordings, one of ten thousand nodes, list answers in 0.3 s and show in 1 s; three times that on a busy machine."""
     number, nodes = (2000, 10_000) if full else (500, 2_000)
     for index in range(number):
@@ -688,10 +849,17 @@ def test_a_real_run_is_shown(project: Callable[..., Path], kedro: Callable[..., 
     listed = kedro("otel", "list", cwd=path).out
     assert [
         re.search(rf" {mark} .*kedro {words}", listed) is not None
-        for mark, words in (("✓", "registry list"), ("✗", r"run --params"), ("✓", "run · __default__"))
+        for mark, words in (
+            ("✓", "registry list"),
+            ("✗", r"run --params"),
+            ("✓", "run · __default__"),
+        )
     ] == [True] * 3
     failed = kedro("otel", "show", cwd=path).out
-    assert re.search(r"✗ kedro run --params \S+ failed in node tell\n  ValueError at src/minimal/nodes.py:\d+\n", failed)
+    assert re.search(
+        r"✗ kedro run --params \S+ failed in node tell\n  ValueError at src/minimal/nodes.py:\d+\n",
+        failed,
+    )
     good = kedro("otel", "show", "-2", cwd=path).out
     for node in ("greet", "shout", "tell"):
         assert re.search(rf"─ {node} .*[█▏▎▍▌▋▊▉░▒].* (ms|µs|s)( ◆)?\n", good)
@@ -707,7 +875,9 @@ def test_every_command_is_told_in_a_whole_sentence(typed: Callable[..., Result])
     assert [line for line in told if not re.fullmatch(r"  \w+ +[A-Z].*\w\.", line)] == []
 
 
-def test_who_pipes_is_told_of_kedros_own_line(folder: Path, project: Callable[..., Path], kedro: Callable[..., Any]) -> None:
+def test_who_pipes_is_told_of_kedros_own_line(
+    folder: Path, project: Callable[..., Path], kedro: Callable[..., Any]
+) -> None:
     """Where Kedro has begun stdout with its log, stderr says what to type instead; where it has not, nothing is said, and the answer is alone."""
     a_run(folder, NODES, at=BEGAN)
     path = project(files={"logging.yml": LOGGING})
@@ -722,26 +892,43 @@ def test_who_pipes_is_told_of_kedros_own_line(folder: Path, project: Callable[..
         told = kedro("otel", *words, cwd=path)
         assert "logging" in told.out
         assert f"python -m kedro_otel {words[0]}" in told.err
-        alone = kedro("otel", *words, cwd=path, env={"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")})
+        alone = kedro(
+            "otel", *words, cwd=path, env={"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")}
+        )
         assert alone.out.startswith(("[", "{", "<!doctype", "**"))
         assert "kedro_otel" not in alone.err
     assert "python -m" not in kedro("otel", "list", cwd=path).err
 
 
-def test_both_spellings_know_the_project(project: Callable[..., Path], kedro: Callable[..., Any], run: Callable[..., Any]) -> None:
+def test_both_spellings_know_the_project(
+    project: Callable[..., Path], kedro: Callable[..., Any], run: Callable[..., Any]
+) -> None:
     """``python -m kedro_otel`` finds the project that it is typed in as Kedro does: its id, and what it asks for."""
-    path = project(pyproject='[tool.kedro_otel]\ndetail = "usage"\n', files={"logging.yml": LOGGING, "conf/deep/er/x": ""})
+    path = project(
+        pyproject='[tool.kedro_otel]\ndetail = "usage"\n',
+        files={"logging.yml": LOGGING, "conf/deep/er/x": ""},
+    )
     env = {"KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "KEDRO_OTEL_DETAIL": "run"}
     kedro("run", cwd=path, env=env)
     for where in (path, path / "conf/deep/er", path.parent):
         said = kedro("otel", "status", "--json", cwd=where, env=env).out
-        assert run(sys.executable, "-m", "kedro_otel", "status", "--json", cwd=where, env=env).out == said
+        assert (
+            run(sys.executable, "-m", "kedro_otel", "status", "--json", cwd=where, env=env).out
+            == said
+        )
         assert (json.loads(said)["ids"]["kedro.project.id"] is None) == (where == path.parent)
 
 
 def test_without_kedros_own_words_on_stdout(folder: Path, run: Callable[..., Any]) -> None:
     """``python -m kedro_otel`` answers as ``kedro otel`` does, with nothing but the answer on stdout, and without loading Kedro."""
     a_run(folder, NODES, at=BEGAN, trace=TRACE)
-    assert json.loads(run(sys.executable, "-m", "kedro_otel", "show", "--json").out)["trace_id"] == TRACE
+    assert (
+        json.loads(run(sys.executable, "-m", "kedro_otel", "show", "--json").out)["trace_id"]
+        == TRACE
+    )
     probe = "import sys; from kedro_otel.cli import otel; otel(['list'], standalone_mode=False)"
-    run(sys.executable, "-c", f"{probe}; sys.exit(bool({{'kedro', 'opentelemetry'}} & {{*sys.modules}}))")
+    run(
+        sys.executable,
+        "-c",
+        f"{probe}; sys.exit(bool({{'kedro', 'opentelemetry'}} & {{*sys.modules}}))",
+    )

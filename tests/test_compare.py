@@ -43,19 +43,33 @@ def ran(home: Path) -> Callable[..., None]:
     One time in twenty a node has a hiccup of up to 15 ms on top, as on any real machine.
     """
 
-    def ran(number: int, slower: Mapping[str, float] | None = None, *, noise: float = 0.03, **told: Any) -> None:
+    def ran(
+        number: int, slower: Mapping[str, float] | None = None, *, noise: float = 0.03, **told: Any
+    ) -> None:
         chance = random.Random(f"{number} {noise}")
         without = told.pop("without", ())
         nodes = []
         for name, *parts in DEMO + told.pop("more", []):
             factor = (slower or {}).get(name, 1.0)
             hiccup = chance.random() * 0.015 if chance.random() < 0.05 else 0.0
-            load, compute, save = (part * factor * chance.lognormvariate(0, noise) for part in parts)
+            load, compute, save = (
+                part * factor * chance.lognormvariate(0, noise) for part in parts
+            )
             if name not in without:
                 nodes.append((name, load, compute + hiccup, save))
         names = [name for name, *_ in nodes]
-        attrs = {name: {"inputs": [f"{name}_in", f"{before}_out"], "outputs": [f"{name}_out"]} for before, name in pairwise(["", *names])}
-        a_run(home / "recordings", nodes, attrs=attrs, at=BEGAN + number * 60 * SECOND, trace=f"{number + 1:032x}", **told)
+        attrs = {
+            name: {"inputs": [f"{name}_in", f"{before}_out"], "outputs": [f"{name}_out"]}
+            for before, name in pairwise(["", *names])
+        }
+        a_run(
+            home / "recordings",
+            nodes,
+            attrs=attrs,
+            at=BEGAN + number * 60 * SECOND,
+            trace=f"{number + 1:032x}",
+            **told,
+        )
 
     return ran
 
@@ -78,18 +92,28 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 def verdicts(result: Result) -> list[str]:
     """Return what is said of nodes and datasets, in order, but for those that are as before."""
     told = json.loads(result.stdout)
-    return [f"{one['verdict']} {one['name']}" for one in told["nodes"] + told["datasets"] if one["verdict"] != "same"]
+    return [
+        f"{one['verdict']} {one['name']}"
+        for one in told["nodes"] + told["datasets"]
+        if one["verdict"] != "same"
+    ]
 
 
 @pytest.mark.parametrize("node", ["train_forest", "train_linear", "explain_model"])
 @pytest.mark.parametrize("runs", [5, 8, 14])
-def test_a_slower_node_is_found_and_named_first(ran: Callable[..., None], compared: Callable[..., Result], node: str, runs: int) -> None:
+def test_a_slower_node_is_found_and_named_first(
+    ran: Callable[..., None], compared: Callable[..., Result], node: str, runs: int
+) -> None:
     """A node that takes 30 % longer is told, before anything else, whatever number of runs went before."""
     for number in range(runs):
         ran(number)
     ran(runs, {node: 1.3})
     assert verdicts(compared("--json"))[0] == f"slower {node}"
-    (first,) = [line for line in compared().stdout.splitlines() if line.rstrip().endswith("slower") and "the whole run" not in line][:1]
+    (first,) = [
+        line
+        for line in compared().stdout.splitlines()
+        if line.rstrip().endswith("slower") and "the whole run" not in line
+    ][:1]
     assert first.split()[0] == node
 
 
@@ -110,9 +134,16 @@ def register_pipelines():
 """
 
 
-def test_a_slower_node_of_a_real_run(project: Callable[..., Path], kedro: Callable[..., ProgramResult]) -> None:
+def test_a_slower_node_of_a_real_run(
+    project: Callable[..., Path], kedro: Callable[..., ProgramResult]
+) -> None:
     """In a real project, of real runs, one node that takes 40 % longer is named first; one that takes twice as long fails a CI job."""
-    path = project(nodes=SLEEPING, registry=REGISTRY, catalog="", parameters="clean: 0.3\ntrain: 1.0\nexplain: 0.4\n")
+    path = project(
+        nodes=SLEEPING,
+        registry=REGISTRY,
+        catalog="",
+        parameters="clean: 0.3\ntrain: 1.0\nexplain: 0.4\n",
+    )
     for _ in range(4):
         kedro("run", cwd=path)
     assert json.loads(printed(kedro("otel", "compare", "--json", cwd=path)))["history"] == 3
@@ -120,7 +151,10 @@ def test_a_slower_node_of_a_real_run(project: Callable[..., Path], kedro: Callab
     told = json.loads(printed(kedro("otel", "compare", "--json", cwd=path)))
     assert (told["nodes"][0]["name"], told["nodes"][0]["verdict"]) == ("train", "slower")
     kedro("run", "--params", "train=2.2", cwd=path)
-    assert "most of it in train +1." in kedro("otel", "compare", "--fail-if-slower", "20%", cwd=path, code=1).out
+    assert (
+        "most of it in train +1."
+        in kedro("otel", "compare", "--fail-if-slower", "20%", cwd=path, code=1).out
+    )
 
 
 def printed(result: ProgramResult) -> str:
@@ -139,7 +173,9 @@ def test_equal_runs_are_equal(ran: Callable[..., None], compared: Callable[..., 
     assert "as before: no node and no dataset" in compared().stdout
 
 
-def test_noise_is_judged_by_its_history(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+def test_noise_is_judged_by_its_history(
+    ran: Callable[..., None], compared: Callable[..., Result]
+) -> None:
     """Where runs always differ by a fifth, 30 % more says nothing; where they hardly differ, 15 % does."""
     for number in range(10):
         ran(number, noise=0.2)
@@ -151,13 +187,24 @@ def test_noise_is_judged_by_its_history(ran: Callable[..., None], compared: Call
     assert verdicts(compared("--json"))[0] == "slower train_forest"
 
 
-DATASETS = {"slower explain_model_in", "added publish_in", "added publish_out", "removed plot_confusion_out", "removed plot_confusion_in"}
+DATASETS = {
+    "slower explain_model_in",
+    "added publish_in",
+    "added publish_out",
+    "removed plot_confusion_out",
+    "removed plot_confusion_in",
+}
 
 
 def test_two_runs_and_no_others(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
     """With one earlier run nothing is known of the spread: only what no noise explains is told, with its figures and both critical paths."""
     ran(0)
-    ran(1, {"train_forest": 1.3, "explain_model": 2.0}, without=["plot_confusion"], more=[("publish", 0.1, 0.4, 0.1)])
+    ran(
+        1,
+        {"train_forest": 1.3, "explain_model": 2.0},
+        without=["plot_confusion"],
+        more=[("publish", 0.1, 0.4, 0.1)],
+    )
     said = verdicts(compared("--json"))
     assert said[:3] == ["slower explain_model", "added publish", "removed plot_confusion"]
     assert set(said[3:]) == DATASETS
@@ -168,21 +215,29 @@ def test_two_runs_and_no_others(ran: Callable[..., None], compared: Callable[...
     assert "critical path" in shown
     told = json.loads(compared("--json").stdout)
     (node,) = [one for one in told["nodes"] if one["name"] == "explain_model"]
-    assert node["difference_seconds"] == pytest.approx(node["after_seconds"] - node["before_seconds"])
+    assert node["difference_seconds"] == pytest.approx(
+        node["after_seconds"] - node["before_seconds"]
+    )
     assert node["relative"] == pytest.approx(node["difference_seconds"] / node["before_seconds"])
     assert told["after"]["critical_path"]["nodes"][-1] == "publish"
 
 
-def test_runs_of_different_pipelines_are_told_apart(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+def test_runs_of_different_pipelines_are_told_apart(
+    ran: Callable[..., None], compared: Callable[..., Result]
+) -> None:
     """Which pipelines were compared is said where they are not the same: the command on record has no names in it."""
     ran(0)
     ran(1, pipeline="training")
     heading = compared("-2", "-1", columns=150).stdout.splitlines()[0]
-    assert heading.endswith("· pipeline training · against kedro run of today 10:00:00, pipeline __default__")
+    assert heading.endswith(
+        "· pipeline training · against kedro run of today 10:00:00, pipeline __default__"
+    )
     assert "pipeline" not in compared("-1", "-1").stdout.splitlines()[0]
 
 
-def test_a_narrow_screen_keeps_the_difference(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+def test_a_narrow_screen_keeps_the_difference(
+    ran: Callable[..., None], compared: Callable[..., Result]
+) -> None:
     """On forty columns each line has the name, by how much it differs, and what that is called."""
     for number in range(5):
         ran(number)
@@ -194,7 +249,9 @@ def test_a_narrow_screen_keeps_the_difference(ran: Callable[..., None], compared
     assert re.search(r"^  write_report +[+-]\S+ \ws +[+-]\d+%$", told, re.MULTILINE)
 
 
-def test_only_runs_that_did_the_same_are_peers(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+def test_only_runs_that_did_the_same_are_peers(
+    ran: Callable[..., None], compared: Callable[..., Result]
+) -> None:
     """Failed runs, other pipelines, and other projects' runs are no peers; without any, the command says so."""
     ran(0, pipeline="data")
     ran(1, error=("split_wines", "ValueError"))
@@ -222,7 +279,9 @@ def test_fail_if_slower(ran: Callable[..., None], compared: Callable[..., Result
     assert "no percentage" in compared("--fail-if-slower", "much", code=2).stderr
 
 
-def test_a_comment_for_a_pull_request(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+def test_a_comment_for_a_pull_request(
+    ran: Callable[..., None], compared: Callable[..., Result]
+) -> None:
     """``--markdown`` tells the verdict and a table with the culprit first; names cannot leave their cells."""
     hostile = "x | <img src=x> `a` **b** [c](d) @team #1 \n# title"
     for number in range(5):
@@ -237,7 +296,9 @@ def test_a_comment_for_a_pull_request(ran: Callable[..., None], compared: Callab
     assert "\n# title" not in text
 
 
-def test_a_failed_run_is_compared_as_far_as_it_came(ran: Callable[..., None], compared: Callable[..., Result]) -> None:
+def test_a_failed_run_is_compared_as_far_as_it_came(
+    ran: Callable[..., None], compared: Callable[..., Result]
+) -> None:
     """Of a run that failed, completed nodes are compared; what it did not reach is not told as removed."""
     for number in range(4):
         ran(number)

@@ -67,18 +67,31 @@ class Wine:
             "HOME": str(folder),
             "KEDRO_OTEL_HOME": str(folder / "home"),
         }
-        self.clock = {"PYTHONPATH": str(folder / "clock"), **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")}
+        self.clock = {
+            "PYTHONPATH": str(folder / "clock"),
+            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+        }
 
     def kedro(self, *words: str, **environment: str) -> str:
         """Run one command; return what it printed."""
         command, variables = [BIN / "kedro", *words], {**self.environment, **environment}
-        done = subprocess.run(command, cwd=self.project, env=variables, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command,
+            cwd=self.project,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def run(self, slower: str = "", share: float = 0.3) -> float:
         """Run the whole demo, one function slower by that share; return the processor's seconds."""
-        self.code.write_text(self.original + (SLOWER.format(function=slower, share=share) if slower else ""))
+        self.code.write_text(
+            self.original + (SLOWER.format(function=slower, share=share) if slower else "")
+        )
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.kedro("run", **self.clock)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -106,7 +119,11 @@ class Wine:
 
     def told(self, *words: str) -> list[str]:
         """Return what `compare` tells as slower or faster, in its order."""
-        return [f"{one['name']} {one['verdict']} {one['relative']:+.0%}" for one in self.compared(*words) if one["verdict"] != "same"]
+        return [
+            f"{one['name']} {one['verdict']} {one['relative']:+.0%}"
+            for one in self.compared(*words)
+            if one["verdict"] != "same"
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +151,11 @@ def test_a_slower_node_of_the_demo_is_named_first(wine: Wine, node: str) -> None
     for _ in range(TRIES):
         wine.run(NODES[node])
         first, *others = wine.compared()
-        if all(abs(one["relative"]) < 0.08 for one in [first, *others] if one["name"] in NODES and one["name"] != node):
+        if all(
+            abs(one["relative"]) < 0.08
+            for one in [first, *others]
+            if one["name"] in NODES and one["name"] != node
+        ):
             break
         wine.forget()
     else:

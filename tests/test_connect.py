@@ -10,21 +10,24 @@ from pathlib import Path
 import pytest
 from loopback import Loopback, drip, hang, loopback, lose, refuse, reset
 
-from kedro_otel import names, paths, tomlfile
+from kedro_otel.config import paths, toml_file
+from kedro_otel.semconv import names
 
 __all__ = ["loopback"]
 
 
 def user_file() -> dict[str, object]:
     """Return what the user's settings file says."""
-    found = tomlfile.read(paths.user_config())
+    found = toml_file.read(paths.user_config())
     assert found is not None
     return found
 
 
 def answer(text: str) -> dict[str, object]:
     """Return the JSON object that a command printed; Kedro may have logged before it."""
-    found: dict[str, object] = json.loads(text[text.index("\n{") if not text.startswith("{") else 0 :])
+    found: dict[str, object] = json.loads(
+        text[text.index("\n{") if not text.startswith("{") else 0 :]
+    )
     return found
 
 
@@ -32,7 +35,13 @@ def test_connect_tests_shows_and_saves(kedro, loopback: Loopback):
     """Both signals are tried, what leaves is shown at usage and at run, and the endpoint is in the user's own file, 0600."""
     done = kedro("otel", "connect", loopback.url)
     assert done.out.count("accepted") == 2
-    for word in ("usage", "run", names.COMMAND_NAME, names.NODE_NAME, f"kedro otel connect {loopback.url} --detail run"):
+    for word in (
+        "usage",
+        "run",
+        names.COMMAND_NAME,
+        names.NODE_NAME,
+        f"kedro otel connect {loopback.url} --detail run",
+    ):
         assert word in done.out
     assert user_file() == {"endpoint": loopback.url}
     assert oct(paths.user_config().stat().st_mode & 0o777) == "0o600"
@@ -89,7 +98,9 @@ def test_what_cannot_be_meant_is_a_usage_error(kedro, words, said):
 def test_a_header_is_taken_from_the_environment_and_never_written(kedro, loopback: Loopback):
     """The file holds the variable's name, the receiver gets its value, a new endpoint gets neither."""
     secret = {"OTLP_TOKEN": "Bearer canary"}
-    done = kedro("otel", "connect", loopback.url, "--header", "Authorization=env:OTLP_TOKEN", env=secret)
+    done = kedro(
+        "otel", "connect", loopback.url, "--header", "Authorization=env:OTLP_TOKEN", env=secret
+    )
     assert user_file() == {"endpoint": loopback.url, "headers": {"authorization": "env:OTLP_TOKEN"}}
     assert "canary" not in done.out + done.err + paths.user_config().read_text()
     assert {request.headers["authorization"] for request in loopback.requests} == {"Bearer canary"}
@@ -105,9 +116,14 @@ def test_a_header_is_taken_from_the_environment_and_never_written(kedro, loopbac
 def test_connect_keeps_comments_and_other_settings(kedro, loopback: Loopback):
     """Only its own keys change."""
     paths.user_config().parent.mkdir(parents=True)
-    paths.user_config().write_text('# mine\nmax_age_days = 7\nendpoint = "http://old:4318"\ntraces_endpoint = "http://old:4318/x"\n')
+    paths.user_config().write_text(
+        '# mine\nmax_age_days = 7\nendpoint = "http://old:4318"\ntraces_endpoint = "http://old:4318/x"\n'
+    )
     kedro("otel", "connect", loopback.url)
-    assert paths.user_config().read_text() == f'# mine\nmax_age_days = 7\nendpoint = "{loopback.url}"\n'
+    assert (
+        paths.user_config().read_text()
+        == f'# mine\nmax_age_days = 7\nendpoint = "{loopback.url}"\n'
+    )
 
 
 def test_disconnect_where_nothing_is_connected_changes_nothing(kedro):
@@ -118,9 +134,16 @@ def test_disconnect_where_nothing_is_connected_changes_nothing(kedro):
 
 def test_connect_over_an_environment_says_what_counts(kedro, loopback: Loopback):
     """What is saved and not in force is told."""
-    done = kedro("otel", "connect", loopback.url, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"})
+    done = kedro(
+        "otel",
+        "connect",
+        loopback.url,
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"},
+    )
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in done.err
-    done = kedro("otel", "disconnect", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"}, code=1)
+    done = kedro(
+        "otel", "disconnect", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"}, code=1
+    )
     assert "http://elsewhere:4318" in done.err
 
 
@@ -135,19 +158,34 @@ def test_where_telemetry_is_off_nothing_is_sent_by_any_of_them(kedro, loopback: 
 
 def test_doctor_says_all_is_well(kedro, loopback: Loopback):
     """Accepted twice, the settings with their origin, exit code 0."""
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_EXPORTER_OTLP_HEADERS": "x-token=canary"}
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        "OTEL_EXPORTER_OTLP_HEADERS": "x-token=canary",
+    }
     done = kedro("otel", "doctor", env=env)
     assert done.out.count("accepted") == 2
     assert f"endpoint  {loopback.url}  (environment OTEL_EXPORTER_OTLP_ENDPOINT)" in done.out
     assert "All is well" in done.out
     found = answer(kedro("otel", "doctor", "--json", env=env).out)
     assert found["well"] is True
-    assert found["signals"]["traces"] == {"address": f"{loopback.url}/v1/traces", "result": "accepted", "answer": "200"}  # type: ignore[index]
+    assert found["signals"]["traces"] == {
+        "address": f"{loopback.url}/v1/traces",
+        "result": "accepted",
+        "answer": "200",
+    }  # type: ignore[index]
     assert "canary" not in done.out + json.dumps(found)
 
 
 @pytest.mark.parametrize(
-    ("act", "result"), [(401, "rejected"), (404, "rejected"), (302, "rejected"), (503, "rejected"), (hang, "unreachable"), (reset, "unreachable")]
+    ("act", "result"),
+    [
+        (401, "rejected"),
+        (404, "rejected"),
+        (302, "rejected"),
+        (503, "rejected"),
+        (hang, "unreachable"),
+        (reset, "unreachable"),
+    ],
 )
 def test_doctor_tells_how_it_fails(kedro, loopback: Loopback, act, result):
     """Each signal for itself: rejected with the answer, or unreachable; exit code 1 and what to do."""
@@ -162,7 +200,11 @@ def test_doctor_tells_how_it_fails(kedro, loopback: Loopback, act, result):
 
 def test_doctor_recognises_a_port_for_http_behind_grpc(kedro, loopback: Loopback):
     """GRPC sent to a port that speaks HTTP is the wrong protocol."""
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TIMEOUT": "2"}
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "2",
+    }
     done = kedro("otel", "doctor", env=env, code=1)
     assert done.out.count("wrong protocol") == 2
 
@@ -199,7 +241,13 @@ def test_ship_says_what_is_held_and_why(kedro, loopback: Loopback, project):
     kedro("info", cwd=path, env=env)
     loopback.always["traces"] = refuse(403, {"Content-Type": "text/plain"}, b"not for you")
     done = kedro("otel", "ship", cwd=path, env=env, code=1)
-    for word in ("spans of 1 recording", "403: not for you", loopback.url, str(paths.home()), "kedro otel ship"):
+    for word in (
+        "spans of 1 recording",
+        "403: not for you",
+        loopback.url,
+        str(paths.home()),
+        "kedro otel ship",
+    ):
         assert word in done.err
     assert len(done.err.strip().splitlines()) == 1
     loopback.always["traces"] = refuse(400, {"Content-Type": "text/plain"}, b"never")
@@ -218,11 +266,28 @@ def test_console_prints_where_a_person_asks_and_nothing_leaves(kedro, loopback: 
     assert kedro("run", cwd=path, env=console)[2:] == kedro("run", cwd=path, env=env)[2:]
     done = kedro("otel", "ship", cwd=path, env=console)
     (message,) = map(json.loads, done.out.splitlines())
-    spans = [span["name"] for scope in message["resourceSpans"][0]["scopeSpans"] for span in scope["spans"]]
+    spans = [
+        span["name"]
+        for scope in message["resourceSpans"][0]["scopeSpans"]
+        for span in scope["spans"]
+    ]
     assert sorted(spans) == ["kedro run", "run"]
-    shown = kedro("otel", "export", "last", "--as-sent", cwd=path, env={**console, "OTEL_METRICS_EXPORTER": "none"}).out
-    assert json.loads(shown)["resourceSpans"][0]["scopeSpans"] == message["resourceSpans"][0]["scopeSpans"]  # nothing sent: instance ids are free yet
-    assert done.err == "kedro-otel: traces_exporter is console (environment OTEL_TRACES_EXPORTER): no traces leave this machine\n"
+    shown = kedro(
+        "otel",
+        "export",
+        "last",
+        "--as-sent",
+        cwd=path,
+        env={**console, "OTEL_METRICS_EXPORTER": "none"},
+    ).out
+    assert (
+        json.loads(shown)["resourceSpans"][0]["scopeSpans"]
+        == message["resourceSpans"][0]["scopeSpans"]
+    )  # nothing sent: instance ids are free yet
+    assert (
+        done.err
+        == "kedro-otel: traces_exporter is console (environment OTEL_TRACES_EXPORTER): no traces leave this machine\n"
+    )
     sending = {**console, "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url}
     kedro("run", cwd=path, env=sending)
     done = kedro("otel", "ship", cwd=path, env=sending)
@@ -234,12 +299,23 @@ def test_console_prints_where_a_person_asks_and_nothing_leaves(kedro, loopback: 
 def test_console_beside_otlp_sends_and_prints(kedro, loopback: Loopback, project):
     """A list of both: delivered as ever, and printed too, as often as asked; stdout has nothing but the messages."""
     path = project(files={"conf/logging.yml": "version: 1"})
-    both = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_TRACES_EXPORTER": "otlp,console", "OTEL_METRICS_EXPORTER": "console,otlp"}
-    env = {"KEDRO_LOGGING_CONFIG": str(path / "conf/logging.yml"), "KEDRO_OTEL_SHIP": "manual", **both}
+    both = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        "OTEL_TRACES_EXPORTER": "otlp,console",
+        "OTEL_METRICS_EXPORTER": "console,otlp",
+    }
+    env = {
+        "KEDRO_LOGGING_CONFIG": str(path / "conf/logging.yml"),
+        "KEDRO_OTEL_SHIP": "manual",
+        **both,
+    }
     kedro("info", cwd=path, env=env)
     for said in ("Delivered to", "Nothing new"):
         done = kedro("otel", "ship", cwd=path, env=env)
-        assert {key for line in done.out.splitlines() for key in json.loads(line)} == {"resourceSpans", "resourceMetrics"}
+        assert {key for line in done.out.splitlines() for key in json.loads(line)} == {
+            "resourceSpans",
+            "resourceMetrics",
+        }
         assert said in done.err
     assert loopback.span_names() == Counter({"kedro info": 1})
     assert loopback.total("kedro.commands") == 1
@@ -247,22 +323,40 @@ def test_console_beside_otlp_sends_and_prints(kedro, loopback: Loopback, project
 
 def test_what_the_lists_of_exporters_keep_here_is_said(kedro, loopback: Loopback):
     """Status, doctor and connect say which signal does not leave and why; doctor asks the receiver about the other alone."""
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url, "OTEL_TRACES_EXPORTER": "console", "KEDRO_OTEL_SHIP": "manual"}
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        "OTEL_TRACES_EXPORTER": "console",
+        "KEDRO_OTEL_SHIP": "manual",
+    }
     said = "traces_exporter is console (environment OTEL_TRACES_EXPORTER): no traces leave this machine; to print those of the last command:"
     assert said in kedro("otel", "status", env=env).out
     assert said in kedro("otel", "doctor", env=env).out
     assert said in kedro("otel", "connect", loopback.url, env=env).err
-    assert loopback.of("traces") == loopback.of("traces", accepted=False)[:1]  # connect tries what it will save
+    assert (
+        loopback.of("traces") == loopback.of("traces", accepted=False)[:1]
+    )  # connect tries what it will save
     env["OTEL_METRICS_EXPORTER"] = "none"
     done = kedro("otel", "doctor", env=env, code=1)
     assert said in done.out
-    assert "metrics_exporter is none (environment OTEL_METRICS_EXPORTER): no metrics leave this machine" in done.out
+    assert (
+        "metrics_exporter is none (environment OTEL_METRICS_EXPORTER): no metrics leave this machine"
+        in done.out
+    )
     assert "No endpoint" not in done.out + kedro("otel", "status", env=env).out
-    assert "metrics_exporter is none" in kedro("otel", "ship", env={**env, "OTEL_TRACES_EXPORTER": "none"}, code=1).err
+    assert (
+        "metrics_exporter is none"
+        in kedro("otel", "ship", env={**env, "OTEL_TRACES_EXPORTER": "none"}, code=1).err
+    )
 
 
-@pytest.mark.parametrize("act", [hang, drip, reset, lose, 200, 302, 400, 401, 429, 503, None], ids=lambda act: getattr(act, "__name__", str(act)))
-def test_whatever_the_receiver_does_the_command_does_the_same(kedro, loopback: Loopback, project, act):
+@pytest.mark.parametrize(
+    "act",
+    [hang, drip, reset, lose, 200, 302, 400, 401, 429, 503, None],
+    ids=lambda act: getattr(act, "__name__", str(act)),
+)
+def test_whatever_the_receiver_does_the_command_does_the_same(
+    kedro, loopback: Loopback, project, act
+):
     """Output and exit code are those without an endpoint, failing or not; where the machine stays nothing is waited for."""
     path = project()
     if act is None:
@@ -273,7 +367,9 @@ def test_whatever_the_receiver_does_the_command_does_the_same(kedro, loopback: L
     words = ("run", "--params", "fail=true")
     without = kedro(*words, cwd=path, env=bare, code=1)
     began = time.monotonic()
-    done = kedro(*words, cwd=path, env={**bare, "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url}, code=1)
+    done = kedro(
+        *words, cwd=path, env={**bare, "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url}, code=1
+    )
     took = time.monotonic() - began
     assert (done.out, done.err) == (without.out, without.err)
     assert took < 9  # a hung receiver alone costs ten

@@ -18,8 +18,9 @@ import pytest
 from conftest import BIN, Result
 
 import kedro_otel
-from kedro_otel import consent, names, paths
+from kedro_otel.config import consent, paths
 from kedro_otel.recording import reader
+from kedro_otel.semconv import names
 
 SPECIFIC_NO = {
     "kedro otel off": {"user": "enabled = false"},
@@ -42,7 +43,14 @@ GENERIC_NO = {
 }
 NOTHING = {
     "nothing": {},
-    "empty variables": {"env": {"DO_NOT_TRACK": "", "KEDRO_DISABLE_TELEMETRY": "", "KEDRO_OTEL_ENABLED": "", "OTEL_SDK_DISABLED": ""}},
+    "empty variables": {
+        "env": {
+            "DO_NOT_TRACK": "",
+            "KEDRO_DISABLE_TELEMETRY": "",
+            "KEDRO_OTEL_ENABLED": "",
+            "OTEL_SDK_DISABLED": "",
+        }
+    },
     "a project's yes": {"project": "[tool.kedro_otel]\nenabled = true\n"},
     "kedro-telemetry's yes": {"telemetry": "consent: true\n"},
     "kedro-telemetry's broken file": {"telemetry": "consent: [\n"},
@@ -78,13 +86,19 @@ def pairs(stronger: dict[str, Any], weaker: dict[str, Any]) -> list[Any]:
     return [
         pytest.param(one, other, reason.strip(), id=f"{reason} / {beside}")
         for (reason, one), (beside, other) in itertools.product(stronger.items(), weaker.items())
-        if not (one.get("env", {}).keys() & other.get("env", {}).keys()) and not {"user", "telemetry"} & one.keys() & other.keys()
+        if not (one.get("env", {}).keys() & other.get("env", {}).keys())
+        and not {"user", "telemetry"} & one.keys() & other.keys()
     ]
 
 
-@pytest.mark.parametrize(("one", "other", "reason"), pairs(SPECIFIC_NO, {**SPECIFIC_YES, **GENERIC_NO, "": {}}))
+@pytest.mark.parametrize(
+    ("one", "other", "reason"), pairs(SPECIFIC_NO, {**SPECIFIC_YES, **GENERIC_NO, "": {}})
+)
 def test_a_specific_no_beats_everything(
-    one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]
+    one: dict[str, Any],
+    other: dict[str, Any],
+    reason: str,
+    says: Callable[..., tuple[Path, dict[str, str]]],
 ) -> None:
     """A no that was said to this package holds, whatever else is said."""
     path, variables = says(one, other)
@@ -93,16 +107,24 @@ def test_a_specific_no_beats_everything(
 
 @pytest.mark.parametrize(("one", "other", "reason"), pairs(SPECIFIC_YES, {**GENERIC_NO, **NOTHING}))
 def test_a_specific_yes_beats_a_generic_no(
-    one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]
+    one: dict[str, Any],
+    other: dict[str, Any],
+    reason: str,
+    says: Callable[..., tuple[Path, dict[str, str]]],
 ) -> None:
     """A yes that was said to this package beats what was said to every tool."""
     path, variables = says(one, other)
-    assert consent.decide({**variables, "KEDRO_OTEL_ENABLED": variables.get("KEDRO_OTEL_ENABLED", "")}, path) == (True, reason)
+    assert consent.decide(
+        {**variables, "KEDRO_OTEL_ENABLED": variables.get("KEDRO_OTEL_ENABLED", "")}, path
+    ) == (True, reason)
 
 
 @pytest.mark.parametrize(("one", "other", "reason"), pairs(GENERIC_NO, NOTHING))
 def test_a_generic_no_beats_the_default(
-    one: dict[str, Any], other: dict[str, Any], reason: str, says: Callable[..., tuple[Path, dict[str, str]]]
+    one: dict[str, Any],
+    other: dict[str, Any],
+    reason: str,
+    says: Callable[..., tuple[Path, dict[str, str]]],
 ) -> None:
     """A no that was said to every tool holds where nothing was said to this one, not even if a project says yes."""
     path, variables = says(one, other)
@@ -116,19 +138,29 @@ def test_the_default_is_yes(word: str, says: Callable[..., tuple[Path, dict[str,
     assert consent.decide(variables, path) == (True, "default")
 
 
-def test_a_settings_file_that_cannot_be_understood_is_a_no(says: Callable[..., tuple[Path, dict[str, str]]]) -> None:
+def test_a_settings_file_that_cannot_be_understood_is_a_no(
+    says: Callable[..., tuple[Path, dict[str, str]]],
+) -> None:
     """Somebody who wrote such a file may have meant no."""
     for text in ("enabled = nope", "enabled = 'true'", "= broken"):
         path, variables = says({"user": text})
-        assert consent.decide(variables, path) == (False, f"{paths.user_config()} cannot be understood")
+        assert consent.decide(variables, path) == (
+            False,
+            f"{paths.user_config()} cannot be understood",
+        )
 
 
-def test_an_administrator_can_say_no_but_not_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_administrator_can_say_no_but_not_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The site's file can forbid; consent is a person's, so it cannot allow what that person's generic no forbids."""
     monkeypatch.setenv("XDG_CONFIG_DIRS", str(tmp_path / "site"))
     paths.site_config().parent.mkdir(parents=True)
     paths.site_config().write_text("enabled = false")
-    assert consent.decide({"KEDRO_OTEL_ENABLED": "true"}, None) == (False, f"enabled = false in {paths.site_config()}")
+    assert consent.decide({"KEDRO_OTEL_ENABLED": "true"}, None) == (
+        False,
+        f"enabled = false in {paths.site_config()}",
+    )
     paths.site_config().write_text("enabled =  true")
     assert consent.decide({"DO_NOT_TRACK": "1"}, None) == (False, "DO_NOT_TRACK is set")
 
@@ -161,15 +193,28 @@ CASES = [
 
 @pytest.mark.parametrize(("words", "recorded"), CASES, ids=str)
 def test_the_real_command_obeys(
-    words: list[str], recorded: bool, says: Callable[..., tuple[Path, dict[str, str]]], kedro: Callable[..., Result], home: Path
+    words: list[str],
+    recorded: bool,
+    says: Callable[..., tuple[Path, dict[str, str]]],
+    kedro: Callable[..., Result],
+    home: Path,
 ) -> None:
     """`kedro` records exactly where consent says so, makes no id where not, and status names the word that decided."""
     path, variables = says(*({**SPECIFIC_NO, **SPECIFIC_YES, **GENERIC_NO}[word] for word in words))
     before = (path / "pyproject.toml").read_bytes()
     kedro("registry", "list", cwd=path, env=variables)
     assert bool(reader.segments()) == recorded
-    assert home.exists() == paths.telemetry_toml()[0].exists() == ((path / "pyproject.toml").read_bytes() != before) == recorded
-    status = json.loads(kedro("otel", "status", "--json", cwd=path, env=variables).out.partition("\n{")[2].join("{ "))
+    assert (
+        home.exists()
+        == paths.telemetry_toml()[0].exists()
+        == ((path / "pyproject.toml").read_bytes() != before)
+        == recorded
+    )
+    status = json.loads(
+        kedro("otel", "status", "--json", cwd=path, env=variables)
+        .out.partition("\n{")[2]
+        .join("{ ")
+    )
     assert status["consent"]["enabled"] == recorded
     assert status["consent"]["reason"] == consent.decide(variables, path).reason
 
@@ -187,7 +232,10 @@ def test_on_and_off(kedro: Callable[..., Result], home: Path) -> None:
     assert paths.user_config().read_text() == "# mine\ndetail = 'run'\nenabled = true\n"
     kedro("info", env={"DO_NOT_TRACK": "1"})
     assert len(reader.segments()) == 1
-    assert "stays off: KEDRO_OTEL_ENABLED=no" in kedro("otel", "on", env={"KEDRO_OTEL_ENABLED": "no"}).err
+    assert (
+        "stays off: KEDRO_OTEL_ENABLED=no"
+        in kedro("otel", "on", env={"KEDRO_OTEL_ENABLED": "no"}).err
+    )
 
 
 def test_off_says_so_when_it_cannot_be_written(kedro: Callable[..., Result]) -> None:
@@ -200,7 +248,9 @@ def test_off_says_so_when_it_cannot_be_written(kedro: Callable[..., Result]) -> 
     assert not reader.segments()
 
 
-def test_status_tells_everything_and_makes_nothing(project: Callable[..., Path], kedro: Callable[..., Result], home: Path) -> None:
+def test_status_tells_everything_and_makes_nothing(
+    project: Callable[..., Path], kedro: Callable[..., Result], home: Path
+) -> None:
     """Status names ids, settings with their origin, and problems; it prints no secret and creates nothing."""
     path = project(pyproject="[tool.kedro_otel]\nendpoint = 'http://evil'\n")
     variables = {
@@ -215,12 +265,24 @@ def test_status_tells_everything_and_makes_nothing(project: Callable[..., Path],
     assert (sorted(path.rglob("*.toml")), (path / "pyproject.toml").read_bytes()) == before
     assert not home.exists()
     assert not paths.telemetry_toml()[0].exists()
-    found = json.loads(kedro("otel", "status", "--json", cwd=path, env=variables).out.partition("\n{")[2].join("{ "))
+    found = json.loads(
+        kedro("otel", "status", "--json", cwd=path, env=variables)
+        .out.partition("\n{")[2]
+        .join("{ ")
+    )
     assert found["ids"] == {names.INSTALLATION_ID: None, names.PROJECT_ID: None}
-    assert found["settings"]["detail"] == {"value": "run", "origin": "environment KEDRO_OTEL_DETAIL"}
-    assert found["settings"]["headers"] == {"value": {"x-key": names.MASK}, "origin": "environment OTEL_EXPORTER_OTLP_HEADERS"}
+    assert found["settings"]["detail"] == {
+        "value": "run",
+        "origin": "environment KEDRO_OTEL_DETAIL",
+    }
+    assert found["settings"]["headers"] == {
+        "value": {"x-key": names.MASK},
+        "origin": "environment OTEL_EXPORTER_OTLP_HEADERS",
+    }
     assert found["destination"]["traces"] == "http://host:4318/v1/traces"
-    assert found["problems"] == ["A project cannot set 'endpoint'; [tool.kedro_otel] of pyproject.toml is ignored there."]
+    assert found["problems"] == [
+        "A project cannot set 'endpoint'; [tool.kedro_otel] of pyproject.toml is ignored there."
+    ]
     told = kedro("otel", "status", cwd=path, env={"DO_NOT_TRACK": "1"}).out
     assert "Recording   off (DO_NOT_TRACK is set). To change that: kedro otel on\n" in told
     assert re.search(r"^  enabled +no  \(DO_NOT_TRACK is set\)$", told, re.MULTILINE)
@@ -229,12 +291,19 @@ def test_status_tells_everything_and_makes_nothing(project: Callable[..., Path],
     rows = re.findall(r"^  (app\.\S+ +|kedro\.project\S+ +)", told, re.MULTILINE)
     assert len({len(row) for row in rows}) == 1, "columns stand below each other"
     kedro("info", cwd=path)
-    ids = json.loads(kedro("otel", "status", "--json", cwd=path).out.partition("\n{")[2].join("{ "))["ids"]
+    ids = json.loads(
+        kedro("otel", "status", "--json", cwd=path).out.partition("\n{")[2].join("{ ")
+    )["ids"]
     here = reader.read(reader.segments()[-1]).header.resource
-    assert ids == {names.INSTALLATION_ID: here[names.INSTALLATION_ID], names.PROJECT_ID: here[names.PROJECT_ID]}
+    assert ids == {
+        names.INSTALLATION_ID: here[names.INSTALLATION_ID],
+        names.PROJECT_ID: here[names.PROJECT_ID],
+    }
 
 
-def test_purge_erases_what_was_written_and_nothing_else(kedro: Callable[..., Result], home: Path) -> None:
+def test_purge_erases_what_was_written_and_nothing_else(
+    kedro: Callable[..., Result], home: Path
+) -> None:
     """Recordings and journals go, the ids on demand; files of others in a folder named by mistake stay."""
     kedro("info")
     journal = home / "destinations" / "0123456789abcdef"
@@ -260,7 +329,9 @@ def test_purge_erases_what_was_written_and_nothing_else(kedro: Callable[..., Res
 
 # --- off, seen from outside -----------------------------------------------------------------------------------------
 
-OPENED = re.compile(r"(openat|open|creat|execve|connect|mkdir|mkdirat|rename|renameat2?|unlink|unlinkat|symlink|link|linkat)\((.*)")
+OPENED = re.compile(
+    r"(openat|open|creat|execve|connect|mkdir|mkdirat|rename|renameat2?|unlink|unlinkat|symlink|link|linkat)\((.*)"
+)
 SOURCE = Path(kedro_otel.__file__).parents[1]
 ALLOWED = re.compile(
     rf"kedro_otel(/|-[\d.]+\.dist-info)|_kedro_otel\.pth|{re.escape(str(SOURCE))}|/email/|/importlib_metadata/|/tomli(b|\b)|"
@@ -278,7 +349,13 @@ def farm(folder: Path, *, without: str) -> Path:
     return folder
 
 
-def trace(folder: Path, cwd: Path, variables: dict[str, str | None], run: Callable[..., Result], words: list[str]) -> set[str]:
+def trace(
+    folder: Path,
+    cwd: Path,
+    variables: dict[str, str | None],
+    run: Callable[..., Result],
+    words: list[str],
+) -> set[str]:
     """Run kedro on the packages in ``folder`` under strace; return what it opened, made, removed, started and called."""
     log = folder.with_suffix(".strace")
     code = f"import site, sys; sys.argv[0] = 'kedro'; site.addsitedir({str(folder)!r}); from kedro.framework.cli import main; main()"
@@ -301,10 +378,20 @@ def trace(folder: Path, cwd: Path, variables: dict[str, str | None], run: Callab
         env=variables,
     )
     seen = set()
-    for line in (line for file in log.parent.glob(f"{log.name}.*") for line in file.read_text(errors="replace").splitlines()):
+    for line in (
+        line
+        for file in log.parent.glob(f"{log.name}.*")
+        for line in file.read_text(errors="replace").splitlines()
+    ):
         call = OPENED.search(line)
         if call and " = -1 " not in line:
-            seen.add(re.sub(r"/proc/\d+|\d{6,}|0x[0-9a-f]+| = \d+$|\.pyc\.\d+", "#", call[0].replace(str(folder), "SITE")))
+            seen.add(
+                re.sub(
+                    r"/proc/\d+|\d{6,}|0x[0-9a-f]+| = \d+$|\.pyc\.\d+",
+                    "#",
+                    call[0].replace(str(folder), "SITE"),
+                )
+            )
     return seen
 
 
@@ -321,10 +408,18 @@ def trace(folder: Path, cwd: Path, variables: dict[str, str | None], run: Callab
         ".telemetry consent: false",
     ],
 )
-def test_off_means_off(word: str, says: Callable[..., tuple[Path, dict[str, str]]], run: Callable[..., Result], tmp_path: Path) -> None:
+def test_off_means_off(
+    word: str,
+    says: Callable[..., tuple[Path, dict[str, str]]],
+    run: Callable[..., Result],
+    tmp_path: Path,
+) -> None:
     """Off: no file, socket or process that a run without the package does not also have, but for reading who said no."""
     path, variables = says({**SPECIFIC_NO, **GENERIC_NO}[word])
-    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    variables |= {
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+    }
     seen = []
     for name, without in (("without", "kedro_otel"), ("with", "")):
         packages = farm(tmp_path / name, without=without)
@@ -332,34 +427,41 @@ def test_off_means_off(word: str, says: Callable[..., tuple[Path, dict[str, str]
         seen.append(trace(packages, path, variables, run, ["run"]))
     # Kedro reads the metadata of whoever has a plugin, with Python's own library: who it is makes no difference.
     library = sysconfig.get_path("stdlib")
-    more = sorted(line for line in seen[1] - seen[0] if not ALLOWED.search(line) and library not in line)
+    more = sorted(
+        line for line in seen[1] - seen[0] if not ALLOWED.search(line) and library not in line
+    )
     assert more == [], "\n".join(more)
-    written = [line for line in seen[1] - seen[0] if re.search(r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|connect|execve", line)]
+    written = [
+        line
+        for line in seen[1] - seen[0]
+        if re.search(r"O_WRONLY|O_RDWR|O_CREAT|mkdir|rename|connect|execve", line)
+    ]
     assert written == []
     assert not Path(os.environ["KEDRO_OTEL_HOME"]).exists()
 
 
-def test_off_imports_no_opentelemetry(project: Callable[..., Path], run: Callable[..., Result]) -> None:
+def test_off_imports_no_opentelemetry(
+    project: Callable[..., Path], run: Callable[..., Result]
+) -> None:
     """Off: a whole run imports nothing of OpenTelemetry, and of this package only what asks for consent."""
     path = project()
-    code = (
-        "import sys; sys.argv[:] = ['kedro', 'run']\nfrom kedro.framework.cli import main\ntry:\n    main()\nfinally:\n    print(sorted(sys.modules))"
-    )
-    loaded = run(BIN / "python", "-c", code, cwd=path, env={"DO_NOT_TRACK": "1"}).out.splitlines()[-1]
+    code = "import sys; sys.argv[:] = ['kedro', 'run']\nfrom kedro.framework.cli import main\ntry:\n    main()\nfinally:\n    print(sorted(sys.modules))"
+    loaded = run(BIN / "python", "-c", code, cwd=path, env={"DO_NOT_TRACK": "1"}).out.splitlines()[
+        -1
+    ]
     assert "'opentelemetry" not in loaded
     assert set(re.findall(r"'kedro_otel\.(\w+)", loaded)) <= {
         "cli",
-        "cli_hooks",
-        "consent",
+        "config",
         "guard",
         "hooks",
-        "paths",
         "runtime",
-        "tomlfile",
     }, loaded
 
 
-def test_a_settings_file_about_something_else_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_settings_file_about_something_else_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user's file without a word on recording is no yes: a generic no still counts."""
     path = paths.user_config()
     path.parent.mkdir(parents=True)
@@ -368,7 +470,9 @@ def test_a_settings_file_about_something_else_says_nothing(tmp_path: Path, monke
     assert consent.decide({"DO_NOT_TRACK": "1"}, None) == (False, "DO_NOT_TRACK is set")
 
 
-@pytest.mark.parametrize("text", ["- consent", "consent: 'no'", "consent: 0", "consent:", "", "false"])
+@pytest.mark.parametrize(
+    "text", ["- consent", "consent: 'no'", "consent: 0", "consent:", "", "false"]
+)
 def test_a_telemetry_file_that_says_neither_is_ignored(text: str, tmp_path: Path) -> None:
     """Only `true` and `false` count in it, as in kedro-telemetry."""
     (tmp_path / ".telemetry").write_text(text)

@@ -49,31 +49,63 @@ def loads(run: Callable[..., Result], bare_python: Path, tmp_path: Path) -> Call
     plugin = tmp_path / "plugin"
     (plugin / "nothing-1.dist-info").mkdir(parents=True)
     (plugin / "nothing.py").write_text("hooks = object()\n")
-    (plugin / "nothing-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: nothing\nVersion: 1\n")
-    (plugin / "nothing-1.dist-info/entry_points.txt").write_text("[kedro.hooks]\nnothing = nothing:hooks\n")
+    (plugin / "nothing-1.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: nothing\nVersion: 1\n"
+    )
+    (plugin / "nothing-1.dist-info/entry_points.txt").write_text(
+        "[kedro.hooks]\nnothing = nothing:hooks\n"
+    )
 
-    def modules(python: str | Path, words: tuple[str, ...], options: dict[str, Any], **more: str) -> set[str]:
+    def modules(
+        python: str | Path, words: tuple[str, ...], options: dict[str, Any], **more: str
+    ) -> set[str]:
         file = tmp_path / "modules.json"
-        run(python, "-c", LOADED.format(file=str(file), words=words), **{**options, "env": {**options.get("env", {}), **more}})
+        run(
+            python,
+            "-c",
+            LOADED.format(file=str(file), words=words),
+            **{**options, "env": {**options.get("env", {}), **more}},
+        )
         return set(json.loads(file.read_text()))
 
-    return lambda *words, **options: modules(sys.executable, words, options) - modules(bare_python, words, options, PYTHONPATH=str(plugin))
+    return lambda *words, **options: (
+        modules(sys.executable, words, options)
+        - modules(bare_python, words, options, PYTHONPATH=str(plugin))
+    )
 
 
 def test_a_start_loads_little(loads: Callable[..., set[str]], tmp_path: Path) -> None:
     """`kedro --version` loads a score of our modules, none of Python's library, and nothing of anybody else's."""
     extra = loads("--version", cwd=tmp_path)
     ours = {name for name in extra if name.split(".")[0] == "kedro_otel"}
-    python = {name for name in extra - ours if name.split(".")[0].lstrip("_") in {word.lstrip("_") for word in sys.stdlib_module_names}}
+    python = {
+        name
+        for name in extra - ours
+        if name.split(".")[0].lstrip("_") in {word.lstrip("_") for word in sys.stdlib_module_names}
+    }
     assert extra - ours - python == set()
     assert len(ours) <= 30, sorted(ours)
-    assert python <= {"encodings.utf_8_sig"}  # by which Python reads the path of a package that is installed as editable
+    assert python <= {
+        "encodings.utf_8_sig"
+    }  # by which Python reads the path of a package that is installed as editable
 
 
-def test_an_endpoint_loads_nothing_of_a_network(loads: Callable[..., set[str]], tmp_path: Path) -> None:
+def test_an_endpoint_loads_nothing_of_a_network(
+    loads: Callable[..., set[str]], tmp_path: Path
+) -> None:
     """With an endpoint the command itself still loads nothing that could speak to it; that is the shipper's."""
-    extra = loads("--version", cwd=tmp_path, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
-    assert not {name.split(".")[0] for name in extra} & {"opentelemetry", "google", "grpc", "requests", "urllib3", "rich", "kedro_telemetry"}
+    extra = loads(
+        "--version", cwd=tmp_path, env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
+    )
+    assert not {name.split(".")[0] for name in extra} & {
+        "opentelemetry",
+        "google",
+        "grpc",
+        "requests",
+        "urllib3",
+        "rich",
+        "kedro_telemetry",
+    }
 
 
 def test_off_loads_next_to_nothing(loads: Callable[..., set[str]], tmp_path: Path) -> None:
@@ -82,15 +114,26 @@ def test_off_loads_next_to_nothing(loads: Callable[..., set[str]], tmp_path: Pat
     assert len({name for name in extra if name.startswith("kedro_otel")}) <= 12, sorted(extra)
 
 
-def test_a_run_loads_no_exporter(loads: Callable[..., set[str]], project: Callable[..., Path]) -> None:
+def test_a_run_loads_no_exporter(
+    loads: Callable[..., set[str]], project: Callable[..., Path]
+) -> None:
     """A pipeline run loads OpenTelemetry's API and tracing, and neither its metrics nor anything that sends."""
     extra = loads("run", cwd=project())
     assert "opentelemetry.trace" in extra
-    heavy = ("opentelemetry.sdk.metrics", "opentelemetry.exporter", "google", "grpc", "requests", "urllib3")
+    heavy = (
+        "opentelemetry.sdk.metrics",
+        "opentelemetry.exporter",
+        "google",
+        "grpc",
+        "requests",
+        "urllib3",
+    )
     assert not [name for name in extra if name.startswith(heavy)]
 
 
-def test_a_node_writes_each_operation_once(project: Callable[..., Path], run: Callable[..., Result], tmp_path: Path) -> None:
+def test_a_node_writes_each_operation_once(
+    project: Callable[..., Path], run: Callable[..., Result], tmp_path: Path
+) -> None:
     """A node with one load and one save is four lines, its start, its end, one for each of the two, and three writes: the last two are one."""
     strace = shutil.which("strace")
     if strace is None:
@@ -98,17 +141,36 @@ def test_a_node_writes_each_operation_once(project: Callable[..., Path], run: Ca
     path = project(registry=REGISTRY, catalog="{}")
     log = tmp_path / "writes.txt"
     kedro = Path(sys.executable).with_name("kedro")
-    run(strace, "-f", "-y", "-e", "trace=write,writev,pwrite64,fsync,fdatasync", "-e", "signal=none", "-o", log, kedro, "run", cwd=path)
+    run(
+        strace,
+        "-f",
+        "-y",
+        "-e",
+        "trace=write,writev,pwrite64,fsync,fdatasync",
+        "-e",
+        "signal=none",
+        "-o",
+        log,
+        kedro,
+        "run",
+        cwd=path,
+    )
     ours = [line for line in log.read_text(errors="replace").splitlines() if "/recordings/" in line]
     assert not [line for line in ours if "sync" in line]
-    lines = Counter(line.partition(b":")[0] for file in reader.segments() for line in file.read_bytes().splitlines())
+    lines = Counter(
+        line.partition(b":")[0]
+        for file in reader.segments()
+        for line in file.read_bytes().splitlines()
+    )
     assert lines[b'{"start"'] == lines[b'{"end"'] == NODES + 2
     assert lines[b'{"span"'] == 2 * NODES
     assert len(ours) == sum(lines.values()) - NODES
     assert sum(lines.values()) <= 4 * NODES + 8
 
 
-def test_a_node_takes_less_than_two_kibibytes(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+def test_a_node_takes_less_than_two_kibibytes(
+    project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
     """The recording of a no-op node with one load and one save is at most 2,048 bytes."""
     kedro("run", cwd=project(registry=REGISTRY, catalog="{}"))
     assert sum(file.stat().st_size for file in reader.segments()) / NODES <= 2048

@@ -50,16 +50,23 @@ def test_the_demo_runs_fails_and_shows_it(kedro: Callable[..., Result], tmp_path
     assert "InvalidParameterError" in failed
 
 
-def test_the_demo_leaves_a_folder_that_is_not_empty_alone(kedro: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_demo_leaves_a_folder_that_is_not_empty_alone(
+    kedro: Callable[..., Result], tmp_path: Path
+) -> None:
     """A folder with something in it is refused in one line that says what to type."""
     (tmp_path / "wines").mkdir()
     (tmp_path / "wines/mine.txt").write_text("mine")
     refused = kedro("otel", "demo", "wines", code=2)
-    assert refused.err.strip() == "wines is not empty, and nothing in it was changed. Name a new folder: kedro otel demo wines-2"
+    assert (
+        refused.err.strip()
+        == "wines is not empty, and nothing in it was changed. Name a new folder: kedro otel demo wines-2"
+    )
     assert [path.name for path in (tmp_path / "wines").iterdir()] == ["mine.txt"]
 
 
-def test_the_demo_says_which_library_is_missing(kedro: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_demo_says_which_library_is_missing(
+    kedro: Callable[..., Result], tmp_path: Path
+) -> None:
     """Without the extra, nothing is written and the line to type is there."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['sklearn'] = None\n")
     refused = kedro("otel", "demo", "wines", code=1, env={"PYTHONPATH": str(tmp_path)})

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from conftest import Result
 
-from kedro_otel import names
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import Operation, Segment
+from kedro_otel.semconv import names
 
 WITNESS = '''
 """A plugin: commands of its own, and a hook that writes down what kedro-telemetry would send."""
@@ -225,9 +225,15 @@ def peer(tmp_path: Path, environment: dict[str, str], kedro_telemetry: dict[str,
     folder = tmp_path / "plugins"
     (folder / "witness-1.0.dist-info").mkdir(parents=True)
     (folder / "witness.py").write_text(WITNESS)
-    (folder / "witness-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: witness\nVersion: 1.0\n")
+    (folder / "witness-1.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: witness\nVersion: 1.0\n"
+    )
     (folder / "witness-1.0.dist-info/entry_points.txt").write_text(ENTRY_POINTS)
-    environment.update(kedro_telemetry, PYTHONPATH=f"{folder}:{kedro_telemetry['PYTHONPATH']}", WITNESS=str(tmp_path / "witnessed.json"))
+    environment.update(
+        kedro_telemetry,
+        PYTHONPATH=f"{folder}:{kedro_telemetry['PYTHONPATH']}",
+        WITNESS=str(tmp_path / "witnessed.json"),
+    )
     return tmp_path / "witnessed.json"
 
 
@@ -256,38 +262,65 @@ def said(segment: Segment, command: Operation) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value is not None}
 
 
-COMPARED = ("username", "project_id", "project_version", "python_version", "os", "is_ci_env", "tools", "example_pipeline")
+COMPARED = (
+    "username",
+    "project_id",
+    "project_version",
+    "python_version",
+    "os",
+    "is_ci_env",
+    "tools",
+    "example_pipeline",
+)
 
 
 def check(line: str, masked: str, peer: Path, done: Result) -> None:
     """Compare what is recorded of ``line`` with what kedro-telemetry made of it, and with the table."""
     segment, found = recorded(done)
-    ours, theirs = said(segment, found), {key: value for key, value in json.loads(peer.read_text()).items() if value is not None}
+    ours, theirs = (
+        said(segment, found),
+        {key: value for key, value in json.loads(peer.read_text()).items() if value is not None},
+    )
     expected = f"kedro {masked}" if line else "kedro"
     assert ours["command"] == expected
-    assert found.attributes[names.COMMAND_ARGS] == (["kedro", *masked.split(" ")] if line else ["kedro"])
+    assert found.attributes[names.COMMAND_ARGS] == (
+        ["kedro", *masked.split(" ")] if line else ["kedro"]
+    )
     assert theirs["command"] == expected
     assert {key: ours.get(key) for key in COMPARED} == {key: theirs.get(key) for key in COMPARED}
     kept = segment.path.read_text()
-    assert not [word for word in ("secret", "nobody", "nowhere", "Secret", "Ümläut", "日本語") if word in kept and word not in masked]
+    assert not [
+        word
+        for word in ("secret", "nobody", "nowhere", "Secret", "Ümläut", "日本語")
+        if word in kept and word not in masked
+    ]
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_command_line_in_a_project(line: str, peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+def test_a_command_line_in_a_project(
+    line: str, peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
     """Inside a project the masked words, the ids and all other facts are kedro-telemetry's."""
-    path = project(files={"src/minimal/cli.py": OWN_CLI}, pyproject="tools = \"['Linting', 'Testing']\"\nexample_pipeline = \"False\"\n")
+    path = project(
+        files={"src/minimal/cli.py": OWN_CLI},
+        pyproject="tools = \"['Linting', 'Testing']\"\nexample_pipeline = \"False\"\n",
+    )
     check(line, LINES[line], peer, kedro(*shlex.split(line), cwd=path, code=None))
 
 
 @pytest.mark.parametrize("line", OUTSIDE)
-def test_a_command_line_outside_a_project(line: str, peer: Path, kedro: Callable[..., Result]) -> None:
+def test_a_command_line_outside_a_project(
+    line: str, peer: Path, kedro: Callable[..., Result]
+) -> None:
     """Outside a project the same, and there is no project id."""
     check(line, OUTSIDE[line], peer, kedro(*shlex.split(line), code=None))
     assert names.PROJECT_ID not in recorded()[0].header.resource
 
 
 @pytest.mark.parametrize("line", LEAKS)
-def test_what_kedro_telemetry_lets_through_is_masked(line: str, peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+def test_what_kedro_telemetry_lets_through_is_masked(
+    line: str, peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
     """Where kedro-telemetry would send a word that the user typed, it is masked here."""
     path = project()
     done = kedro(*shlex.split(line), cwd=path, code=None)
@@ -297,8 +330,12 @@ def test_what_kedro_telemetry_lets_through_is_masked(line: str, peer: Path, proj
     assert not peer.exists() or json.loads(peer.read_text())["command"] != f"kedro {LEAKS[line]}"
 
 
-@pytest.mark.parametrize("variable", ["CI=true", "GITLAB_CI=1", "BUILDKITE=x", "CI=1", "JENKINS_URL=", "TRAVIS=false"])
-def test_ci_is_what_kedro_telemetry_takes_for_it(variable: str, peer: Path, kedro: Callable[..., Result]) -> None:
+@pytest.mark.parametrize(
+    "variable", ["CI=true", "GITLAB_CI=1", "BUILDKITE=x", "CI=1", "JENKINS_URL=", "TRAVIS=false"]
+)
+def test_ci_is_what_kedro_telemetry_takes_for_it(
+    variable: str, peer: Path, kedro: Callable[..., Result]
+) -> None:
     """The CI flag follows the same variables and values."""
     name, _sign, value = variable.partition("=")
     check("info", "info", peer, kedro("info", env={name: value}))
@@ -334,7 +371,9 @@ class OwnDataset(AbstractDataset):
 """
 
 
-def test_the_sizes_of_a_project(peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+def test_the_sizes_of_a_project(
+    peer: Path, project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
     """Datasets by public type, nodes and pipelines are counted as kedro-telemetry counts them, on the session's own catalog."""
     path = project(catalog=CATALOG, files={"src/minimal/own.py": OWN_DATASET})
     kedro("run", cwd=path)
@@ -346,22 +385,33 @@ def test_the_sizes_of_a_project(peer: Path, project: Callable[..., Path], kedro:
     assert run.attributes[names.PIPELINE_COUNT] == theirs["number_of_pipelines"] == 2
     ours = dict(word.rsplit("=", 1) for word in run.attributes[names.DATASET_TYPE_COUNT])  # type: ignore[union-attr]
     prefix = "dataset_type_count."
-    assert {key: int(count) for key, count in ours.items()} == {key[len(prefix) :]: count for key, count in theirs.items() if key.startswith(prefix)}
+    assert {key: int(count) for key, count in ours.items()} == {
+        key[len(prefix) :]: count for key, count in theirs.items() if key.startswith(prefix)
+    }
     assert ours[names.CUSTOM] == "1"
 
 
-def test_a_new_project_says_its_tools_on_its_next_command(peer: Path, tmp_path: Path, kedro: Callable[..., Result]) -> None:
+def test_a_new_project_says_its_tools_on_its_next_command(
+    peer: Path, tmp_path: Path, kedro: Callable[..., Result]
+) -> None:
     """`kedro new` is a masked command outside a project; what was chosen there is on the next command in the project."""
     kedro("new", "--name", "Newly Made", "--tools=lint,log", "--example=no")
     assert names.PROJECT_ID not in recorded()[0].header.resource
-    check("registry list", "registry list", peer, kedro("registry", "list", cwd=tmp_path / "newly-made", code=None))
+    check(
+        "registry list",
+        "registry list",
+        peer,
+        kedro("registry", "list", cwd=tmp_path / "newly-made", code=None),
+    )
     here = recorded()[0].header.resource
     assert here[names.PROJECT_TOOLS] == ["Linting", "Custom Logging"]
     assert here[names.EXAMPLE_PIPELINE] == "False"
     assert len(str(here[names.PROJECT_ID])) == 128
 
 
-def test_many_random_lines_are_masked_alike(peer: Path, project: Callable[..., Path], run: Callable[..., Result]) -> None:
+def test_many_random_lines_are_masked_alike(
+    peer: Path, project: Callable[..., Path], run: Callable[..., Result]
+) -> None:
     """Thousands of random lines give the same words, but for those that kedro-telemetry lets through or fails on."""
     path = project(files={"src/minimal/cli.py": OWN_CLI})
     code = dedent(RANDOM_LINES)
@@ -373,7 +423,7 @@ import random
 from pathlib import Path
 from kedro.framework.cli.cli import KedroCLI
 from kedro_telemetry.masking import _mask_kedro_cli
-from kedro_otel.masking import MASK, mask
+from kedro_otel.facts.masking import MASK, mask
 
 cli = KedroCLI(Path.cwd())
 words = '''run registry list describe pipeline create delete catalog describe-datasets new starter info jupyter lab setup ipython package outer inner

@@ -14,7 +14,8 @@ from conftest import BIN, Result
 from loopback import Loopback, loopback, refuse
 from post import Post, post
 
-from kedro_otel.shipping import held, launch
+from kedro_otel.shipping.process import launch
+from kedro_otel.shipping.state import hold_notice
 
 __all__ = ["loopback", "post"]
 FORBIDDEN = refuse(401, {"Content-Type": "text/plain"}, b"who are you?")
@@ -49,7 +50,9 @@ def at_work(post: Post) -> Iterator[Post]:
     post.home.mkdir()
     (post.home / "notice").touch()
     yield post
-    shutil.rmtree(post.home / "destinations", ignore_errors=True)  # so that no shipper outlives the test
+    shutil.rmtree(
+        post.home / "destinations", ignore_errors=True
+    )  # so that no shipper outlives the test
 
 
 def told(text: str) -> list[str]:
@@ -57,15 +60,19 @@ def told(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("kedro-otel: ")]
 
 
-def test_the_next_command_tells_of_a_hold_once(at_work: Post, loopback: Loopback, project: Callable[..., Path], terminal: Callable[..., str]) -> None:
+def test_the_next_command_tells_of_a_hold_once(
+    at_work: Post, loopback: Loopback, project: Callable[..., Path], terminal: Callable[..., str]
+) -> None:
     """Refused with 401: the next command at a terminal says what happened, what is kept and what to type; the one after it nothing."""
     path, kedro = project(), BIN / "kedro"
     loopback.always.update(traces=FORBIDDEN, metrics=FORBIDDEN)
     assert told(terminal(kedro, "info", cwd=path)) == []
-    at_work.until(lambda: (at_work.where.folder / held.UNTOLD).exists() and at_work.idle())
+    at_work.until(lambda: (at_work.where.folder / hold_notice.UNTOLD).exists() and at_work.idle())
     (line,) = told(terminal(kedro, "info", cwd=path))
     what = "does not take traces and metrics (401: who are you?). Your commands go on, and what it lacks is kept in"
-    assert line == f"kedro-otel: {loopback.url} {what} {at_work.home}. What to do: kedro otel doctor"
+    assert (
+        line == f"kedro-otel: {loopback.url} {what} {at_work.home}. What to do: kedro otel doctor"
+    )
     at_work.until(at_work.idle)
     assert told(terminal(kedro, "info", cwd=path)) == []
     loopback.always.clear()
@@ -73,21 +80,28 @@ def test_the_next_command_tells_of_a_hold_once(at_work: Post, loopback: Loopback
     assert loopback.total("kedro.commands") == 3
     loopback.always.update(metrics=403)
     terminal(kedro, "info", cwd=path)
-    at_work.until((at_work.where.folder / held.UNTOLD).exists)
+    at_work.until((at_work.where.folder / hold_notice.UNTOLD).exists)
     (line,) = told(terminal(kedro, "info", cwd=path))
     assert "does not take metrics (403)" in line
 
 
 def test_the_output_is_otherwise_the_same(
-    at_work: Post, loopback: Loopback, project: Callable[..., Path], terminal: Callable[..., str], kedro: Callable[..., Result], tmp_path: Path
+    at_work: Post,
+    loopback: Loopback,
+    project: Callable[..., Path],
+    terminal: Callable[..., str],
+    kedro: Callable[..., Result],
+    tmp_path: Path,
 ) -> None:
     """Stdout and exit code are as ever, stderr has one line more at its end; through a pipe nothing is said, and the terminal hears it later."""
     path, typed = project(files={"conf/logging.yml": "version: 1"}), BIN / "kedro"
-    at_work.set(KEDRO_LOGGING_CONFIG=str(path / "conf/logging.yml"))  # Kedro's own would print the time
+    at_work.set(
+        KEDRO_LOGGING_CONFIG=str(path / "conf/logging.yml")
+    )  # Kedro's own would print the time
     loopback.always.update(traces=FORBIDDEN, metrics=FORBIDDEN)
     before = terminal(typed, "--version", cwd=path)
     out = (tmp_path / "out").read_bytes()
-    at_work.until((at_work.where.folder / held.UNTOLD).exists)
+    at_work.until((at_work.where.folder / hold_notice.UNTOLD).exists)
     assert told(kedro("--version", cwd=path).err) == []
     after = terminal(typed, "--version", cwd=path)
     assert (tmp_path / "out").read_bytes() == out
@@ -95,32 +109,46 @@ def test_the_output_is_otherwise_the_same(
     assert after == f"{before}{line}\r\n"
 
 
-def test_who_typed_ship_has_heard_it(at_work: Post, loopback: Loopback, project: Callable[..., Path], terminal: Callable[..., str]) -> None:
+def test_who_typed_ship_has_heard_it(
+    at_work: Post, loopback: Loopback, project: Callable[..., Path], terminal: Callable[..., str]
+) -> None:
     """`kedro otel ship` says what is held, so no command says it again."""
     path, kedro = project(), BIN / "kedro"
     loopback.always.update(traces=401)
     terminal(kedro, "info", cwd=path)
-    at_work.until((at_work.where.folder / held.UNTOLD).exists)
-    subprocess.run([kedro, "otel", "ship"], env=at_work.environment, cwd=path, check=False, capture_output=True)
+    at_work.until((at_work.where.folder / hold_notice.UNTOLD).exists)
+    subprocess.run(
+        [kedro, "otel", "ship"], env=at_work.environment, cwd=path, check=False, capture_output=True
+    )
     assert told(terminal(kedro, "info", cwd=path)) == []
 
 
 @pytest.mark.parametrize(("endpoint", "looks"), [(True, 1), (False, 0)], ids=["endpoint", "none"])
 def test_looking_for_it_costs_one_look(
-    at_work: Post, project: Callable[..., Path], terminal: Callable[..., str], tmp_path: Path, *, endpoint: bool, looks: int
+    at_work: Post,
+    project: Callable[..., Path],
+    terminal: Callable[..., str],
+    tmp_path: Path,
+    *,
+    endpoint: bool,
+    looks: int,
 ) -> None:
     """With an endpoint and nothing held a command looks at one file's place; without an endpoint not even that."""
-    env: dict[str, Any] = {"LOOKS": str(tmp_path / "looks")} | ({} if endpoint else {"OTEL_EXPORTER_OTLP_ENDPOINT": None})
+    env: dict[str, Any] = {"LOOKS": str(tmp_path / "looks")} | (
+        {} if endpoint else {"OTEL_EXPORTER_OTLP_ENDPOINT": None}
+    )
     terminal(sys.executable, "-c", COUNTED, cwd=project(), env=env)
     assert len((tmp_path / "looks").read_text().split()) // 2 == looks
 
 
-def test_it_is_told_again_only_after_an_acceptance(at_work: Post, loopback: Loopback, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_it_is_told_again_only_after_an_acceptance(
+    at_work: Post, loopback: Loopback, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
     """A refusal that lasts is one hold, whatever stumbles lie between; of a second signal that is refused too, it is said."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
 
     def heard() -> str:
-        launch.tell_of_hold(at_work.target.id)
+        launch.print_hold_notice(at_work.target.id)
         return capsys.readouterr().err
 
     def ship() -> None:
@@ -160,11 +188,13 @@ def test_it_is_told_again_only_after_an_acceptance(at_work: Post, loopback: Loop
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"signals": 1}', b"\xff", b"[" * 4096])
-def test_a_damaged_note_says_nothing_and_goes(at_work: Post, capsys: pytest.CaptureFixture[str], monkeypatch, text: bytes) -> None:
+def test_a_damaged_note_says_nothing_and_goes(
+    at_work: Post, capsys: pytest.CaptureFixture[str], monkeypatch, text: bytes
+) -> None:
     """Whatever is in the file, no command fails by it, and it is not read twice."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     at_work.where.folder.mkdir(parents=True)
-    (at_work.where.folder / held.UNTOLD).write_bytes(text)
-    launch.tell_of_hold(at_work.target.id)
+    (at_work.where.folder / hold_notice.UNTOLD).write_bytes(text)
+    launch.print_hold_notice(at_work.target.id)
     assert capsys.readouterr().err == ""
-    assert not (at_work.where.folder / held.UNTOLD).exists()
+    assert not (at_work.where.folder / hold_notice.UNTOLD).exists()

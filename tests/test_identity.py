@@ -20,11 +20,15 @@ from conftest import Result
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kedro_otel import identity, names, paths, tomledit, tomlfile
+from kedro_otel.config import paths, toml_edit, toml_file
+from kedro_otel.facts import identity
 from kedro_otel.recording import reader
+from kedro_otel.semconv import names
 
 EXAMPLES = 2000 if os.environ.get("FULL") else 200
-FAST = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=EXAMPLES)
+FAST = settings(
+    deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=EXAMPLES
+)
 SLOW = settings(FAST, max_examples=EXAMPLES // 5)
 """For what writes files."""
 
@@ -36,7 +40,7 @@ ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 def parsed(text: str) -> dict[str, Any]:
     """Return what a TOML text says."""
-    document = tomlfile.loads(text)
+    document = toml_file.loads(text)
     assert document is not None
     return document
 
@@ -52,13 +56,20 @@ def user_file(text: str | bytes) -> Path:
 def at_once(imports: str, ask: str) -> set[str]:
     """Let eight processes evaluate ``ask`` at the same moment; return what they say."""
     code = f"import sys, time; {imports}; print(flush=True); until = float(sys.stdin.readline())\nwhile time.time() < until: pass\nprint({ask})"
-    started = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(8)
+    ]
     for process in started:
         assert process.stdout is not None
         process.stdout.readline()
     moment = str(time.time() + 0.2)
     with ThreadPoolExecutor(8) as pool:
-        return {out.strip() for out, _ in pool.map(lambda process: process.communicate(moment), started)}
+        return {
+            out.strip() for out, _ in pool.map(lambda process: process.communicate(moment), started)
+        }
 
 
 def test_a_uuid_is_made_once() -> None:
@@ -77,7 +88,9 @@ def test_a_uuid_is_made_once() -> None:
 def test_every_spelling_of_a_uuid_counts(spelling: str) -> None:
     """What kedro-telemetry would read is read, with dashes, braces or in capitals, and the file is left alone."""
     word = str(uuid.uuid4())
-    text = f'[telemetry]\nuuid = "{spelling.format(word).upper()}"\n'.replace("URN:UUID:", "urn:uuid:")
+    text = f'[telemetry]\nuuid = "{spelling.format(word).upper()}"\n'.replace(
+        "URN:UUID:", "urn:uuid:"
+    )
     path = user_file(text)
     assert identity.installation_id() == uuid.UUID(word).hex
     assert path.read_text() == text
@@ -118,12 +131,17 @@ def test_many_processes_agree_on_one_uuid(text: str | None, run: Callable[..., R
     """Of processes that make or repair the UUID at once, all report the one that is then in the file."""
     if text is not None:
         user_file(text)
-    said = at_once("import uuid; from kedro_otel import identity, files, tomledit", "identity.installation_id()")
+    said = at_once(
+        "import uuid; from kedro_otel.facts import identity; from kedro_otel.config import files, toml_edit",
+        "identity.installation_id()",
+    )
     assert said == {identity.installation_id(create=False)}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions")
-def test_a_place_that_cannot_be_written_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_cannot_be_written_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where nothing can be written there is no id, and no error."""
     blocked = tmp_path / "file"
     blocked.write_text("")
@@ -144,7 +162,10 @@ def test_on_a_mac_the_older_place_is_read_too(monkeypatch: pytest.MonkeyPatch) -
 
 
 @SLOW
-@given(st.text() | st.from_regex(r"(\[telemetry\]|uuid = .{0,40}|[a-z.]+ = .{0,10}|#.*|\n)*", fullmatch=True))
+@given(
+    st.text()
+    | st.from_regex(r"(\[telemetry\]|uuid = .{0,40}|[a-z.]+ = .{0,10}|#.*|\n)*", fullmatch=True)
+)
 def test_no_file_makes_it_raise(text: str) -> None:
     """Whatever is in the file, afterwards it is TOML with a UUID, and the words that were in it are still there."""
     raw = text.encode("utf-8", "replace")
@@ -168,11 +189,26 @@ UNTOUCHED = {
 }
 EDITED = {
     "as Kedro writes it": (HEAD, HEAD + '\n[tool.kedro_telemetry]\nproject_id = "ID"\n'),
-    "without a last newline": (HEAD.rstrip(), HEAD.rstrip() + '\n[tool.kedro_telemetry]\nproject_id = "ID"\n'),
-    "CRLF": ("[tool.kedro]\r\nx = 1\r\n", '[tool.kedro]\r\nx = 1\r\n\r\n[tool.kedro_telemetry]\r\nproject_id = "ID"\r\n'),
-    "a table without it": (HEAD + "[tool.kedro_telemetry] # ours\nx = 1\n", HEAD + '[tool.kedro_telemetry] # ours\nproject_id = "ID"\nx = 1\n'),
-    "an empty table at the end": (HEAD + "[tool.kedro_telemetry]", HEAD + '[tool.kedro_telemetry]\nproject_id = "ID"\n'),
-    "a quoted header": (HEAD + "[ tool . 'kedro_telemetry' ]\n", HEAD + "[ tool . 'kedro_telemetry' ]\nproject_id = \"ID\"\n"),
+    "without a last newline": (
+        HEAD.rstrip(),
+        HEAD.rstrip() + '\n[tool.kedro_telemetry]\nproject_id = "ID"\n',
+    ),
+    "CRLF": (
+        "[tool.kedro]\r\nx = 1\r\n",
+        '[tool.kedro]\r\nx = 1\r\n\r\n[tool.kedro_telemetry]\r\nproject_id = "ID"\r\n',
+    ),
+    "a table without it": (
+        HEAD + "[tool.kedro_telemetry] # ours\nx = 1\n",
+        HEAD + '[tool.kedro_telemetry] # ours\nproject_id = "ID"\nx = 1\n',
+    ),
+    "an empty table at the end": (
+        HEAD + "[tool.kedro_telemetry]",
+        HEAD + '[tool.kedro_telemetry]\nproject_id = "ID"\n',
+    ),
+    "a quoted header": (
+        HEAD + "[ tool . 'kedro_telemetry' ]\n",
+        HEAD + "[ tool . 'kedro_telemetry' ]\nproject_id = \"ID\"\n",
+    ),
     "dotted keys": (
         "[tool]\nkedro.x = 1\nkedro_telemetry.y = 1\n",
         '[tool]\nkedro_telemetry.project_id = "ID"\nkedro.x = 1\nkedro_telemetry.y = 1\n',
@@ -181,11 +217,19 @@ EDITED = {
         "tool.kedro.x = 1\ntool.kedro_telemetry.y = 1\n",
         'tool.kedro_telemetry.project_id = "ID"\ntool.kedro.x = 1\ntool.kedro_telemetry.y = 1\n',
     ),
-    "an inline table": (HEAD + "[tool]\nkedro_telemetry = { y = 1 }\n", HEAD + '[tool]\nkedro_telemetry = { project_id = "ID", y = 1 }\n'),
-    "an empty inline table": (HEAD + "[tool]\nkedro_telemetry = {}\n", HEAD + '[tool]\nkedro_telemetry = { project_id = "ID" }\n'),
+    "an inline table": (
+        HEAD + "[tool]\nkedro_telemetry = { y = 1 }\n",
+        HEAD + '[tool]\nkedro_telemetry = { project_id = "ID", y = 1 }\n',
+    ),
+    "an empty inline table": (
+        HEAD + "[tool]\nkedro_telemetry = {}\n",
+        HEAD + '[tool]\nkedro_telemetry = { project_id = "ID" }\n',
+    ),
     "the words of a header in a text": (
         'x = """\n[tool.kedro_telemetry]\n"""\n' + HEAD + "[tool.kedro_telemetry]\ny = nan\n",
-        'x = """\n[tool.kedro_telemetry]\n"""\n' + HEAD + '[tool.kedro_telemetry]\nproject_id = "ID"\ny = nan\n',
+        'x = """\n[tool.kedro_telemetry]\n"""\n'
+        + HEAD
+        + '[tool.kedro_telemetry]\nproject_id = "ID"\ny = nan\n',
     ),
 }
 
@@ -211,7 +255,9 @@ def test_a_missing_project_uuid_is_inserted(case: str, tmp_path: Path) -> None:
     assert found == hashlib.sha512(f"{made[1]}p".encode()).hexdigest()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert identity.project_id(tmp_path, "p", create=False) == found
-    assert [other.name for other in tmp_path.iterdir() if other.name != "home"] == ["pyproject.toml"]
+    assert [other.name for other in tmp_path.iterdir() if other.name != "home"] == [
+        "pyproject.toml"
+    ]
 
 
 @pytest.mark.parametrize("case", UNTOUCHED)
@@ -220,7 +266,9 @@ def test_a_file_that_cannot_be_added_to_is_left_alone(case: str, tmp_path: Path)
     path = pyproject(tmp_path, UNTOUCHED[case])
     before = path.stat()
     assert identity.project_id(tmp_path, "p", create=True) is None
-    assert path.read_bytes() == (UNTOUCHED[case] if isinstance(UNTOUCHED[case], bytes) else UNTOUCHED[case].encode())  # type: ignore[union-attr]
+    assert path.read_bytes() == (
+        UNTOUCHED[case] if isinstance(UNTOUCHED[case], bytes) else UNTOUCHED[case].encode()
+    )  # type: ignore[union-attr]
     assert path.stat().st_ino == before.st_ino
 
 
@@ -235,7 +283,10 @@ def test_a_project_uuid_that_is_there_is_used(tmp_path: Path) -> None:
     path = pyproject(tmp_path, HEAD + "[tool.kedro_telemetry]\nproject_id = 'abc'\n")
     path.chmod(0o400)
     assert identity.project_id(tmp_path, "p", create=True) == hashlib.sha512(b"abcp").hexdigest()
-    assert identity.project_id(tmp_path, None, create=True) == hashlib.sha512(b"abcundefined_package_name").hexdigest()
+    assert (
+        identity.project_id(tmp_path, None, create=True)
+        == hashlib.sha512(b"abcundefined_package_name").hexdigest()
+    )
 
 
 def test_a_file_that_cannot_be_written_gets_none(tmp_path: Path) -> None:
@@ -262,13 +313,15 @@ def test_many_processes_agree_on_one_project(tmp_path: Path) -> None:
     """Of processes that find no UUID at once, all report the one that is then in the file, once."""
     path = pyproject(tmp_path, HEAD)
     ask = f"identity.project_id(pathlib.Path({str(tmp_path)!r}), 'p', create=True)"
-    said = at_once("import pathlib, uuid; from kedro_otel import identity, files, tomledit", ask)
+    said = at_once("import pathlib, uuid; from kedro_otel.facts import identity; from kedro_otel.config import files, toml_edit", ask)
     assert said == {identity.project_id(tmp_path, "p", create=False)}
     assert path.read_text().count("project_id") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks")
-def test_a_file_that_somebody_keeps_locked_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_somebody_keeps_locked_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A lock that another program holds costs a command at most a moment, and no id is made."""
     import fcntl
 
@@ -281,7 +334,9 @@ def test_a_file_that_somebody_keeps_locked_is_not_waited_for_long(tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks")
-def test_a_lock_that_is_let_go_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_let_go_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A lock that another program holds for a moment costs no id: it is looked at again and again."""
     import fcntl
 
@@ -302,7 +357,9 @@ def test_a_lock_that_is_let_go_is_waited_for(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks")
-def test_without_locks_an_id_is_made_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_locks_an_id_is_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a file system that has no locks the id is written without one."""
     import errno
     import fcntl
@@ -324,46 +381,72 @@ def test_ci_makes_no_project(project: Callable[..., Path], kedro: Callable[..., 
     assert names.PROJECT_ID not in reader.read(reader.segments()[-1]).header.resource
     kedro("info", cwd=path)
     kedro("info", cwd=path, env={"CI": "true"})
-    first, second = (reader.read(path).header.resource[names.PROJECT_ID] for path in reader.segments()[-2:])
+    first, second = (
+        reader.read(path).header.resource[names.PROJECT_ID] for path in reader.segments()[-2:]
+    )
     assert first == second
 
 
 # --- the edit itself ------------------------------------------------------------------------------------------------
 
-_KEYS = st.sampled_from(["a", "b", "tool", "kedro", "kedro_telemetry", "x-y", '"q k"', "'kedro_telemetry'"])
+_KEYS = st.sampled_from(
+    ["a", "b", "tool", "kedro", "kedro_telemetry", "x-y", '"q k"', "'kedro_telemetry'"]
+)
 _VALUES = st.sampled_from(
-    ["1", "nan", "'s'", '"[tool.kedro_telemetry]"', '"""\n[tool.kedro_telemetry]\n"""', "{}", "{ a = 1 }", "[1, 2]", "true", "1979-05-27"]
+    [
+        "1",
+        "nan",
+        "'s'",
+        '"[tool.kedro_telemetry]"',
+        '"""\n[tool.kedro_telemetry]\n"""',
+        "{}",
+        "{ a = 1 }",
+        "[1, 2]",
+        "true",
+        "1979-05-27",
+    ]
 )
 _LINES = st.one_of(
-    st.tuples(st.lists(_KEYS, min_size=1, max_size=3), _VALUES).map(lambda pair: f"{'.'.join(pair[0])} = {pair[1]}"),
+    st.tuples(st.lists(_KEYS, min_size=1, max_size=3), _VALUES).map(
+        lambda pair: f"{'.'.join(pair[0])} = {pair[1]}"
+    ),
     st.lists(_KEYS, min_size=1, max_size=3).map(lambda keys: f"[{'.'.join(keys)}]"),
     st.lists(_KEYS, min_size=1, max_size=2).map(lambda keys: f"[[{'.'.join(keys)}]]"),
     st.sampled_from(
-        ["", "# comment [tool.kedro_telemetry]", "[tool.kedro]", "[tool.kedro_telemetry]", "  [ tool.kedro_telemetry ]  # c", "kedro_telemetry = { }"]
+        [
+            "",
+            "# comment [tool.kedro_telemetry]",
+            "[tool.kedro]",
+            "[tool.kedro_telemetry]",
+            "  [ tool.kedro_telemetry ]  # c",
+            "kedro_telemetry = { }",
+        ]
     ),
 )
-_DOCUMENTS = st.tuples(st.lists(_LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans()).map(
-    lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else "")
-)
+_DOCUMENTS = st.tuples(
+    st.lists(_LINES, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans()
+).map(lambda parts: parts[1].join(parts[0]) + (parts[1] if parts[2] else ""))
 
 
 @FAST
 @given(_DOCUMENTS | st.text())
 def test_an_insertion_changes_nothing_else(text: str) -> None:
     """Whatever the text, either nothing is offered or the same text with one piece put in, which says one thing more."""
-    new = tomledit.insert(text, ("tool", "kedro_telemetry"), "project_id", "ID")
+    new = toml_edit.insert(text, ("tool", "kedro_telemetry"), "project_id", "ID")
     if new is None:
         return
     extra = len(new) - len(text)
     assert any(new[:place] + new[place + extra :] == text for place in range(len(text) + 1))
-    before, after = tomlfile.loads(text), tomlfile.loads(new)
+    before, after = toml_file.loads(text), toml_file.loads(new)
     assert before is not None
     assert after is not None
     assert after["tool"]["kedro_telemetry"].pop("project_id") == "ID"
     for inner, holder in (("kedro_telemetry", after["tool"]), ("tool", after)):
-        if not holder[inner] and inner not in (before.get("tool", {}) if inner != "tool" else before):
+        if not holder[inner] and inner not in (
+            before.get("tool", {}) if inner != "tool" else before
+        ):
             del holder[inner]
-    assert tomlfile.same(before, after)
+    assert toml_file.same(before, after)
 
 
 @SLOW
@@ -383,17 +466,19 @@ def test_a_project_file_is_whole_or_untouched(text: str, tmp_path: Path) -> None
 @given(_DOCUMENTS, st.sampled_from(["a", "b", "kedro"]), st.sampled_from(["1", '"word"', "true"]))
 def test_an_assignment_changes_one_key(text: str, key: str, literal: str) -> None:
     """Setting a key at the top changes what the text says of that key and of nothing else; taking it away undoes it."""
-    assume(tomlfile.loads(text) is not None)
+    assume(toml_file.loads(text) is not None)
     before = parsed(text)
-    new = tomledit.assign(text, (), key, literal)
+    new = toml_edit.assign(text, (), key, literal)
     if new is not None:
-        after = tomlfile.loads(new)
+        after = toml_file.loads(new)
         assert after is not None
-        assert tomlfile.same({**before, key: 0}, {**after, key: 0})
+        assert toml_file.same({**before, key: 0}, {**after, key: 0})
         assert after[key] == parsed(f"v = {literal}")["v"]
-        left = tomledit.remove(new, (), key)
+        left = toml_edit.remove(new, (), key)
         assert left is not None
-        assert tomlfile.same(tomlfile.loads(left), {name: value for name, value in before.items() if name != key})
+        assert toml_file.same(
+            toml_file.loads(left), {name: value for name, value in before.items() if name != key}
+        )
 
 
 def test_without_leave_to_make_one_nothing_is_made(tmp_path: Path) -> None:
@@ -406,11 +491,15 @@ def test_without_leave_to_make_one_nothing_is_made(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_has_an_id_too(tmp_path: Path) -> None:
     """A package's name with half a character in it does not raise."""
-    (tmp_path / "pyproject.toml").write_text('[tool.kedro]\n[tool.kedro_telemetry]\nproject_id = "x"\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.kedro]\n[tool.kedro_telemetry]\nproject_id = "x"\n'
+    )
     assert len(identity.project_id(tmp_path, "\ud800", create=False) or "") == 128
 
 
-def test_who_waited_takes_the_id_of_who_was_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waited_takes_the_id_of_who_was_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An id that another process wrote between our look and our lock is the one."""
     path = tmp_path / "pyproject.toml"
     path.write_text("[tool.kedro]\n")
@@ -421,5 +510,8 @@ def test_who_waited_takes_the_id_of_who_was_faster(tmp_path: Path, monkeypatch: 
         return locked(where)
 
     monkeypatch.setattr(identity, "_locked", slow)
-    assert identity.project_id(tmp_path, "package", create=True) == hashlib.sha512(b"theirspackage").hexdigest()
+    assert (
+        identity.project_id(tmp_path, "package", create=True)
+        == hashlib.sha512(b"theirspackage").hexdigest()
+    )
     assert "theirs" in path.read_text()

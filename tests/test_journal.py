@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from kedro_otel import measurements as m
-from kedro_otel.shipping import fold, journal, lock
+from kedro_otel.semconv import measurements as m
 from kedro_otel.shipping.failpoints import VARIABLE
+from kedro_otel.shipping.process import lock
+from kedro_otel.shipping.state import aggregation, journal
 
-NOW = 1_700_000_000 * fold.SECOND
+NOW = 1_700_000_000 * aggregation.SECOND
 
 
 @pytest.fixture
@@ -41,8 +42,14 @@ def filled(path: Path, commands: int = 3) -> journal.Journal:
     found.cursor("theirs").size = journal.NOT_OURS
     totals = found.resource({"service.name": "kedro", "kedro.project.tools": ["Linting"]}, NOW)
     for _ in range(commands):
-        fold.add(totals, [m.Measurement("kedro.commands", 1, (("kedro.command.name", "run"),))])
-    found.signals["traces"].state, found.signals["traces"].why, found.signals["traces"].next_ns = journal.HOLD, "401", NOW
+        aggregation.add(
+            totals, [m.Measurement("kedro.commands", 1, (("kedro.command.name", "run"),))]
+        )
+    found.signals["traces"].state, found.signals["traces"].why, found.signals["traces"].next_ns = (
+        journal.HOLD,
+        "401",
+        NOW,
+    )
     found.counts["spans sent"] = 7
     found.folded_before_ns = 5
     return found
@@ -56,7 +63,9 @@ def state(found: journal.Journal) -> dict[str, Any]:
 
 def commands(found: journal.Journal) -> float:
     """Return how many commands a journal has counted."""
-    return sum(series.value for totals in found.totals.values() for series in totals.series.values())
+    return sum(
+        series.value for totals in found.totals.values() for series in totals.series.values()
+    )
 
 
 def test_what_is_committed_is_what_is_read(path):
@@ -74,7 +83,13 @@ def test_what_is_committed_is_what_is_read(path):
 def test_a_journal_that_is_not_there_is_empty_and_not_damaged(path):
     """The first shipper begins with nothing and says nothing."""
     found = journal.load(path)
-    assert (found.segments, found.totals, found.note, found.folded_before_ns, found.path) == ({}, {}, "", 0, path)
+    assert (found.segments, found.totals, found.note, found.folded_before_ns, found.path) == (
+        {},
+        {},
+        "",
+        0,
+        path,
+    )
     assert not found.counts
     below = path / "below"
     path.write_bytes(b"")
@@ -97,7 +112,7 @@ def test_damage_at_any_byte_costs_at_most_the_last_commit(path):
     written = filled(path, 1)
     written.commit()
     totals = next(iter(written.totals.values()))
-    fold.add(totals, [m.Measurement("kedro.commands", 1, (("kedro.command.name", "run"),))])
+    aggregation.add(totals, [m.Measurement("kedro.commands", 1, (("kedro.command.name", "run"),))])
     written.commit()
     whole = path.read_bytes()
     assert commands(journal.load(path)) == 2
@@ -127,7 +142,14 @@ def test_a_new_journal_knows_nothing(path):
     """No receiver, no answer, no count."""
     fresh = ["ok", "", 0, 0, 0]
     signals = {"traces": fresh, "metrics": fresh}
-    assert state(journal.Journal(path)) == {"segments": {}, "totals": [], "signals": signals, "counts": {}, "address": "", "foldedBefore": 0}
+    assert state(journal.Journal(path)) == {
+        "segments": {},
+        "totals": [],
+        "signals": signals,
+        "counts": {},
+        "address": "",
+        "foldedBefore": 0,
+    }
 
 
 def test_without_hard_links_the_one_before_is_copied(path, monkeypatch):
@@ -167,7 +189,13 @@ def test_a_commit_goes_step_by_step(path, monkeypatch):
     """It is written beside, the one before is kept, then it takes its place: at each step a whole journal is there."""
     filled(path, 1).commit()
     steps = []
-    monkeypatch.setattr(journal, "reached", lambda step: steps.append((step, sorted(file.name.partition(".")[2] for file in path.parent.iterdir()))))
+    monkeypatch.setattr(
+        journal,
+        "reached",
+        lambda step: steps.append(
+            (step, sorted(file.name.partition(".")[2] for file in path.parent.iterdir()))
+        ),
+    )
     filled(path, 2).commit()
     assert steps == [
         ("journal written", ["json", "new"]),
@@ -182,7 +210,9 @@ def test_half_a_character_is_kept(path):
     found = filled(path)
     found.resource({"name": "\ud800"}, NOW)
     found.commit()
-    assert [totals.attributes for totals in journal.load(path).totals.values()][1:] == [{"name": "\ud800"}]
+    assert [totals.attributes for totals in journal.load(path).totals.values()][1:] == [
+        {"name": "\ud800"}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -201,13 +231,31 @@ def test_a_cursor_is_kept_as_short_as_can_be(path, spans, folded, size, dead, ro
     """A segment that is done is one number; whatever else is known of one is kept whole."""
     written = journal.Journal(path)
     new = written.cursor("s")
-    assert (new.spans, new.folded, new.size, new.dead, new.dead_shipped) == (0, 0, journal.UNDONE, [], [])
+    assert (new.spans, new.folded, new.size, new.dead, new.dead_shipped) == (
+        0,
+        0,
+        journal.UNDONE,
+        [],
+        [],
+    )
     assert written.cursor("s") is new
-    new.spans, new.folded, new.size, new.dead, new.dead_shipped = spans, folded, size, dead, list(dead)
+    new.spans, new.folded, new.size, new.dead, new.dead_shipped = (
+        spans,
+        folded,
+        size,
+        dead,
+        list(dead),
+    )
     assert state(written)["segments"] == {"s": row}
     written.commit()
     read = journal.load(path).cursor("s")
-    assert (read.spans, read.folded, read.size, read.dead, read.dead_shipped) == (spans, folded, size, dead, dead)
+    assert (read.spans, read.folded, read.size, read.dead, read.dead_shipped) == (
+        spans,
+        folded,
+        size,
+        dead,
+        dead,
+    )
 
 
 def test_after_damage_the_one_before_goes_on_in_its_place(path):
@@ -220,7 +268,10 @@ def test_after_damage_the_one_before_goes_on_in_its_place(path):
         path.write_bytes(b"nonsense\n")
         found = journal.load(path)
         assert commands(found) == 1
-        assert found.note == "the journal was damaged; the one before was taken, nothing is counted twice"
+        assert (
+            found.note
+            == "the journal was damaged; the one before was taken, nothing is counted twice"
+        )
         assert found.counts["journals damaged"] == times
         found.commit()
         assert journal.load(path).note == ""
@@ -242,7 +293,10 @@ def test_what_came_back_goes_on(path):
     written.commit()
     read = journal.load(path)
     (totals,) = read.totals.values()
-    assert read.resource({"kedro.project.tools": ["Linting"], "service.name": "kedro"}, NOW + 1) is totals
+    assert (
+        read.resource({"kedro.project.tools": ["Linting"], "service.name": "kedro"}, NOW + 1)
+        is totals
+    )
     assert read.signals["logs"].state == journal.OK
     read.forget({"half", "unheard"})
     assert set(read.segments) == {"half"}
@@ -263,7 +317,11 @@ def elsewhere(path: Path) -> Path:
         lambda path: path.symlink_to(elsewhere(path)),
         os.mkfifo,
         lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(elsewhere(path).read_bytes().replace(b'"kedro-otel-journal": 1', b'"kedro-otel-journal": 2')),
+        lambda path: path.write_bytes(
+            elsewhere(path)
+            .read_bytes()
+            .replace(b'"kedro-otel-journal": 1', b'"kedro-otel-journal": 2')
+        ),
     ],
     ids=["folder", "full folder", "link", "pipe", "empty", "unknown version"],
 )
@@ -276,12 +334,15 @@ def test_something_else_in_its_place_is_damage(path, plant):
     aside = sorted(other.name for other in path.glob("*"))
     totals = found.resource({}, NOW)
     for number in (1, 2):
-        fold.add(totals, [m.Measurement("kedro.commands", 1, ())])
+        aggregation.add(totals, [m.Measurement("kedro.commands", 1, ())])
         found.commit()
         assert stat.S_ISREG(path.lstat().st_mode)
         again = journal.load(path)
         assert (commands(again), again.note) == (number, "")
-    assert sorted(other.name for kept in path.parent.glob("*.aside") for other in kept.glob("*")) == aside
+    assert (
+        sorted(other.name for kept in path.parent.glob("*.aside") for other in kept.glob("*"))
+        == aside
+    )
 
 
 @pytest.mark.parametrize("step", ["journal written", "journal kept", "journal replaced"])
@@ -293,7 +354,11 @@ def test_a_kill_at_any_step_of_a_commit_leaves_a_whole_journal(path, step, envir
         "from pathlib import Path; import test_journal\n"
         "found = test_journal.filled(Path(sys.argv[1]), 2); found.commit()"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(path), str(Path(__file__).parent)], env={**environment, VARIABLE: step}, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(Path(__file__).parent)],
+        env={**environment, VARIABLE: step},
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL
     found = journal.load(path)
     assert commands(found) == (2 if step == "journal replaced" else 1)
@@ -320,7 +385,7 @@ def test_a_purged_folder_is_not_written_again(path):
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
-    fold.add(next(iter(found.totals.values())), [m.Measurement("kedro.commands", 1, ())])
+    aggregation.add(next(iter(found.totals.values())), [m.Measurement("kedro.commands", 1, ())])
     with pytest.raises(FileNotFoundError):
         found.commit()
     assert not folder.exists()
@@ -340,7 +405,16 @@ def test_resources_are_forgotten_when_there_are_too_many_and_they_are_sent(path)
         if number % 100 == 0:
             totals.revision = 1
     assert len(found.totals) <= journal.MAX_RESOURCES
-    assert {totals.attributes["job"] for totals in found.totals.values() if totals.pending} == {0, 100, 200, 300, 400, 500, 600, 700}
+    assert {totals.attributes["job"] for totals in found.totals.values() if totals.pending} == {
+        0,
+        100,
+        200,
+        300,
+        400,
+        500,
+        600,
+        700,
+    }
     assert found.counts["resources forgotten"] == 3 * journal.MAX_RESOURCES - len(found.totals)
 
 
@@ -352,7 +426,10 @@ def test_a_quarter_is_forgotten_at_a_time(path):
     assert len(found.totals) == journal.MAX_RESOURCES
     found.resource({"job": "one more"}, NOW)
     assert found.counts == {"resources forgotten": journal.MAX_RESOURCES // 4}
-    assert [totals.attributes["job"] for totals in found.totals.values()] == [*range(journal.MAX_RESOURCES // 4, journal.MAX_RESOURCES), "one more"]
+    assert [totals.attributes["job"] for totals in found.totals.values()] == [
+        *range(journal.MAX_RESOURCES // 4, journal.MAX_RESOURCES),
+        "one more",
+    ]
 
 
 def test_one_process_holds_the_lock_until_it_dies(tmp_path, environment):
@@ -366,8 +443,10 @@ def test_one_process_holds_the_lock_until_it_dies(tmp_path, environment):
     assert not lock.Lock(path).take(0.05)
     mine.release()
     assert not lock.held(path)
-    code = f"from kedro_otel.shipping.lock import Lock; from pathlib import Path; print(Lock(Path({str(path)!r})).take(), flush=True); input()"
-    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    code = f"from kedro_otel.shipping.process.lock import Lock; from pathlib import Path; print(Lock(Path({str(path)!r})).take(), flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+    )
     assert other.stdout is not None
     assert other.stdout.readline() == b"True\n"
     assert lock.held(path)
@@ -399,9 +478,9 @@ def test_a_planted_link_is_not_locked(tmp_path):
 def test_a_signal_held_in_the_future_is_tried_again_when_the_clock_was_wrong():
     """A clock set back by a day does not stop sending for a day."""
     one = journal.Signal()
-    one.next_ns = NOW + 600 * fold.SECOND
+    one.next_ns = NOW + 600 * aggregation.SECOND
     assert not one.ready(NOW)
     assert one.ready(one.next_ns)
-    longest = 2 * 3600 * fold.SECOND
+    longest = 2 * 3600 * aggregation.SECOND
     assert not one.ready(one.next_ns - longest)
     assert one.ready(one.next_ns - longest - 1)

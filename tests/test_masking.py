@@ -18,19 +18,30 @@ from kedro.framework.cli.cli import cli, global_commands, project_commands
 from kedro.framework.cli.utils import CommandCollection
 
 from kedro_otel import guard
-from kedro_otel.masking import STARTERS, Masked, mask
-from kedro_otel.names import MASK
+from kedro_otel.facts.masking import STARTERS, Masked, mask
+from kedro_otel.semconv.names import MASK
 
-KEDRO = CommandCollection(("Global commands", [cli, global_commands]), ("Project specific commands", [project_commands]))
-FAST = settings(deadline=None, database=None, suppress_health_check=list(HealthCheck), max_examples=20_000 if os.environ.get("FULL") else 500)
+KEDRO = CommandCollection(
+    ("Global commands", [cli, global_commands]), ("Project specific commands", [project_commands])
+)
+FAST = settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    max_examples=20_000 if os.environ.get("FULL") else 500,
+)
 
 
 def vocabulary(command: click.Command) -> Iterator[str]:
     """Yield every word of ``command`` and of the commands below it."""
     if command.name:
         yield command.name
-    yield from (word for parameter in command.params for word in parameter.opts if word.startswith("-"))
-    if hasattr(command, "list_commands") and hasattr(command, "get_command"):  # a Group, or what older releases of click call a collection
+    yield from (
+        word for parameter in command.params for word in parameter.opts if word.startswith("-")
+    )
+    if hasattr(command, "list_commands") and hasattr(
+        command, "get_command"
+    ):  # a Group, or what older releases of click call a collection
         context = click.Context(command)
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
@@ -46,7 +57,11 @@ _TYPED = st.one_of(
     st.text(max_size=12),
     st.text(max_size=12).map(lambda word: f"--{word}"),
     st.text(max_size=12).map(lambda word: f"-{word}"),
-    st.tuples(st.text(max_size=6), st.sampled_from(["=", "\n", " ", "\t", "\x00", "\u202e"]), st.text(max_size=6)).map("".join),
+    st.tuples(
+        st.text(max_size=6),
+        st.sampled_from(["=", "\n", " ", "\t", "\x00", "\u202e"]),
+        st.text(max_size=6),
+    ).map("".join),
 )
 
 
@@ -90,7 +105,11 @@ def test_a_value_leaves_no_trace(args: list[str], value: str) -> None:
         (["nonsense", "x"], (MASK,), ""),
         (["pipeline", "create", "name"], ("pipeline", "create", MASK), "pipeline create"),
         (["package", "--help"], ("package", "--help"), "package"),
-        (["new", "--starter=spaceflights-pandas"], ("new", "--starter", "spaceflights-pandas"), "new"),
+        (
+            ["new", "--starter=spaceflights-pandas"],
+            ("new", "--starter", "spaceflights-pandas"),
+            "new",
+        ),
         (["new", "--starter=x=spaceflights-pandas"], ("new", "--starter", MASK), "new"),
         (["new", "--name=spaceflights-pandas"], ("new", "--name", MASK), "new"),
         (["new", "-s=x", "spaceflights-pandas"], ("new", "-s", MASK, "spaceflights-pandas"), "new"),
@@ -121,8 +140,13 @@ def test_a_projects_own_command_is_told() -> None:
     def run_() -> None:
         pass
 
-    found = CommandCollection(("Global commands", [cli, global_commands]), ("Project specific commands", [own, project_commands]))
-    assert mask(found, ["ours", "--word", "x"], own) == Masked(("ours", "--word", MASK), "ours", own=True)
+    found = CommandCollection(
+        ("Global commands", [cli, global_commands]),
+        ("Project specific commands", [own, project_commands]),
+    )
+    assert mask(found, ["ours", "--word", "x"], own) == Masked(
+        ("ours", "--word", MASK), "ours", own=True
+    )
     assert mask(found, ["run"], own) == Masked(("run",), "run", own=True)
     assert mask(found, ["info"], own).own is False
     assert mask(found, ["ours"], None).own is False
@@ -147,14 +171,32 @@ class Top(click.Group):
 
 def test_names_that_are_not_the_commands_own_are_masked() -> None:
     """A command under another name than its own may have been typed by anybody: then nothing but public starters is left."""
-    inner = Careful("inner", commands={"leaf": click.Command("leaf"), "alias": click.Command("real"), "-odd": click.Command("-odd")})
+    inner = Careful(
+        "inner",
+        commands={
+            "leaf": click.Command("leaf"),
+            "alias": click.Command("real"),
+            "-odd": click.Command("-odd"),
+        },
+    )
     silent = click.Command("silent", add_help_option=False, params=[click.Option(["--known"])])
     top = Top("top", commands={"inner": inner, "alias": click.Command("real"), "silent": silent})
-    assert mask(top, ["inner", "leaf", "x"]) == Masked(("inner", "leaf", MASK), "inner leaf", own=False)
+    assert mask(top, ["inner", "leaf", "x"]) == Masked(
+        ("inner", "leaf", MASK), "inner leaf", own=False
+    )
     assert mask(top, ["inner", "alias"]) == Masked(("inner", MASK), "inner", own=False)
     assert mask(top, ["inner", "-odd"]) == Masked(("inner", MASK), "inner", own=False)
-    assert mask(top, ["silent", "--help", "--known"]) == Masked(("silent", MASK, "--known"), "silent", own=False)
-    words = ["alias", "secret", "--starter=spaceflights-pandas", "-s=x=spaceflights-pandas", "--other=spaceflights-pandas", "-s=spaceflights-pandas"]
+    assert mask(top, ["silent", "--help", "--known"]) == Masked(
+        ("silent", MASK, "--known"), "silent", own=False
+    )
+    words = [
+        "alias",
+        "secret",
+        "--starter=spaceflights-pandas",
+        "-s=x=spaceflights-pandas",
+        "--other=spaceflights-pandas",
+        "-s=spaceflights-pandas",
+    ]
     starter = "spaceflights-pandas"
     assert mask(top, words) == Masked((MASK, MASK, starter, MASK, MASK, starter), "", own=False)
     assert mask(top, ["alias"], top) == Masked((MASK,), "", own=True)
@@ -168,7 +210,9 @@ class Hostile(click.Group):
         raise ZeroDivisionError(cmd_name)
 
 
-def test_a_group_that_raises_masks_everything(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_group_that_raises_masks_everything(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """A plugin whose group fails costs the words, not the run; it is counted and logged, and what was typed is in no message."""
     monkeypatch.delenv("KEDRO_OTEL_RAISE")
     monkeypatch.setattr(guard, "errors", Counter())
@@ -176,7 +220,7 @@ def test_a_group_that_raises_masks_everything(monkeypatch: pytest.MonkeyPatch, c
     assert mask(Hostile("hostile"), ["secret", "secret"]) == Masked((MASK,), "", own=False)
     outer = click.Group("outer", commands={"inner": Hostile("inner")})
     assert mask(outer, ["inner", "secret"]) == Masked((MASK,), "", own=False)
-    assert guard.errors == {"kedro_otel.masking.mask": 2}
+    assert guard.errors == {"kedro_otel.facts.masking.mask": 2}
     (record,) = caplog.records
     assert record.exc_info is not None
     assert record.exc_info[0] is ZeroDivisionError
@@ -191,13 +235,25 @@ def test_masking_leaves_the_commands_as_they_were() -> None:
     assert getattr(command, "_help_option", None) is None
 
 
-@pytest.mark.parametrize(("line", "loaded"), [("run --env x", {"project"}), ("registry list", {"registry"}), ("nonsense", set()), ("--help", set())])
-def test_only_the_command_on_the_line_is_loaded(line: str, loaded: set[str], project: Callable[..., Path], run: Callable[..., Result]) -> None:
+@pytest.mark.parametrize(
+    ("line", "loaded"),
+    [
+        ("run --env x", {"project"}),
+        ("registry list", {"registry"}),
+        ("nonsense", set()),
+        ("--help", set()),
+    ],
+)
+def test_only_the_command_on_the_line_is_loaded(
+    line: str, loaded: set[str], project: Callable[..., Path], run: Callable[..., Result]
+) -> None:
     """Masking imports the module of the command that is typed and of no other."""
     code = (
-        "import sys; from pathlib import Path; from kedro.framework.cli.cli import KedroCLI; from kedro_otel.masking import mask\n"
+        "import sys; from pathlib import Path; from kedro.framework.cli.cli import KedroCLI; from kedro_otel.facts.masking import mask\n"
         "cli = KedroCLI(Path.cwd()); before = set(sys.modules); mask(cli, sys.argv[1:]); print(sorted(set(sys.modules) - before))"
     )
-    new: list[Any] = eval(run(sys.executable, "-c", code, *line.split(), cwd=project()).out.splitlines()[-1])
+    new: list[Any] = eval(
+        run(sys.executable, "-c", code, *line.split(), cwd=project()).out.splitlines()[-1]
+    )
     kedros = {name.rpartition(".")[2] for name in new if name.startswith("kedro.framework.cli.")}
     assert kedros == loaded

@@ -6,25 +6,43 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from kedro_otel import measurements as m
-from kedro_otel import names
 from kedro_otel.recording.model import DIED, ENDED, Operation
+from kedro_otel.semconv import measurements as m
+from kedro_otel.semconv import names
 
 SECOND = 10**9
 TRACE, SPAN = "a" * 32, "b" * 16
 
 
-def ended(kind: str, seconds: float = 2.0, *, error: str | None = None, state: str = ENDED, **attributes: object) -> Operation:
+def ended(
+    kind: str,
+    seconds: float = 2.0,
+    *,
+    error: str | None = None,
+    state: str = ENDED,
+    **attributes: object,
+) -> Operation:
     """Return a finished operation; ``kedro_node_name=…`` is the attribute ``kedro.node.name``."""
     values = {key.replace("_", "."): value for key, value in attributes.items()}
     if error is not None:
         values[names.ERROR_TYPE] = error
     return Operation(
-        kind, TRACE, SPAN, "", "x", SECOND, end_ns=SECOND + int(seconds * SECOND), attributes=values, error=error is not None, state=state
+        kind,
+        TRACE,
+        SPAN,
+        "",
+        "x",
+        SECOND,
+        end_ns=SECOND + int(seconds * SECOND),
+        attributes=values,
+        error=error is not None,
+        state=state,
     )
 
 
-def added(operation: Operation, detail: str = names.RUN) -> dict[tuple[str, tuple[tuple[str, object], ...]], float]:
+def added(
+    operation: Operation, detail: str = names.RUN
+) -> dict[tuple[str, tuple[tuple[str, object], ...]], float]:
     """Return what an operation adds, by instrument and attributes."""
     return {(one.instrument, one.attributes): one.value for one in m.measure(operation, detail)}
 
@@ -66,11 +84,17 @@ def test_at_usage_an_error_is_named_only_if_it_is_a_builtin(word, detail, told):
 
 def test_an_error_without_a_type_is_counted_as_other():
     """A failure whose class nobody recorded is still told apart from a success."""
-    operation = ended("dataset", error="x", kedro_dataset_type="custom", kedro_dataset_operation="load")
+    operation = ended(
+        "dataset", error="x", kedro_dataset_type="custom", kedro_dataset_operation="load"
+    )
     del operation.attributes[names.ERROR_TYPE]
     assert (
         "kedro.dataset.operations",
-        ((names.ERROR_TYPE, names.OTHER), (names.DATASET_OPERATION, "load"), (names.DATASET_TYPE, "custom")),
+        (
+            (names.ERROR_TYPE, names.OTHER),
+            (names.DATASET_OPERATION, "load"),
+            (names.DATASET_TYPE, "custom"),
+        ),
     ) in added(operation)
 
 
@@ -100,7 +124,15 @@ def test_a_run_of_the_whole_project_tells_its_sizes():
 
 def test_a_filtered_run_says_nothing_of_sizes():
     """A run of a part of the project leaves the sizes as they were."""
-    run = ended("run", **{names.RUN_FILTERED: True, names.NODE_COUNT: 1, names.DATASET_COUNT: 1, names.PIPELINE_COUNT: 1})
+    run = ended(
+        "run",
+        **{
+            names.RUN_FILTERED: True,
+            names.NODE_COUNT: 1,
+            names.DATASET_COUNT: 1,
+            names.PIPELINE_COUNT: 1,
+        },
+    )
     assert set(added(run)) == {("kedro.pipeline.runs", ()), ("kedro.pipeline.run.duration", ())}
 
 
@@ -138,14 +170,26 @@ def test_at_usage_nothing_of_the_project_is_on_a_metric():
         ("kedro.node.runs", ((names.ERROR_TYPE, names.OTHER),)),
         ("kedro.node.time", ((names.NODE_PHASE, "load"),)),
     }
-    assert set(added(run, names.USAGE)) == {("kedro.pipeline.runs", ()), ("kedro.pipeline.run.duration", ())}
+    assert set(added(run, names.USAGE)) == {
+        ("kedro.pipeline.runs", ()),
+        ("kedro.pipeline.run.duration", ()),
+    }
 
 
 def test_a_dataset_operation_is_counted_and_timed_by_type():
     """A load adds one operation and its seconds."""
-    load = ended("dataset", 0.25, kedro_dataset_name="secret", kedro_dataset_type="custom", kedro_dataset_operation="load")
+    load = ended(
+        "dataset",
+        0.25,
+        kedro_dataset_name="secret",
+        kedro_dataset_type="custom",
+        kedro_dataset_operation="load",
+    )
     kind = ((names.DATASET_OPERATION, "load"), (names.DATASET_TYPE, "custom"))
-    assert added(load, names.USAGE) == {("kedro.dataset.operations", kind): 1, ("kedro.dataset.time", kind): 0.25}
+    assert added(load, names.USAGE) == {
+        ("kedro.dataset.operations", kind): 1,
+        ("kedro.dataset.time", kind): 0.25,
+    }
 
 
 def test_what_has_not_ended_and_what_is_foreign_adds_nothing():
@@ -181,13 +225,24 @@ def test_a_users_own_meter_provider_gets_the_same_numbers():
     reader = InMemoryMetricReader()
     live = m.Live(MeterProvider([reader]).get_meter("test"))
     for kinds in (["a=2", "b=1"], ["a=3"]):
-        live.record(m.measure(ended("run", kedro_pipeline_name="p", **{names.DATASET_TYPE_COUNT: kinds, names.NODE_COUNT: 4}), names.RUN))
+        live.record(
+            m.measure(
+                ended(
+                    "run",
+                    kedro_pipeline_name="p",
+                    **{names.DATASET_TYPE_COUNT: kinds, names.NODE_COUNT: 4},
+                ),
+                names.RUN,
+            )
+        )
     found = {}
     data = reader.get_metrics_data()
     assert data is not None
     for metric in data.resource_metrics[0].scope_metrics[0].metrics:
         for point in metric.data.data_points:
-            found[metric.name, tuple(point.attributes.items())] = getattr(point, "value", None) or getattr(point, "count", 0)
+            found[metric.name, tuple(point.attributes.items())] = getattr(
+                point, "value", None
+            ) or getattr(point, "count", 0)
             if metric.name == "kedro.pipeline.run.duration":
                 assert tuple(point.explicit_bounds) == m.HISTOGRAM_BOUNDARIES
     assert found == {

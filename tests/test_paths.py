@@ -9,7 +9,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from kedro_otel import consent, identity, paths
+from kedro_otel.config import consent, paths
+from kedro_otel.facts import identity
 
 ENVIRONMENTS = [
     {},
@@ -26,7 +27,9 @@ ENVIRONMENTS = [
 
 
 @pytest.mark.parametrize("changes", ENVIRONMENTS, ids=str)
-def test_folders_are_platformdirs_own(changes: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_platformdirs_own(
+    changes: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever the environment says, the folders are those that platformdirs names."""
     monkeypatch.delenv("KEDRO_OTEL_HOME")
     for name, value in changes.items():
@@ -39,15 +42,24 @@ def test_folders_are_platformdirs_own(changes: dict[str, str], monkeypatch: pyte
     ]
     for ours, theirs in pairs:
         assert ours.is_absolute()
-        assert ours == theirs or not theirs.is_absolute()  # as older releases say where newer ones go by the XDG specification
+        assert (
+            ours == theirs or not theirs.is_absolute()
+        )  # as older releases say where newer ones go by the XDG specification
 
 
 def test_home_can_be_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """KEDRO_OTEL_HOME moves recordings and journals, whenever it is set; a relative one and ~ become absolute."""
     monkeypatch.chdir(tmp_path)
-    for said, meant in (("/elsewhere", Path("/elsewhere")), ("here", tmp_path / "here"), ("~/there", Path.home() / "there")):
+    for said, meant in (
+        ("/elsewhere", Path("/elsewhere")),
+        ("here", tmp_path / "here"),
+        ("~/there", Path.home() / "there"),
+    ):
         monkeypatch.setenv("KEDRO_OTEL_HOME", said)
-        assert (paths.recordings(), paths.destinations()) == (meant / "recordings", meant / "destinations")
+        assert (paths.recordings(), paths.destinations()) == (
+            meant / "recordings",
+            meant / "destinations",
+        )
 
 
 def test_on_a_mac_the_places_of_older_releases_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,10 +68,15 @@ def test_on_a_mac_the_places_of_older_releases_are_known(monkeypatch: pytest.Mon
     home = Path.home()
     found = paths.telemetry_toml()
     assert found[0] == platformdirs.user_config_path("kedro") / "telemetry.toml"
-    assert {home / "Library/Preferences/kedro/telemetry.toml", home / "Library/Application Support/kedro/telemetry.toml"} <= set(found)
+    assert {
+        home / "Library/Preferences/kedro/telemetry.toml",
+        home / "Library/Application Support/kedro/telemetry.toml",
+    } <= set(found)
 
 
-def test_without_any_home_nothing_is_found_and_nothing_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_home_nothing_is_found_and_nothing_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process without HOME whose user the system does not know has no places; asking for them does not raise."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("KEDRO_OTEL_HOME")
@@ -79,5 +96,10 @@ def test_platformdirs_is_not_loaded_for_it() -> None:
     """On Linux the usual places are found without importing platformdirs."""
     if sys.platform != "linux":
         pytest.skip("elsewhere it is asked")
-    code = "import sys; from kedro_otel import paths; paths.home(), paths.user_config(), paths.site_config(); print('platformdirs' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    code = "import sys; from kedro_otel.config import paths; paths.home(), paths.user_config(), paths.site_config(); print('platformdirs' in sys.modules)"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )

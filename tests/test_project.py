@@ -11,10 +11,11 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import node, pipeline
 
-from kedro_otel import names, project, resource
-from kedro_otel import settings as settings_
-from kedro_otel.fields import FIELDS
-from kedro_otel.tracing import failures
+from kedro_otel.config import settings as settings_
+from kedro_otel.facts import project, resource
+from kedro_otel.semconv import names
+from kedro_otel.semconv.fields import FIELDS
+from kedro_otel.tracing import errors
 
 
 @pytest.mark.parametrize(
@@ -31,9 +32,13 @@ from kedro_otel.tracing import failures
         (f'"{"[" * 5000}"', ("[" * 5000,)),
     ],
 )
-def test_tools_are_read_as_kedro_writes_them(said: str, tools: tuple[str, ...] | None, tmp_path: Path) -> None:
+def test_tools_are_read_as_kedro_writes_them(
+    said: str, tools: tuple[str, ...] | None, tmp_path: Path
+) -> None:
     """Kedro's template writes the text of a list; a list is read too, and nothing makes it raise."""
-    (tmp_path / "pyproject.toml").write_text(f"[tool.kedro]\npackage_name = 'p'\ntools = {said}\nexample_pipeline = 'False'\n")
+    (tmp_path / "pyproject.toml").write_text(
+        f"[tool.kedro]\npackage_name = 'p'\ntools = {said}\nexample_pipeline = 'False'\n"
+    )
     assert project.read(tmp_path) == project.Project(tmp_path, "p", tools, "False")
 
 
@@ -55,7 +60,13 @@ class Untouchable(MemoryDataset):
 def test_statistics_load_nothing() -> None:
     """Datasets are counted without parameters and by public type; no dataset is loaded."""
     catalog = DataCatalog(
-        {"a": MemoryDataset(), "b": MemoryDataset(), "c": Untouchable(), "parameters": MemoryDataset(), "params:x": MemoryDataset()}
+        {
+            "a": MemoryDataset(),
+            "b": MemoryDataset(),
+            "c": Untouchable(),
+            "parameters": MemoryDataset(),
+            "params:x": MemoryDataset(),
+        }
     )
     default = pipeline([node(lambda a: a, "a", "b", name="one")])
     assert project.statistics(catalog, default, 3) == {
@@ -64,7 +75,10 @@ def test_statistics_load_nothing() -> None:
         names.NODE_COUNT: 1,
         names.PIPELINE_COUNT: 3,
     }
-    assert project.statistics(DataCatalog(), None, 0) == {names.DATASET_COUNT: 0, names.PIPELINE_COUNT: 0}
+    assert project.statistics(DataCatalog(), None, 0) == {
+        names.DATASET_COUNT: 0,
+        names.PIPELINE_COUNT: 0,
+    }
 
 
 def test_validators_are_counted_by_public_library() -> None:
@@ -78,19 +92,36 @@ def test_validators_are_counted_by_public_library() -> None:
         validator_specs = {"a": Spec("pandera.X"), "b": Spec("mine.Secret"), "c": Spec("")}  # noqa: RUF012 (a test's own)
 
     found = project.statistics(Catalog(), None, 0)
-    assert (found[names.VALIDATED_COUNT], found[names.VALIDATOR_TYPE_COUNT]) == (3, ["custom=2", "pandera=1"])
+    assert (found[names.VALIDATED_COUNT], found[names.VALIDATOR_TYPE_COUNT]) == (
+        3,
+        ["custom=2", "pandera=1"],
+    )
 
 
 def test_public_types_are_kedros_own() -> None:
     """Only classes of Kedro's own packages keep their name."""
     kept = "kedro_datasets.pandas.CSVDataset"
-    assert [project.dataset_type(name) for name in (kept, "kedro_datasets_mine.X", "kedro.iofake.X", "mine.X", "", None)] == [kept, *["custom"] * 5]
+    assert [
+        project.dataset_type(name)
+        for name in (kept, "kedro_datasets_mine.X", "kedro.iofake.X", "mine.X", "", None)
+    ] == [kept, *["custom"] * 5]
 
 
 def git(*words: str, cwd: Path) -> str:
     """Run git as somebody; return what it prints."""
-    who = ("-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main", "-c", "commit.gpgsign=false")
-    return subprocess.run(["git", *who, *words], cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
+    who = (
+        "-c",
+        "user.name=t",
+        "-c",
+        "user.email=t@t",
+        "-c",
+        "init.defaultBranch=main",
+        "-c",
+        "commit.gpgsign=false",
+    )
+    return subprocess.run(
+        ["git", *who, *words], cwd=cwd, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def test_revision_is_gits_own_answer(tmp_path: Path) -> None:
@@ -101,11 +132,17 @@ def test_revision_is_gits_own_answer(tmp_path: Path) -> None:
     assert project.revision(repository) is None
     for number in range(2):
         git("commit", "--allow-empty", "-m", str(number), cwd=repository)
-        assert project.revision(repository / "deep" / "project") == git("rev-parse", "HEAD", cwd=repository)
+        assert project.revision(repository / "deep" / "project") == git(
+            "rev-parse", "HEAD", cwd=repository
+        )
     git("pack-refs", "--all", cwd=repository)
     assert project.revision(repository) == git("rev-parse", "HEAD", cwd=repository)
     git("worktree", "add", "-b", "feature/x", str(tmp_path / "tree"), "HEAD~1", cwd=repository)
-    assert project.revision(tmp_path / "tree") == git("rev-parse", "HEAD", cwd=tmp_path / "tree") != project.revision(repository)
+    assert (
+        project.revision(tmp_path / "tree")
+        == git("rev-parse", "HEAD", cwd=tmp_path / "tree")
+        != project.revision(repository)
+    )
     git("pack-refs", "--all", cwd=repository)
     assert project.revision(tmp_path / "tree") == git("rev-parse", "HEAD~1", cwd=repository)
     git("checkout", "--detach", "HEAD~1", cwd=repository)
@@ -140,7 +177,13 @@ def test_a_file_is_told_without_folders_of_the_users(tmp_path: Path) -> None:
 def attributes(environ: dict[str, str], folder: Path | None = None) -> dict[str, object]:
     """Return the resource in ``environ``."""
     told = project.read(folder) if folder else None
-    return resource.attributes(environ, settings_.load(environ, folder), told, installation="i", project_id="p" if folder else None)
+    return resource.attributes(
+        environ,
+        settings_.load(environ, folder),
+        told,
+        installation="i",
+        project_id="p" if folder else None,
+    )
 
 
 def test_the_resource_is_the_fields_and_nothing_else(project: Callable[..., Path]) -> None:
@@ -148,32 +191,55 @@ def test_the_resource_is_the_fields_and_nothing_else(project: Callable[..., Path
     path = project(pyproject='tools = "[\'Linting\']"\nexample_pipeline = "True"\n')
     found = attributes({"HOME": "/home/alice", "USER": "alice", "HOSTNAME": "wonderland"}, path)
     rows = {field.key for field in FIELDS if "resource" in field.on}
-    assert set(found) == rows - {names.SERVICE_INSTANCE_ID, names.SDK_NAME, names.SDK_LANGUAGE, names.SDK_VERSION, names.ENVIRONMENT}
-    assert not [value for value in found.values() if isinstance(value, str) and ("/" in value or "alice" in value or "wonderland" in value)]
+    assert set(found) == rows - {
+        names.SERVICE_INSTANCE_ID,
+        names.SDK_NAME,
+        names.SDK_LANGUAGE,
+        names.SDK_VERSION,
+        names.ENVIRONMENT,
+    }
+    assert not [
+        value
+        for value in found.values()
+        if isinstance(value, str) and ("/" in value or "alice" in value or "wonderland" in value)
+    ]
 
 
 def test_what_the_user_adds_is_kept_but_replaces_nothing() -> None:
     """OTEL_RESOURCE_ATTRIBUTES is kept, decoded; it cannot speak for this package; OTEL_SERVICE_NAME beats it."""
     said = "deployment.environment.name=prod,team=a%20b,kedro.version=9,app.installation.id=me,service.name=mine,broken,=x"
     found = attributes({"OTEL_RESOURCE_ATTRIBUTES": said})
-    assert (found["deployment.environment.name"], found["team"], found["service.name"]) == ("prod", "a b", "mine")
+    assert (found["deployment.environment.name"], found["team"], found["service.name"]) == (
+        "prod",
+        "a b",
+        "mine",
+    )
     assert found[names.INSTALLATION_ID] == "i"
     assert found[names.KEDRO_VERSION] != "9"
-    assert attributes({"OTEL_RESOURCE_ATTRIBUTES": said, "OTEL_SERVICE_NAME": "other"})["service.name"] == "other"
+    assert (
+        attributes({"OTEL_RESOURCE_ATTRIBUTES": said, "OTEL_SERVICE_NAME": "other"})["service.name"]
+        == "other"
+    )
 
 
 @pytest.mark.parametrize(
     ("root", "separator"),
-    [(PurePosixPath("/code/shop"), "/"), (PureWindowsPath(r"C:\code\shop"), "/"), (PureWindowsPath(r"C:\code\shop"), "\\")],
+    [
+        (PurePosixPath("/code/shop"), "/"),
+        (PureWindowsPath(r"C:\code\shop"), "/"),
+        (PureWindowsPath(r"C:\code\shop"), "\\"),
+    ],
     ids=["posix", "slashes", "backslashes"],
 )
 def test_the_projects_own_line_is_found(root: PurePath, separator: str) -> None:
     """Whatever separates its folders, and Python's own idea of them: the innermost line of the project, not that of a library it calls."""
     calls: dict[str, Any] = {}
     for name, file in (("library", ".venv/site-packages/lib.py"), ("node", "src/shop/nodes.py")):
-        code = compile(f"\n\n\ndef {name}(call): call()", f"{root}/{file}".replace("/", separator), "exec")
+        code = compile(
+            f"\n\n\ndef {name}(call): call()", f"{root}/{file}".replace("/", separator), "exec"
+        )
         exec(code, calls)
     with pytest.raises(ZeroDivisionError) as raised:
         calls["node"](lambda: calls["library"](lambda: 1 / 0))
-    found = failures.facts(raised.value, root)  # type: ignore[arg-type]
+    found = errors.facts(raised.value, root)  # type: ignore[arg-type]
     assert (found[names.ERROR_FILE].rpartition("/")[2], found[names.ERROR_LINE]) == ("nodes.py", 4)

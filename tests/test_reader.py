@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fabricate import SECOND, Tape, a_run, attributes
 
-from kedro_otel.recording import host, lines, liveness, reader, writer
+from kedro_otel.recording import encoder, locking, machine, reader, writer
 from kedro_otel.recording.model import Operation, Segment, SegmentError
 
 
@@ -37,9 +37,28 @@ def names(segment: Segment) -> list[str]:
 def test_an_operation_is_read_with_everything_that_its_two_lines_say(folder: Path) -> None:
     """An operation is read with everything that its two lines say, the end's attributes winning."""
     tape = Tape(folder)
-    node = tape.start("node", "node a", 1, "ab" * 8, kedro_node_tags=["x", "y"], kedro_node_compute_duration=0.0, error_type="first")
-    event = {"timeUnixNano": "5", "name": "exception", "attributes": attributes({"exception.type": "ValueError"})}
-    tape.end(node, 2.5, "ValueError", kedro_node_compute_duration=1.5, kedro_error_line_number=42, more={"events": [event]})
+    node = tape.start(
+        "node",
+        "node a",
+        1,
+        "ab" * 8,
+        kedro_node_tags=["x", "y"],
+        kedro_node_compute_duration=0.0,
+        error_type="first",
+    )
+    event = {
+        "timeUnixNano": "5",
+        "name": "exception",
+        "attributes": attributes({"exception.type": "ValueError"}),
+    }
+    tape.end(
+        node,
+        2.5,
+        "ValueError",
+        kedro_node_compute_duration=1.5,
+        kedro_error_line_number=42,
+        more={"events": [event]},
+    )
     segment = reader.read(tape.path)
     assert [plain(operation) for operation in segment.operations] == [
         {
@@ -69,8 +88,17 @@ def test_an_operation_is_read_with_everything_that_its_two_lines_say(folder: Pat
         },
     ]
     assert segment.path == tape.path
-    assert (segment.size, segment.last_ns, segment.alive, segment.continued) == (tape.path.stat().st_size, tape.ns(2.5), False, False)
-    assert (segment.header.pid, segment.header.owner, segment.header.destination) == (4711, "kedro-otel", None)
+    assert (segment.size, segment.last_ns, segment.alive, segment.continued) == (
+        tape.path.stat().st_size,
+        tape.ns(2.5),
+        False,
+        False,
+    )
+    assert (segment.header.pid, segment.header.owner, segment.header.destination) == (
+        4711,
+        "kedro-otel",
+        None,
+    )
     assert segment.header.resource["kedro.project.name"] == "demo"
 
 
@@ -86,44 +114,106 @@ def test_what_the_writer_writes_the_reader_reads(folder: Path) -> None:
         "endless": float("inf"),
         "none": None,
     }
-    tape = writer.Writer(folder, {"service.name": "kedro"}, {"detail": "run", "destination": None, "ephemeral": False}, pytest.fail)
-    tape.start("1" * 16, lines.start("command", "a" * 32, "1" * 16, "", "kedro run", 5, {}, more=',"projectCommand":true'))
+    tape = writer.Writer(
+        folder,
+        {"service.name": "kedro"},
+        {"detail": "run", "destination": None, "ephemeral": False},
+        pytest.fail,
+    )
+    tape.start(
+        "1" * 16,
+        encoder.start(
+            "command", "a" * 32, "1" * 16, "", "kedro run", 5, {}, more=',"projectCommand":true'
+        ),
+    )
     tape.span(
-        "foreign", lines.span("foreign", "a" * 32, "2" * 16, "1" * 16, "x", (6, 7), values, error=True, kind=3, more=',"flags":0,"traceState":"k=v"')
+        "foreign",
+        encoder.span(
+            "foreign",
+            "a" * 32,
+            "2" * 16,
+            "1" * 16,
+            "x",
+            (6, 7),
+            values,
+            error=True,
+            kind=3,
+            more=',"flags":0,"traceState":"k=v"',
+        ),
     )
     (path,) = reader.segments()
     alive = reader.read(path)
-    tape.end("1" * 16, lines.end("command", "a" * 32, "1" * 16, 9, lines.attributes({"process.exit.code": 0}), error=False))
+    tape.end(
+        "1" * 16,
+        encoder.end(
+            "command",
+            "a" * 32,
+            "1" * 16,
+            9,
+            encoder.attributes({"process.exit.code": 0}),
+            error=False,
+        ),
+    )
     tape.close()
     ended = reader.read(path)
     assert (names(alive), alive.alive) == (["x ended", "kedro run open"], True)
     assert (names(ended), ended.alive, ended.skipped) == (["x ended", "kedro run ended"], False, {})
     foreign, command = ended.operations
     assert foreign.attributes == {key: value for key, value in values.items() if value is not None}
-    assert (foreign.kind, foreign.error, foreign.sampled, foreign.trace_state, foreign.parent_id) == (3, True, False, "k=v", "1" * 16)
-    assert (command.project_command, command.sampled, command.attributes) == (True, True, {"process.exit.code": 0})
+    assert (
+        foreign.kind,
+        foreign.error,
+        foreign.sampled,
+        foreign.trace_state,
+        foreign.parent_id,
+    ) == (3, True, False, "k=v", "1" * 16)
+    assert (command.project_command, command.sampled, command.attributes) == (
+        True,
+        True,
+        {"process.exit.code": 0},
+    )
 
 
-def test_rotation_leaves_nothing_dead_and_nothing_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_leaves_nothing_dead_and_nothing_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A recording that grew over its limit goes on in the next file: nothing in the first is dead, everything is there."""
     monkeypatch.setattr(writer, "ROTATE_BYTES", 2000)
     tape = writer.Writer(folder, {}, {"detail": "run"}, pytest.fail)
-    tape.start("1" * 16, lines.start("run", "a" * 32, "1" * 16, "", "run", 5, {}))
+    tape.start("1" * 16, encoder.start("run", "a" * 32, "1" * 16, "", "run", 5, {}))
     for number in range(20):
-        tape.span("dataset", lines.span("dataset", "a" * 32, f"{number + 16:016x}", "1" * 16, f"load {number}", (6, 7), {}, error=False))
-    tape.end("1" * 16, lines.end("run", "a" * 32, "1" * 16, 9, "[]", error=False))
+        tape.span(
+            "dataset",
+            encoder.span(
+                "dataset",
+                "a" * 32,
+                f"{number + 16:016x}",
+                "1" * 16,
+                f"load {number}",
+                (6, 7),
+                {},
+                error=False,
+            ),
+        )
+    tape.end("1" * 16, encoder.end("run", "a" * 32, "1" * 16, 9, "[]", error=False))
     tape.close()
     found = [reader.read(path) for path in reader.segments()]
     assert len(found) > 2
     assert [segment.continued for segment in found] == [True] * (len(found) - 1) + [False]
     assert [segment.header.sequence for segment in found] == list(range(len(found)))
     assert len({segment.header.process for segment in found}) == 1
-    assert [operation.state for segment in found for operation in segment.operations if operation.operation == "run"] == ["open"] * (
-        len(found) - 1
-    ) + ["ended"]
-    assert [operation.name for segment in found for operation in segment.operations if operation.operation == "dataset"] == [
-        f"load {number}" for number in range(20)
-    ]
+    assert [
+        operation.state
+        for segment in found
+        for operation in segment.operations
+        if operation.operation == "run"
+    ] == ["open"] * (len(found) - 1) + ["ended"]
+    assert [
+        operation.name
+        for segment in found
+        for operation in segment.operations
+        if operation.operation == "dataset"
+    ] == [f"load {number}" for number in range(20)]
 
 
 def test_no_line_is_lost_wherever_it_rotates(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,13 +223,27 @@ def test_no_line_is_lost_wherever_it_rotates(folder: Path, monkeypatch: pytest.M
         tape = writer.Writer(folder, {}, {"detail": "run"}, pytest.fail)
         ids = [f"{number:016x}" for number in range(1, 9)]
         for span_id in ids:
-            tape.start(span_id, lines.start("node", "a" * 32, span_id, "", f"node {span_id}", 5, {}))
-            tape.end(span_id, lines.end("node", "a" * 32, span_id, 9, {}, error=False))
+            tape.start(
+                span_id, encoder.start("node", "a" * 32, span_id, "", f"node {span_id}", 5, {})
+            )
+            tape.end(span_id, encoder.end("node", "a" * 32, span_id, 9, {}, error=False))
         tape.close()
         found = [reader.read(path) for path in reader.segments()]
-        assert sorted(one.span_id for segment in found for one in segment.operations if one.state == "ended") == ids
+        assert (
+            sorted(
+                one.span_id
+                for segment in found
+                for one in segment.operations
+                if one.state == "ended"
+            )
+            == ids
+        )
         for segment in found:
-            begun = [line for line in segment.path.read_bytes().splitlines() if line.startswith(b'{"start"')]
+            begun = [
+                line
+                for line in segment.path.read_bytes().splitlines()
+                if line.startswith(b'{"start"')
+            ]
             assert len(begun) == len(set(begun))
             segment.path.unlink()
 
@@ -155,34 +259,48 @@ def test_what_is_open_is_judged_by_the_lock(folder: Path) -> None:
     assert [operation.end_ns for operation in living.operations[-3:]] == [None] * 3
     assert names(dead)[-3:] == ["kedro run died", "run __default__ died", "node b died"]
     for operation in dead.operations[-3:]:
-        assert (operation.error, operation.attributes["error.type"], operation.end_ns) == (True, "kedro_otel.process_died", dead.last_ns)
+        assert (operation.error, operation.attributes["error.type"], operation.end_ns) == (
+            True,
+            "kedro_otel.process_died",
+            dead.last_ns,
+        )
     assert dead.last_ns == tape.ns(0.4 + 1.2 + 0.2)
 
 
-@pytest.mark.parametrize("header", [{"bootId": "another", "machineId": "another"}, {"locked": False}], ids=["another boot", "no locks"])
-def test_nothing_is_taken_for_dead_where_that_cannot_be_told(folder: Path, header: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [{"bootId": "another", "machineId": "another"}, {"locked": False}],
+    ids=["another boot", "no locks"],
+)
+def test_nothing_is_taken_for_dead_where_that_cannot_be_told(
+    folder: Path, header: dict[str, Any]
+) -> None:
     """On another host, after another boot, or without locks, what is open is unknown and never dead."""
     tape = Tape(folder, **header)
     tape.start("run", "run", 1)
     segment = reader.read(tape.path)
-    assert (names(segment), segment.alive, segment.operations[0].end_ns) == (["run unknown"], None, None)
+    assert (names(segment), segment.alive, segment.operations[0].end_ns) == (
+        ["run unknown"],
+        None,
+        None,
+    )
 
 
 def test_a_lock_says_who_lives(tmp_path: Path) -> None:
     """Held by another open file, free, or none to be had; asking leaves it as it was."""
     path = tmp_path / "x"
     with path.open("w+") as one, path.open("w+") as other:
-        assert liveness.held(other.fileno()) is False
-        assert liveness.hold(one.fileno()) is True
-        assert liveness.held(other.fileno()) is True
-        assert liveness.hold(other.fileno()) is False
+        assert locking.held(other.fileno()) is False
+        assert locking.hold(one.fileno()) is True
+        assert locking.held(other.fileno()) is True
+        assert locking.hold(other.fileno()) is False
     with path.open() as again:
-        assert liveness.hold(again.fileno()) is True
+        assert locking.hold(again.fileno()) is True
     reading, writing = os.pipe()
     os.close(reading)
     os.close(writing)
-    assert liveness.hold(reading) is None
-    assert liveness.held(reading) is None
+    assert locking.hold(reading) is None
+    assert locking.held(reading) is None
 
 
 @pytest.mark.parametrize(
@@ -198,13 +316,17 @@ def test_a_lock_says_who_lives(tmp_path: Path) -> None:
     ],
 )
 def test_the_kernel_is_told_by_its_boot_and_else_by_the_machine(
-    here: tuple[str, str], there: tuple[str, str], same: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+    here: tuple[str, str],
+    there: tuple[str, str],
+    same: bool,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where either side knows its boot that decides; where neither does, the machine has to do."""
     header = reader.read(Tape(folder, bootId=there[0], machineId=there[1]).path).header
-    monkeypatch.setattr(host, "boot_id", lambda: here[0])
-    monkeypatch.setattr(host, "machine_id", lambda: here[1])
-    assert liveness.same_kernel(header) is same
+    monkeypatch.setattr(machine, "boot_id", lambda: here[0])
+    monkeypatch.setattr(machine, "machine_id", lambda: here[1])
+    assert locking.same_kernel(header) is same
 
 
 def test_an_operation_says_what_it_is(folder: Path) -> None:
@@ -213,7 +335,10 @@ def test_an_operation_says_what_it_is(folder: Path) -> None:
     tape.end(tape.start("node", "node a", 1, span="cd" * 8), 2, "ValueError")
     tape.end(tape.start("node", "node b", 1, span="ef" * 8), 2)
     told = [repr(operation) for operation in reader.read(tape.path).operations]
-    assert told == ["<node 'node a' ended error abababab/cdcdcdcdcdcdcdcd>", "<node 'node b' ended abababab/efefefefefefefef>"]
+    assert told == [
+        "<node 'node a' ended error abababab/cdcdcdcdcdcdcdcd>",
+        "<node 'node b' ended abababab/efefefefefefefef>",
+    ]
 
 
 def test_a_snapshot_leaves_its_follower_as_it_is(folder: Path) -> None:
@@ -320,11 +445,24 @@ def test_a_damaged_line_costs_itself_alone(folder: Path) -> None:
     tape.span("dataset", "load \ud800", "", 2, 3)
     tape.raw(b'{"span":"dataset","traceId')
     segment = reader.read(tape.path)
-    assert names(segment) == ["load a ended", "load b ended", "load \N{REPLACEMENT CHARACTER} ended"]
-    assert segment.skipped == {"not JSON": 4, "not an object": 2, "not known": 6, "not as the format says": 1, "end without start": 2, "torn": 1}
+    assert names(segment) == [
+        "load a ended",
+        "load b ended",
+        "load \N{REPLACEMENT CHARACTER} ended",
+    ]
+    assert segment.skipped == {
+        "not JSON": 4,
+        "not an object": 2,
+        "not known": 6,
+        "not as the format says": 1,
+        "end without start": 2,
+        "torn": 1,
+    }
 
 
-def test_a_line_without_end_is_not_held_in_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_without_end_is_not_held_in_memory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A line longer than the limit is skipped, counted, and what follows it is read at the right offset."""
     monkeypatch.setattr(reader, "MAX_LINE", 3000)
     monkeypatch.setattr(reader, "_CHUNK", 1000)
@@ -340,11 +478,16 @@ def test_a_line_without_end_is_not_held_in_memory(folder: Path, monkeypatch: pyt
     follower = reader.Follower(tape.path)
     assert len(follower.poll()) == 2
     assert follower.poll() == []
-    assert (follower.close().skipped, follower.offset) == ({"too long": 3}, tape.path.stat().st_size)
+    assert (follower.close().skipped, follower.offset) == (
+        {"too long": 3},
+        tape.path.stat().st_size,
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 1 << 20])
-def test_a_line_as_long_as_the_limit_is_read(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_as_long_as_the_limit_is_read(
+    chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The limit is the longest line that is read, in whatever pieces it comes."""
     tape = Tape(folder)
     header = tape.path.stat().st_size
@@ -363,14 +506,19 @@ def test_times_never_run_backwards(folder: Path) -> None:
     node = tape.start("node", "node a", 100)
     tape.end(node, 1)
     tape.span("dataset", "load", node, 50, 40)
-    assert [(operation.end_ns or 0) - operation.start_ns for operation in reader.read(tape.path).operations] == [0, 0]
+    assert [
+        (operation.end_ns or 0) - operation.start_ns
+        for operation in reader.read(tape.path).operations
+    ] == [0, 0]
 
 
 def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None:
     """Links, pipes, folders and files with other names are not recordings."""
     good = Tape(folder, at=1 * SECOND).path
     other = Tape(tmp_path, at=2 * SECOND).path
-    linked, hard, pipe, inside, new = (folder / f"{number:020d}-1-{secrets.token_hex(4)}.jsonl" for number in range(5))
+    linked, hard, pipe, inside, new = (
+        folder / f"{number:020d}-1-{secrets.token_hex(4)}.jsonl" for number in range(5)
+    )
     linked.symlink_to(other)
     os.link(other, hard)
     os.mkfifo(pipe)
@@ -379,9 +527,20 @@ def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None
     (folder / "notes.txt").write_text("mine")
     assert reader.segments() == [good]
     assert reader.segments(tmp_path / "nowhere") == []
-    assert (reader.strangers(), reader.strangers(folder), reader.strangers(tmp_path), reader.strangers(tmp_path / "nowhere")) == (4, 4, 1, 0)
+    assert (
+        reader.strangers(),
+        reader.strangers(folder),
+        reader.strangers(tmp_path),
+        reader.strangers(tmp_path / "nowhere"),
+    ) == (4, 4, 1, 0)
     absent = os.strerror(errno.ENOENT)
-    refusals = {linked: os.strerror(errno.ELOOP), hard: "has a second name (hard link)", pipe: "not a file", inside: "not a file", new: absent}
+    refusals = {
+        linked: os.strerror(errno.ELOOP),
+        hard: "has a second name (hard link)",
+        pipe: "not a file",
+        inside: "not a file",
+        new: absent,
+    }
     if os.geteuid() == 0:
         os.chown(good, 4711, 4711)
         refusals[good] = "belongs to somebody else"
@@ -401,7 +560,10 @@ def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None
         (b'{"start":"run"}\n', "no header"),
         (b'{"kedro-otel":2}\n', "format 2"),
         (b'{"kedro-otel":1}\n', "damaged header"),
-        (b'{"kedro-otel":1,"startTimeUnixNano":"1","resource":{"attributes":7}}\n', "damaged header"),
+        (
+            b'{"kedro-otel":1,"startTimeUnixNano":"1","resource":{"attributes":7}}\n',
+            "damaged header",
+        ),
     ],
 )
 def test_what_is_no_recording_is_said_so(folder: Path, content: bytes, says: str) -> None:
@@ -424,7 +586,11 @@ def test_cut_at_every_byte_the_rest_is_read(folder: Path) -> None:
         complete = sum(end <= length for end in ends) - 1
         assert segment.size == ends[complete]
         assert (
-            len(segment.operations) + sum(operation.state == "ended" and operation.operation != "dataset" for operation in segment.operations)
+            len(segment.operations)
+            + sum(
+                operation.state == "ended" and operation.operation != "dataset"
+                for operation in segment.operations
+            )
             == complete
         )
         assert segment.skipped == ({} if length in ends else {"torn": 1})

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from conftest import Result
 
-from kedro_otel import names
-from kedro_otel.fields import FIELDS
+from kedro_otel.config.settings import SETTINGS
 from kedro_otel.recording import reader
-from kedro_otel.settings import SETTINGS
+from kedro_otel.semconv import names
+from kedro_otel.semconv.fields import FIELDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,8 +35,14 @@ def test_the_tables_are_current(reference: ModuleType) -> None:
     """docs/telemetry.md and docs/settings.md are what scripts/reference.py would write now."""
     for name in reference.PAGES:
         text = (ROOT / name).read_text(encoding="utf-8")
-        assert reference.written(text) == text, f"{name} is not current. Type: python scripts/reference.py"
-    assert all(f"begin {part}:" in "".join((ROOT / name).read_text(encoding="utf-8") for name in reference.PAGES) for part in reference.PARTS)
+        assert reference.written(text) == text, (
+            f"{name} is not current. Type: python scripts/reference.py"
+        )
+    assert all(
+        f"begin {part}:"
+        in "".join((ROOT / name).read_text(encoding="utf-8") for name in reference.PAGES)
+        for part in reference.PARTS
+    )
 
 
 def test_every_field_and_setting_is_told() -> None:
@@ -70,7 +76,9 @@ told:
 """
 
 
-def test_every_documented_key_is_exported(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+def test_every_documented_key_is_exported(
+    project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
     """`kedro otel export` shows each field under its documented name, on what the documentation says that it is on."""
     registry = """
     from kedro.pipeline import node, pipeline
@@ -84,10 +92,22 @@ def test_every_documented_key_is_exported(project: Callable[..., Path], kedro: C
         ])}
     """
     repository = {".git/HEAD": "ref: refs/heads/main\n", ".git/refs/heads/main": f"{'1234' * 10}\n"}
-    path = project(registry=registry, catalog=CATALOG, files=repository, pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n')
-    more = {"KEDRO_OTEL_DETAIL": "full", "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test"}
+    path = project(
+        registry=registry,
+        catalog=CATALOG,
+        files=repository,
+        pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n',
+    )
+    more = {
+        "KEDRO_OTEL_DETAIL": "full",
+        "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+    }
     found: set[tuple[str, str]] = set()
-    for words in (("--from-nodes", "space.shout"), ("--params", "fail=false"), ("--params", "fail=true")):
+    for words in (
+        ("--from-nodes", "space.shout"),
+        ("--params", "fail=false"),
+        ("--params", "fail=true"),
+    ):
         kedro("run", "--env", "local", *words, cwd=path, code=None, env=more)
         for line in kedro("otel", "export", cwd=path).out.splitlines():
             if line.startswith("{"):
@@ -102,9 +122,15 @@ def keys(message: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for of_resource in message["resourceSpans"]:
         yield from (("resource", one["key"]) for one in of_resource["resource"]["attributes"])
         for span in (span for scope in of_resource["scopeSpans"] for span in scope["spans"]):
-            kind = {"kedro": names.COMMAND, "run": names.RUN, "node": names.NODE}.get(span["name"].split(" ")[0], names.DATASET)
+            kind = {"kedro": names.COMMAND, "run": names.RUN, "node": names.NODE}.get(
+                span["name"].split(" ")[0], names.DATASET
+            )
             yield from ((kind, one["key"]) for one in span["attributes"])
-            yield from (("event", one["key"]) for event in span.get("events", []) for one in event["attributes"])
+            yield from (
+                ("event", one["key"])
+                for event in span.get("events", [])
+                for one in event["attributes"]
+            )
 
 
 def test_no_key_is_both_a_leaf_and_a_prefix() -> None:
@@ -114,7 +140,9 @@ def test_no_key_is_both_a_leaf_and_a_prefix() -> None:
     assert len(keys) == len({(field.key, field.on) for field in FIELDS})
 
 
-def test_every_recorded_key_is_in_the_table(project: Callable[..., Path], kedro: Callable[..., Result]) -> None:
+def test_every_recorded_key_is_in_the_table(
+    project: Callable[..., Path], kedro: Callable[..., Result]
+) -> None:
     """A run that works and one that fails record no key that has no row for that kind of operation."""
     path = project(pyproject='tools = "[\'Linting\']"\nexample_pipeline = "False"\n')
     kedro("run", "--params", "fail=true", cwd=path, code=1, env={"KEDRO_OTEL_DETAIL": "full"})
@@ -124,4 +152,8 @@ def test_every_recorded_key_is_in_the_table(project: Callable[..., Path], kedro:
         assert {("resource", key) for key in found.header.resource} <= rows
         for operation in found.operations:
             assert {(operation.operation, key) for key in operation.attributes} <= rows
-            assert {("event", attribute["key"]) for event in operation.events for attribute in event.get("attributes", [])} <= rows
+            assert {
+                ("event", attribute["key"])
+                for event in operation.events
+                for attribute in event.get("attributes", [])
+            } <= rows

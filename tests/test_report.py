@@ -15,7 +15,12 @@ from fabricate import Tape, a_run
 
 from kedro_otel.cli import otel
 
-NODES = [("load_cars", 0.9, 0.05, 0.1), ("split", 0.1, 0.3, 0.12), ("train", 0.2, 1.5, 0.2), ("publish", 0.1, 0.1, 0.1)]
+NODES = [
+    ("load_cars", 0.9, 0.05, 0.1),
+    ("split", 0.1, 0.3, 0.12),
+    ("train", 0.2, 1.5, 0.2),
+    ("publish", 0.1, 0.1, 0.1),
+]
 HOSTILE = [
     "</script><script>document.title='owned'</script>",
     "</script x><svg/onload=document.title='owned'>",
@@ -57,7 +62,9 @@ def report(home: Path, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def shown(chromium: browser.Browser, report: Callable[..., Path]) -> Iterator[Callable[..., browser.Browser]]:
+def shown(
+    chromium: browser.Browser, report: Callable[..., Path]
+) -> Iterator[Callable[..., browser.Browser]]:
     """Return ``shown(*words, width=, dark=)``, which opens the report; at the end the page must have asked for and complained of nothing."""
 
     def shown(*words: str, **how: Any) -> browser.Browser:
@@ -91,7 +98,14 @@ def big(home: Path, number: int) -> None:
     lines: list[bytes] = []
     tape.raw = lines.append  # type: ignore[method-assign]
     top = tape.start("command", "kedro run", 0, kedro_command_line="kedro run")
-    run = tape.start("run", "run __default__", 1, top, kedro_pipeline_name="__default__", kedro_run_node_count=number)
+    run = tape.start(
+        "run",
+        "run __default__",
+        1,
+        top,
+        kedro_pipeline_name="__default__",
+        kedro_run_node_count=number,
+    )
     for index in range(number):
         tape.node(
             f"space_{index * 20 // number}.step_with_a_name_{index}",
@@ -118,14 +132,21 @@ def test_a_run_that_went_well(home: Path, shown: Callable[..., browser.Browser])
     assert page.driver.title == "Succeeded: kedro run"
     assert "Succeeded" in page.js("return document.querySelector('.badge').textContent")
     assert rows(page) == ["kedro run", "run __default__", "load_cars", "split", "train", "publish"]
-    bars = page.js("return [...document.querySelectorAll('#sheet .row.node')].map(row => [...row.querySelectorAll('.lane i')].map(i => i.className))")
-    assert all([name for name in bar if name != "critical"] == ["compute", "load over", "save over"] for bar in bars)
+    bars = page.js(
+        "return [...document.querySelectorAll('#sheet .row.node')].map(row => [...row.querySelectorAll('.lane i')].map(i => i.className))"
+    )
+    assert all(
+        [name for name in bar if name != "critical"] == ["compute", "load over", "save over"]
+        for bar in bars
+    )
     widths = page.js(
         """const wide = one => one.getBoundingClientRect().width;
         return [...document.querySelectorAll('#sheet .row.node .lane')].map(lane => wide(lane.querySelector('.compute')) / wide(lane))"""
     )
     assert widths == pytest.approx([1.05 / 3.78, 0.52 / 3.78, 1.9 / 3.78, 0.3 / 3.78], abs=0.01)
-    assert page.js("return [...document.querySelectorAll('#drawing .box .label')].map(one => one.textContent)") == [name for name, *_ in NODES]
+    assert page.js(
+        "return [...document.querySelectorAll('#drawing .box .label')].map(one => one.textContent)"
+    ) == [name for name, *_ in NODES]
     assert page.js("return document.querySelectorAll('#drawing .edge').length") == 3
     assert page.js("return document.querySelectorAll('#figures tbody tr').length") == 4
 
@@ -142,7 +163,9 @@ def test_a_failure_is_told_first(home: Path, shown: Callable[..., browser.Browse
     assert page.js("return document.querySelector('.row.picked').classList.contains('failed')")
     assert "ValueError" in page.js("return document.getElementById('detail').innerText")
     a_run(home / "recordings", NODES, dies=True)
-    assert "Node publish was killed" in shown().js("return document.querySelector('main > *').innerText")
+    assert "Node publish was killed" in shown().js(
+        "return document.querySelector('main > *').innerText"
+    )
 
 
 @pytest.mark.servers
@@ -174,7 +197,10 @@ def test_search_fold_zoom_and_filter(home: Path, shown: Callable[..., browser.Br
     page.driver.find_element("css selector", ".row.namespace .twist").click()
     assert len(page.js("return [...document.querySelectorAll('.row.node')]")) == 10
     page.driver.find_element("id", "unfold").click()
-    assert int(page.js("return document.getElementById('rows').getAttribute('aria-rowcount')")) == 2 + 20 + 200 + 400
+    assert (
+        int(page.js("return document.getElementById('rows').getAttribute('aria-rowcount')"))
+        == 2 + 20 + 200 + 400
+    )
     page.driver.find_element("id", "fold").click()
     assert len(rows(page)) == 22
     page.js("document.getElementById('rows').focus()")
@@ -194,19 +220,25 @@ def test_search_fold_zoom_and_filter(home: Path, shown: Callable[..., browser.Br
     from selenium.webdriver.common.action_chains import ActionChains
 
     lane = page.driver.find_element("css selector", ".row.run .lane")
-    ActionChains(page.driver).move_to_element_with_offset(lane, -100, 0).click_and_hold().move_by_offset(60, 0).release().perform()
+    ActionChains(page.driver).move_to_element_with_offset(
+        lane, -100, 0
+    ).click_and_hold().move_by_offset(60, 0).release().perform()
     assert page.js("return document.getElementById('ruler').textContent") != before
-    assert page.js("return document.querySelector('.brush').getBoundingClientRect().width") == pytest.approx(
-        60 * 3 / 5, rel=0.2
-    )  # the run is 3 s of 5
+    assert page.js(
+        "return document.querySelector('.brush').getBoundingClientRect().width"
+    ) == pytest.approx(60 * 3 / 5, rel=0.2)  # the run is 3 s of 5
     keys.send_keys("0")
-    page.js("const only = document.getElementById('only'); only.value = 'critical'; only.dispatchEvent(new Event('change'))")
+    page.js(
+        "const only = document.getElementById('only'); only.value = 'critical'; only.dispatchEvent(new Event('change'))"
+    )
     nodes = page.js("return [...document.querySelectorAll('.row.node .mark')].length")
     assert nodes == page.js("return document.querySelectorAll('.row.node').length") > 1
 
 
 @pytest.mark.servers
-def test_the_table_is_sorted_by_any_column(home: Path, shown: Callable[..., browser.Browser]) -> None:
+def test_the_table_is_sorted_by_any_column(
+    home: Path, shown: Callable[..., browser.Browser]
+) -> None:
     """A click on a column sorts by it, another the other way round; the second tab has the datasets."""
     a_run(home / "recordings", NODES)
     page = shown()
@@ -216,7 +248,10 @@ def test_the_table_is_sorted_by_any_column(home: Path, shown: Callable[..., brow
     assert page.js(names) == ["load_cars", "publish", "split", "train"]
     page.driver.find_element("css selector", "[data-sort=label]").click()
     assert page.js(names) == ["train", "split", "publish", "load_cars"]
-    assert page.js("return document.querySelector('[aria-sort]').getAttribute('aria-sort')") == "descending"
+    assert (
+        page.js("return document.querySelector('[aria-sort]').getAttribute('aria-sort')")
+        == "descending"
+    )
     page.driver.find_element("id", "tab-datasets").click()
     assert page.js(names)[0] == "d0"
     typed(page, "filter", "d3")
@@ -227,7 +262,14 @@ def test_the_table_is_sorted_by_any_column(home: Path, shown: Callable[..., brow
 def test_hostile_names_are_inert(home: Path, shown: Callable[..., browser.Browser]) -> None:
     """Markup, escapes, direction overrides and endless names are shown as text, and change neither the page nor its width."""
     nodes = [(name, 0.1, 0.3, 0.1) for name in HOSTILE]
-    namespaces = {name: {"kedro_node_namespace": name[:50], "kedro_node_tags": [name], "code_function_name": name} for name in HOSTILE}
+    namespaces = {
+        name: {
+            "kedro_node_namespace": name[:50],
+            "kedro_node_tags": [name],
+            "code_function_name": name,
+        }
+        for name in HOSTILE
+    }
     a_run(
         home / "recordings",
         nodes,
@@ -244,14 +286,20 @@ def test_hostile_names_are_inert(home: Path, shown: Callable[..., browser.Browse
     assert "owned" not in page.driver.title.replace("'owned'", "")
     assert page.js("return document.querySelectorAll('img, script').length") == 2
     assert page.js("return document.documentElement.scrollWidth <= innerWidth")
-    assert page.js("return Object.prototype.polluted === undefined && document.querySelectorAll('#figures tbody tr').length") == len(HOSTILE)
-    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", page.js("return document.body.textContent"))
+    assert page.js(
+        "return Object.prototype.polluted === undefined && document.querySelectorAll('#figures tbody tr').length"
+    ) == len(HOSTILE)
+    assert not re.search(
+        "[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", page.js("return document.body.textContent")
+    )
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("dark", [False, True])
-def test_light_and_dark_wide_and_narrow(home: Path, shown: Callable[..., browser.Browser], width: int, dark: bool) -> None:
+def test_light_and_dark_wide_and_narrow(
+    home: Path, shown: Callable[..., browser.Browser], width: int, dark: bool
+) -> None:
     """Colours follow the system's, text stands out from its ground by 4.5 to 1, and nothing runs over the edge of a narrow screen."""
     a_run(home / "recordings", NODES, error=("train", "ValueError"))
     page = shown(width=width, dark=dark)
@@ -284,24 +332,36 @@ def test_light_and_dark_wide_and_narrow(home: Path, shown: Callable[..., browser
 def brightness(colour: str) -> float:
     """Return the relative luminance of ``rgb(…)``, as WCAG defines it."""
     parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 @pytest.mark.servers
-def test_ten_thousand_nodes_are_usable(home: Path, report: Callable[..., Path], shown: Callable[..., browser.Browser]) -> None:
+def test_ten_thousand_nodes_are_usable(
+    home: Path, report: Callable[..., Path], shown: Callable[..., browser.Browser]
+) -> None:
     """The file of ten thousand nodes is below 5 MB, opens within seconds, answers a search at once, and holds few rows at a time."""
     big(home, 10_000)
     page = shown()
     assert Path(report()).stat().st_size < 5_000_000
-    loaded = page.js("const it = performance.getEntriesByType('navigation')[0]; return it.domComplete - it.responseEnd")
+    loaded = page.js(
+        "const it = performance.getEntriesByType('navigation')[0]; return it.domComplete - it.responseEnd"
+    )
     assert loaded < 8000
     page.driver.find_element("id", "unfold").click()
-    assert int(page.js("return document.getElementById('rows').getAttribute('aria-rowcount')")) == 30_022
+    assert (
+        int(page.js("return document.getElementById('rows').getAttribute('aria-rowcount')"))
+        == 30_022
+    )
     assert page.js("return document.querySelectorAll('.row').length") < 100
     page.js("document.getElementById('rows').scrollTop = 500000")
     page.js("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert page.js("return Number(document.querySelector('.row').getAttribute('aria-rowindex'))") > 10_000
+    assert (
+        page.js("return Number(document.querySelector('.row').getAttribute('aria-rowindex'))")
+        > 10_000
+    )
     took = page.js(
         """const field = document.getElementById('search'); const began = performance.now(); field.value = 'name_9999';
         field.dispatchEvent(new Event('input')); return performance.now() - began"""
@@ -329,7 +389,10 @@ def test_nothing_but_our_own_script_may_run(home: Path, report: Callable[..., Pa
     a_run(home / "recordings", NODES)
     html = report().read_text()
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
-    assert re.fullmatch(r"default-src 'none'; script-src 'sha256-[\w+/=]+'; style-src 'sha256-[\w+/=]+'; base-uri 'none'; form-action 'none'", policy)
+    assert re.fullmatch(
+        r"default-src 'none'; script-src 'sha256-[\w+/=]+'; style-src 'sha256-[\w+/=]+'; base-uri 'none'; form-action 'none'",
+        policy,
+    )
     assert not re.search(r"""\b(?:src|href)\s*=\s*["']?[^"'#\s]""", html)
     assert set(re.findall(r"https?://[^\s'\"]+", html)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"\s(?:style|on\w+)=", html)
@@ -338,14 +401,25 @@ def test_nothing_but_our_own_script_may_run(home: Path, report: Callable[..., Pa
 def test_without_javascript(home: Path, report: Callable[..., Path]) -> None:
     """A reader without JavaScript, such as a mail program, still reads what ran, how it ended, and which nodes were slow."""
     a_run(home / "recordings", NODES, error=("train", "ValueError"))
-    html = re.sub(r"<script.*?</script>|<style.*?</style>", "", report().read_text(), flags=re.DOTALL)
-    for told in ("Node train failed", "ValueError", "src/demo/nodes.py:42", "kedro run", "SequentialRunner", "load_cars"):
+    html = re.sub(
+        r"<script.*?</script>|<style.*?</style>", "", report().read_text(), flags=re.DOTALL
+    )
+    for told in (
+        "Node train failed",
+        "ValueError",
+        "src/demo/nodes.py:42",
+        "kedro run",
+        "SequentialRunner",
+        "load_cars",
+    ):
         assert told in html
 
 
-def test_a_file_too_large_is_told_in_sums(home: Path, report: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_too_large_is_told_in_sums(
+    home: Path, report: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where single loads, saves and spans would make the file too large, they are left out, and the page says so; sums stay."""
-    monkeypatch.setattr("kedro_otel.viewing.report.page.LARGEST", 20_000)
+    monkeypatch.setattr("kedro_otel.viewing.html.page.LARGEST", 20_000)
     big(home, 200)
     data = data_of(report().read_text())
     assert data["left_out"] == 400
@@ -356,7 +430,9 @@ def test_a_file_too_large_is_told_in_sums(home: Path, report: Callable[..., Path
 
 def data_of(html: str) -> dict[str, Any]:
     """Return the data in a page."""
-    (found,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, flags=re.DOTALL)
+    (found,) = re.findall(
+        r'<script type="application/json" id="data">(.*?)</script>', html, flags=re.DOTALL
+    )
     data: dict[str, Any] = json.loads(found)
     return data
 
@@ -376,7 +452,9 @@ def test_where_it_is_written(home: Path, tmp_path: Path, monkeypatch: pytest.Mon
     tape = a_run(home / "recordings", NODES)
     assert typed_report().stdout == f"run-{tape.trace[:8]}.html\n"
     assert json.loads(typed_report("-1", "--json").stdout)["trace_id"] == tape.trace
-    assert (tmp_path / f"run-{tape.trace[:8]}.html").read_text() == typed_report("last", "-o", "-").stdout
+    assert (tmp_path / f"run-{tape.trace[:8]}.html").read_text() == typed_report(
+        "last", "-o", "-"
+    ).stdout
     refused = typed_report("-o", "no/such/folder/run.html")
     assert refused.exit_code == 1
     assert refused.stderr.count("\n") == 1

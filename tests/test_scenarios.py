@@ -183,12 +183,21 @@ SCENARIOS = (
             "node top\n  save a",
         ),
     ),
-    Scenario("shared", (*EVERY, ASYNC), below("run shared", *(f"node reader{i}\n  load stored\n  save s{i}" for i in range(4)))),
+    Scenario(
+        "shared",
+        (*EVERY, ASYNC),
+        below("run shared", *(f"node reader{i}\n  load stored\n  save s{i}" for i in range(4))),
+    ),
     Scenario("silent", (*EVERY, ASYNC), below("run silent", "node silent\n  load params:n")),
     Scenario(
         "generator",
         EVERY,
-        below("run generator", "node after\n  load a", "node chunks\n  load a\n  save appended\n  save appended\n  save appended", ONE),
+        below(
+            "run generator",
+            "node after\n  load a",
+            "node chunks\n  load a\n  save appended\n  save appended\n  save appended",
+            ONE,
+        ),
     ),
     Scenario(
         "generator",
@@ -200,66 +209,139 @@ SCENARIOS = (
     Scenario(
         "broken_generator",
         (SEQUENTIAL, THREAD),
-        below("run broken_generator !RuntimeError", "node chunks !RuntimeError\n  load a\n  save appended", ONE),
+        below(
+            "run broken_generator !RuntimeError",
+            "node chunks !RuntimeError\n  load a\n  save appended",
+            ONE,
+        ),
         code=1,
         error="RuntimeError",
     ),
     Scenario(
         "broken_generator",
         PARALLEL,
-        below("run broken_generator !RuntimeError", f"node chunks{TOLD}\n  load a\n  save appended", ONE),
+        below(
+            "run broken_generator !RuntimeError",
+            f"node chunks{TOLD}\n  load a\n  save appended",
+            ONE,
+        ),
         code=1,
         error="RuntimeError",
     ),
-    Scenario("transcoded", (*EVERY, ASYNC), below("run transcoded", "node read\n  load t@read\n  save kept", "node write\n  save t@write")),
-    Scenario("factory", EVERY, below("run factory", "node make\n  save made_one", "node remake\n  load made_one\n  save made_two")),
-    Scenario("versioned", EVERY, below("run versioned", "node read\n  load versioned\n  save kept", "node write\n  save versioned")),
+    Scenario(
+        "transcoded",
+        (*EVERY, ASYNC),
+        below(
+            "run transcoded", "node read\n  load t@read\n  save kept", "node write\n  save t@write"
+        ),
+    ),
+    Scenario(
+        "factory",
+        EVERY,
+        below(
+            "run factory",
+            "node make\n  save made_one",
+            "node remake\n  load made_one\n  save made_two",
+        ),
+    ),
+    Scenario(
+        "versioned",
+        EVERY,
+        below(
+            "run versioned",
+            "node read\n  load versioned\n  save kept",
+            "node write\n  save versioned",
+        ),
+    ),
     Scenario(
         "partitioned",
         EVERY,
-        below("run partitioned", "node read\n  load partitions\n  save kept", "node write\n  load params:n\n  save partitions"),
+        below(
+            "run partitioned",
+            "node read\n  load partitions\n  save kept",
+            "node write\n  load params:n\n  save partitions",
+        ),
     ),
     Scenario(
-        "namespaced", (*EVERY, ASYNC), below("run namespaced", "node outer.one\n  save outer.a", "node outer.two\n  load outer.a\n  save outer.b")
+        "namespaced",
+        (*EVERY, ASYNC),
+        below(
+            "run namespaced",
+            "node outer.one\n  save outer.a",
+            "node outer.two\n  load outer.a\n  save outer.b",
+        ),
     ),
     Scenario(
         "nested",
         (SEQUENTIAL,),
-        below("run nested", "node outer\n  load params:n\n  run single\n    node single\n      save kept"),
+        below(
+            "run nested",
+            "node outer\n  load params:n\n  run single\n    node single\n      save kept",
+        ),
     ),
-    Scenario("node_fails", (*EVERY, ASYNC), below("run node_fails !ValueError", "node bad !ValueError\n  load a", ONE), code=1, error="ValueError"),
+    Scenario(
+        "node_fails",
+        (*EVERY, ASYNC),
+        below("run node_fails !ValueError", "node bad !ValueError\n  load a", ONE),
+        code=1,
+        error="ValueError",
+    ),
     Scenario(
         "load_fails",
         (SEQUENTIAL, THREAD, ASYNC),
-        below(f"run load_fails !{MISSING}", f"node bad !{MISSING}\n  load a\n  load missing !{MISSING}", ONE),
+        below(
+            f"run load_fails !{MISSING}",
+            f"node bad !{MISSING}\n  load a\n  load missing !{MISSING}",
+            ONE,
+        ),
         code=1,
         error=MISSING,
     ),
     Scenario(
         "load_fails",
         PARALLEL,  # no hook tells a worker why a load failed: the run, in the main process, knows
-        below(f"run load_fails !{MISSING}", "node bad !_OTHER\n  load a\n  load missing !_OTHER", ONE),
+        below(
+            f"run load_fails !{MISSING}", "node bad !_OTHER\n  load a\n  load missing !_OTHER", ONE
+        ),
         code=1,
         error=MISSING,
     ),
     Scenario(
         "save_fails",
         (SEQUENTIAL, THREAD, ASYNC),
-        below(f"run save_fails !{MISSING}", f"node bad !{MISSING}\n  load a\n  save unwritable !{MISSING}", ONE),
+        below(
+            f"run save_fails !{MISSING}",
+            f"node bad !{MISSING}\n  load a\n  save unwritable !{MISSING}",
+            ONE,
+        ),
         code=1,
         error=MISSING,
     ),
     Scenario(
         "save_fails",
         PARALLEL,
-        below(f"run save_fails !{MISSING}", "node bad !_OTHER\n  load a\n  save unwritable !_OTHER", ONE),
+        below(
+            f"run save_fails !{MISSING}",
+            "node bad !_OTHER\n  load a\n  save unwritable !_OTHER",
+            ONE,
+        ),
         code=1,
         error=MISSING,
     ),
     Scenario(
-        "leaves", (SEQUENTIAL, THREAD, ASYNC), below("run leaves !SystemExit", "node bad !SystemExit\n  load a", ONE), code=3, error="SystemExit"
+        "leaves",
+        (SEQUENTIAL, THREAD, ASYNC),
+        below("run leaves !SystemExit", "node bad !SystemExit\n  load a", ONE),
+        code=3,
+        error="SystemExit",
     ),
-    Scenario("leaves", PARALLEL, below("run leaves !SystemExit", "node bad !_OTHER\n  load a", ONE), code=3, error="SystemExit"),
+    Scenario(
+        "leaves",
+        PARALLEL,
+        below("run leaves !SystemExit", "node bad !_OTHER\n  load a", ONE),
+        code=3,
+        error="SystemExit",
+    ),
     Scenario(
         "interrupted",
         (SEQUENTIAL, THREAD, ASYNC),
@@ -297,20 +379,38 @@ SCENARIOS = (
         error="concurrent.futures.process.BrokenProcessPool",
     ),
     Scenario(
-        "killed", (SEQUENTIAL, THREAD), below(f"run killed !{DIED} died", f"node bad !{DIED} died\n  load a", ONE), code=-9, error=f"{DIED} died"
+        "killed",
+        (SEQUENTIAL, THREAD),
+        below(f"run killed !{DIED} died", f"node bad !{DIED} died\n  load a", ONE),
+        code=-9,
+        error=f"{DIED} died",
     ),
-    Scenario("dies", (SEQUENTIAL, THREAD), below(f"run dies !{DIED} died", f"node bad !{DIED} died\n  load a", ONE), code=9, error=f"{DIED} died"),
+    Scenario(
+        "dies",
+        (SEQUENTIAL, THREAD),
+        below(f"run dies !{DIED} died", f"node bad !{DIED} died\n  load a", ONE),
+        code=9,
+        error=f"{DIED} died",
+    ),
     Scenario(
         "dies_loading",
         PARALLEL,
-        below("run dies_loading !concurrent.futures.process.BrokenProcessPool", f"node bad !{DIED} died\n  load a", ONE),
+        below(
+            "run dies_loading !concurrent.futures.process.BrokenProcessPool",
+            f"node bad !{DIED} died\n  load a",
+            ONE,
+        ),
         code=1,
         error="concurrent.futures.process.BrokenProcessPool",
     ),
     Scenario(
         "dies_saving",
         PARALLEL,
-        below("run dies_saving !concurrent.futures.process.BrokenProcessPool", f"node bad !{DIED} died\n  load a", ONE),
+        below(
+            "run dies_saving !concurrent.futures.process.BrokenProcessPool",
+            f"node bad !{DIED} died\n  load a",
+            ONE,
+        ),
         code=1,
         error="concurrent.futures.process.BrokenProcessPool",
     ),
@@ -330,7 +430,11 @@ SCENARIOS = (
     ),
 )
 CASES = [
-    pytest.param(scenario, *runner, id=f"{scenario.pipeline}-{runner[0].rpartition('.')[2]}{'-' if runner[1] else ''}{runner[1]}")
+    pytest.param(
+        scenario,
+        *runner,
+        id=f"{scenario.pipeline}-{runner[0].rpartition('.')[2]}{'-' if runner[1] else ''}{runner[1]}",
+    )
     for scenario in SCENARIOS
     for runner in scenario.runners
 ]
@@ -343,7 +447,12 @@ def scenarios(project: Callable[..., Path]) -> Path:
         registry=REGISTRY,
         catalog=CATALOG,
         parameters="n: 1\n",
-        files={"src/minimal/datasets.py": DATASETS, "src/minimal/runner.py": RUNNER, "logging.yml": LOGGING, "data/stored.json": "5"},
+        files={
+            "src/minimal/datasets.py": DATASETS,
+            "src/minimal/runner.py": RUNNER,
+            "logging.yml": LOGGING,
+            "data/stored.json": "5",
+        },
     )
 
 
@@ -371,14 +480,24 @@ def test_the_tree_is_exact_and_the_program_unchanged(
             left.unlink()
     ours = kedro(*words, cwd=scenarios, env=env, code=scenario.code)
 
-    assert tree(operations(home)) == below(f"kedro run{f' !{scenario.error}' if scenario.error else ''}", scenario.tree)
+    assert tree(operations(home)) == below(
+        f"kedro run{f' !{scenario.error}' if scenario.error else ''}", scenario.tree
+    )
     assert bare.code == ours.code
     folders = (scenarios, bare_python.parent.parent, sys.prefix)
     assert ours.out == bare.out == ""
-    assert sorted_if(mode, runner, normal(ours.err, *folders)) == sorted_if(mode, runner, normal(bare.err, *folders))
-    assert not list(home.glob("recordings/handoff-*")) or scenario.code == -9, "the handoff stayed behind"
+    assert sorted_if(mode, runner, normal(ours.err, *folders)) == sorted_if(
+        mode, runner, normal(bare.err, *folders)
+    )
+    assert not list(home.glob("recordings/handoff-*")) or scenario.code == -9, (
+        "the handoff stayed behind"
+    )
 
 
 def sorted_if(mode: str, runner: str, text: str) -> object:
     """Return ``text`` with its lines sorted where several workers wrote them, and process numbers hidden."""
-    return text if runner in {"SequentialRunner", "minimal.runner.Own"} and not mode else sorted(text.splitlines())
+    return (
+        text
+        if runner in {"SequentialRunner", "minimal.runner.Own"} and not mode
+        else sorted(text.splitlines())
+    )

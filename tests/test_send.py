@@ -26,14 +26,15 @@ from loopback import (
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from peaks import forget, only_where_counted, peak_kib
 
-from kedro_otel import measurements as m
-from kedro_otel.destination import Signal
+from kedro_otel.config.destination import Signal
 from kedro_otel.recording.model import ENDED, Operation
-from kedro_otel.shipping import answers, fold, otlp
-from kedro_otel.shipping.answers import Answer
-from kedro_otel.shipping.exporters import Sender
-from kedro_otel.shipping.journal import HOLD, OK, REJECT, RETRY
-from kedro_otel.shipping.journal import Signal as State
+from kedro_otel.semconv import measurements as m
+from kedro_otel.shipping.state import aggregation
+from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, RETRY
+from kedro_otel.shipping.state.journal import Signal as State
+from kedro_otel.shipping.transport import otlp, responses
+from kedro_otel.shipping.transport.exporters import Sender
+from kedro_otel.shipping.transport.responses import Answer
 
 __all__ = ["loopback"]
 NOW = time.time_ns()
@@ -42,7 +43,17 @@ TRACE, SPAN, PARENT = "a" * 32, "b" * 16, "c" * 16
 
 def operation(**attributes: object) -> Operation:
     """Return a finished operation."""
-    return Operation("command", TRACE, SPAN, PARENT, "kedro run", NOW - 10**9, end_ns=NOW, attributes=dict(attributes), state=ENDED)
+    return Operation(
+        "command",
+        TRACE,
+        SPAN,
+        PARENT,
+        "kedro run",
+        NOW - 10**9,
+        end_ns=NOW,
+        attributes=dict(attributes),
+        state=ENDED,
+    )
 
 
 def wire(url: str, **changes: object) -> Signal:
@@ -54,15 +65,17 @@ def send_span(url: str, what: Operation | None = None, **changes: object) -> Ans
     """Send a span and return what became of it."""
     sender = Sender("traces", wire(f"{url}/v1/traces", **changes))
     try:
-        return sender.spans([otlp.span(what or operation(), otlp.resource({"service.name": "kedro"}, "instance"))])
+        return sender.spans(
+            [otlp.span(what or operation(), otlp.resource({"service.name": "kedro"}, "instance"))]
+        )
     finally:
         sender.close()
 
 
 def send_metric(url: str, **changes: object) -> Answer:
     """Send a counter and return what became of it."""
-    totals = fold.Totals({"service.name": "kedro"}, "instance", NOW)
-    fold.add(totals, m.measure(operation(**{"kedro.command.name": "run"}), "usage"))
+    totals = aggregation.Totals({"service.name": "kedro"}, "instance", NOW)
+    aggregation.add(totals, m.measure(operation(**{"kedro.command.name": "run"}), "usage"))
     totals.stamp(NOW)
     sender = Sender("metrics", wire(f"{url}/v1/metrics", **changes))
     try:
@@ -112,19 +125,50 @@ def test_a_span_arrives_as_it_was_recorded(loopback: Loopback):
     """Ids, parent, times, attributes of every type, status, events and links are what was on disk."""
     what = operation(text="x", whole=3, half=0.5, yes=True, words=["a", "b"])
     what.error, what.status_message, what.trace_state, what.kind = True, "no such column", "k=v", 3
-    what.events = [{"timeUnixNano": str(NOW - 5), "name": "exception", "attributes": [{"key": "exception.type", "value": {"stringValue": "E"}}]}]
-    what.links = [{"traceId": "d" * 32, "spanId": "e" * 16, "attributes": []}, {"traceId": "nonsense"}]
+    what.events = [
+        {
+            "timeUnixNano": str(NOW - 5),
+            "name": "exception",
+            "attributes": [{"key": "exception.type", "value": {"stringValue": "E"}}],
+        }
+    ]
+    what.links = [
+        {"traceId": "d" * 32, "spanId": "e" * 16, "attributes": []},
+        {"traceId": "nonsense"},
+    ]
     assert send_span(loopback.url, what).outcome == OK
     (span,) = loopback.spans()
-    assert (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()) == (TRACE, SPAN, PARENT)
-    assert (span.name, span.kind, span.start_time_unix_nano, span.end_time_unix_nano) == ("kedro run", 3, NOW - 10**9, NOW)
-    assert attributes(span.attributes) == {"text": "x", "whole": 3, "half": 0.5, "yes": True, "words": ["a", "b"]}
+    assert (span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()) == (
+        TRACE,
+        SPAN,
+        PARENT,
+    )
+    assert (span.name, span.kind, span.start_time_unix_nano, span.end_time_unix_nano) == (
+        "kedro run",
+        3,
+        NOW - 10**9,
+        NOW,
+    )
+    assert attributes(span.attributes) == {
+        "text": "x",
+        "whole": 3,
+        "half": 0.5,
+        "yes": True,
+        "words": ["a", "b"],
+    }
     assert (span.status.code, span.status.message, span.trace_state) == (2, "no such column", "k=v")
-    assert [(event.name, event.time_unix_nano, attributes(event.attributes)) for event in span.events] == [
-        ("exception", NOW - 5, {"exception.type": "E"})
+    assert [
+        (event.name, event.time_unix_nano, attributes(event.attributes)) for event in span.events
+    ] == [("exception", NOW - 5, {"exception.type": "E"})]
+    assert [(link.trace_id.hex(), link.span_id.hex()) for link in span.links] == [
+        ("d" * 32, "e" * 16)
     ]
-    assert [(link.trace_id.hex(), link.span_id.hex()) for link in span.links] == [("d" * 32, "e" * 16)]
-    (scope,) = {scope.scope.name for request in loopback.requests for rows in request.message.resource_spans for scope in rows.scope_spans}
+    (scope,) = {
+        scope.scope.name
+        for request in loopback.requests
+        for rows in request.message.resource_spans
+        for scope in rows.scope_spans
+    }
     assert scope == "kedro_otel"
     assert loopback.resources()[0].keys() == {
         "service.name",
@@ -141,7 +185,7 @@ def test_a_receiver_that_does_not_answer_costs_its_timeout_and_no_more(loopback:
     loopback.always["traces"] = act
     began = time.monotonic()
     answer = send_span(loopback.url, timeout=1.0)
-    assert (answer.outcome, answer.status) == (RETRY, answers.NO_ANSWER)
+    assert (answer.outcome, answer.status) == (RETRY, responses.NO_ANSWER)
     assert time.monotonic() - began < 3.5
 
 
@@ -155,7 +199,11 @@ def test_a_connection_that_breaks_is_tried_again_later(loopback: Loopback, act):
 def test_nobody_listening_is_unreachable():
     """A refused connection says so, without the URL's credentials."""
     answer = send_span("http://user:secret@127.0.0.1:1")
-    assert (answer.outcome, answer.status, answer.why) == (RETRY, answers.UNREACHABLE, "connection refused")
+    assert (answer.outcome, answer.status, answer.why) == (
+        RETRY,
+        responses.UNREACHABLE,
+        "connection refused",
+    )
 
 
 @only_where_counted
@@ -183,7 +231,9 @@ def test_a_redirect_is_not_followed(loopback: Loopback):
 
 def test_netrc_is_not_read_and_no_cookie_is_returned(loopback: Loopback, environment):
     """Credentials that lie about for other programs, and what a receiver would have us remember, are not sent."""
-    Path(environment["HOME"], ".netrc").write_text("machine 127.0.0.1 login canary password canary\n")
+    Path(environment["HOME"], ".netrc").write_text(
+        "machine 127.0.0.1 login canary password canary\n"
+    )
     Path(environment["HOME"], ".netrc").chmod(0o600)
     sender = Sender("traces", wire(f"{loopback.url}/v1/traces"))
     loopback.script("traces", refuse(200, {"Set-Cookie": "canary=1"}))
@@ -207,11 +257,15 @@ def test_user_and_password_of_the_url_authorise_and_a_header_goes_before_them(lo
 
 
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
-def test_headers_and_compression_are_what_the_settings_say(loopback: Loopback, compression, monkeypatch):
+def test_headers_and_compression_are_what_the_settings_say(
+    loopback: Loopback, compression, monkeypatch
+):
     """Headers of the settings go along, those of the environment for another endpoint do not."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "")
     assert send_span(loopback.url, headers={"x-scope": "a"}, compression=compression).outcome == OK
-    assert send_metric(loopback.url, headers={"x-scope": "a"}, compression=compression).outcome == OK
+    assert (
+        send_metric(loopback.url, headers={"x-scope": "a"}, compression=compression).outcome == OK
+    )
     for request in loopback.requests:
         assert request.headers["x-scope"] == "a"
         assert request.headers.get("content-encoding") == compression
@@ -221,7 +275,11 @@ def test_headers_and_compression_are_what_the_settings_say(loopback: Loopback, c
 def test_a_partial_success_is_a_success_that_says_how_many_were_dropped(loopback: Loopback):
     """What a receiver accepted in part is not sent again; how many it dropped is told."""
     loopback.script(
-        "traces", partial_spans(3, "too old"), refuse(200, {"Content-Type": "application/json"}, b'{"partialSuccess":{"rejectedSpans":"2"}}')
+        "traces",
+        partial_spans(3, "too old"),
+        refuse(
+            200, {"Content-Type": "application/json"}, b'{"partialSuccess":{"rejectedSpans":"2"}}'
+        ),
     )
     loopback.script("metrics", partial_points(4, "out of order\n\x1b[31m"))
     loopback.script("traces", refuse(200, body=b"\xff\xff nonsense"))
@@ -233,15 +291,22 @@ def test_a_partial_success_is_a_success_that_says_how_many_were_dropped(loopback
 
 def test_a_web_page_is_no_acceptance(loopback: Loopback):
     """A captive portal says 200 to everything; nobody has taken the data."""
-    loopback.script("traces", refuse(200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>log in</html>"))
+    loopback.script(
+        "traces", refuse(200, {"Content-Type": "text/html; charset=utf-8"}, b"<html>log in</html>")
+    )
     answer = send_span(loopback.url)
-    assert (answer.outcome, answer.status) == (HOLD, answers.WRONG_PROTOCOL)
+    assert (answer.outcome, answer.status) == (HOLD, responses.WRONG_PROTOCOL)
 
 
 def test_what_a_receiver_says_comes_as_one_short_printable_line(loopback: Loopback):
     """A message may hold anything; a terminal and a log get 200 printable characters of it."""
-    loopback.script("traces", refuse(400, {"Content-Type": "text/plain"}, b"bad\x1b[2J\r\n" + b"x" * 5000))
-    loopback.script("traces", refuse(400, {"Content-Type": "application/json"}, b'{"code":3,"message":"no such tenant"}'))
+    loopback.script(
+        "traces", refuse(400, {"Content-Type": "text/plain"}, b"bad\x1b[2J\r\n" + b"x" * 5000)
+    )
+    loopback.script(
+        "traces",
+        refuse(400, {"Content-Type": "application/json"}, b'{"code":3,"message":"no such tenant"}'),
+    )
     answer = send_span(loopback.url)
     assert answer.why.isprintable()
     assert answer.why.startswith("400: bad [2J x")
@@ -251,11 +316,20 @@ def test_what_a_receiver_says_comes_as_one_short_printable_line(loopback: Loopba
 
 @pytest.mark.parametrize(
     ("said", "seconds"),
-    [("7", 7.0), ("999999", 3600.0), ("0", 0.0), ("soon", None), ("-1", None), ("", None), (None, None), ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0)],
+    [
+        ("7", 7.0),
+        ("999999", 3600.0),
+        ("0", 0.0),
+        ("soon", None),
+        ("-1", None),
+        ("", None),
+        (None, None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+    ],
 )
 def test_retry_after_is_honoured_up_to_an_hour(said, seconds):
     """Seconds or a date; nonsense is no wish."""
-    assert answers.seconds(said) == seconds
+    assert responses.seconds(said) == seconds
 
 
 def test_retry_after_comes_through(loopback: Loopback):
@@ -263,7 +337,7 @@ def test_retry_after_comes_through(loopback: Loopback):
     loopback.script("traces", refuse(429, {"Retry-After": "17"}))
     answer = send_span(loopback.url)
     state = State()
-    answers.note(state, answer, NOW)
+    responses.note(state, answer, NOW)
     assert (state.state, state.next_ns, state.failures) == (RETRY, NOW + 17 * 10**9, 1)
 
 
@@ -271,33 +345,38 @@ def test_waits_grow_to_a_quarter_of_an_hour_and_are_spread_evenly():
     """Full jitter: a thousand machines do not come back in the same second; a success forgets the failures."""
     answer = Answer(RETRY, "503", "503")
     for failures, most in ((1, 1.0), (4, 8.0), (40, 900.0)):
-        waits = [answers.wait(answer, failures) for _ in range(500)]
+        waits = [responses.wait(answer, failures) for _ in range(500)]
         assert max(waits) <= most
         assert min(waits) < most / 10
         assert max(waits) > most * 0.9
-    assert answers.wait(Answer(HOLD, "401", "401"), 1) == 3600
+    assert responses.wait(Answer(HOLD, "401", "401"), 1) == 3600
     state = State()
-    answers.note(state, answer, NOW)
-    answers.note(state, Answer(OK), NOW)
+    responses.note(state, answer, NOW)
+    responses.note(state, Answer(OK), NOW)
     assert (state.state, state.next_ns, state.failures) == (OK, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("code", "text", "outcome", "status"),
     [
-        ("UNAVAILABLE", "connection refused", RETRY, answers.UNREACHABLE),
-        ("DEADLINE_EXCEEDED", "", RETRY, answers.NO_ANSWER),
+        ("UNAVAILABLE", "connection refused", RETRY, responses.UNREACHABLE),
+        ("DEADLINE_EXCEEDED", "", RETRY, responses.NO_ANSWER),
         ("UNAUTHENTICATED", "", HOLD, "UNAUTHENTICATED"),
         ("PERMISSION_DENIED", "", HOLD, "PERMISSION_DENIED"),
         ("INVALID_ARGUMENT", "", REJECT, "INVALID_ARGUMENT"),
         ("UNIMPLEMENTED", "", REJECT, "UNIMPLEMENTED"),
         ("RESOURCE_EXHAUSTED", "", RETRY, "RESOURCE_EXHAUSTED"),
-        ("RESOURCE_EXHAUSTED", "grpc: received message larger than max (5 vs. 4)", REJECT, "RESOURCE_EXHAUSTED"),
+        (
+            "RESOURCE_EXHAUSTED",
+            "grpc: received message larger than max (5 vs. 4)",
+            REJECT,
+            "RESOURCE_EXHAUSTED",
+        ),
     ],
 )
 def test_grpc_statuses_have_the_same_consequences(code, text, outcome, status):
     """The table is one, whatever the protocol; a message that is too large is halved, not repeated."""
-    answer = answers.of_grpc(code, text)
+    answer = responses.of_grpc(code, text)
     assert (answer.outcome, answer.status) == (outcome, status)
 
 
@@ -305,8 +384,8 @@ def test_grpc_to_nobody_and_grpc_to_http_are_told_apart(loopback: Loopback):
     """Nobody there is unreachable, an HTTP server there is the wrong protocol or no answer; both within the timeout, time after time."""
     for _ in range(2):
         began = time.monotonic()
-        assert send_span("http://127.0.0.1:1", protocol="grpc").status == answers.UNREACHABLE
-        assert send_metric("http://127.0.0.1:1", protocol="grpc").status == answers.UNREACHABLE
+        assert send_span("http://127.0.0.1:1", protocol="grpc").status == responses.UNREACHABLE
+        assert send_metric("http://127.0.0.1:1", protocol="grpc").status == responses.UNREACHABLE
         assert time.monotonic() - began < 6
     assert send_span(loopback.url, protocol="grpc", timeout=1.0).outcome != OK
 
@@ -314,7 +393,12 @@ def test_grpc_to_nobody_and_grpc_to_http_are_told_apart(loopback: Loopback):
 def test_a_certificate_that_is_not_there_is_held_not_raised(loopback: Loopback, tmp_path):
     """A wrong path in the settings is the user's to mend: sending waits and says so."""
     missing = str(tmp_path / "missing.pem")
-    assert send_span(loopback.url.replace("http:", "https:"), protocol="grpc", certificate=missing).outcome == HOLD
+    assert (
+        send_span(
+            loopback.url.replace("http:", "https:"), protocol="grpc", certificate=missing
+        ).outcome
+        == HOLD
+    )
     answer = send_span(loopback.url.replace("http:", "https:"), certificate=missing)
     assert answer.outcome == HOLD
     assert loopback.requests == []
@@ -343,7 +427,9 @@ def test_the_exporters_write_nothing_to_a_terminal(loopback: Loopback, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("values", "least"), [({}, 60), ({"a": "x" * 1000, "b": ["é" * 100] * 50}, 11_000)])
+@pytest.mark.parametrize(
+    ("values", "least"), [({}, 60), ({"a": "x" * 1000, "b": ["é" * 100] * 50}, 11_000)]
+)
 def test_the_estimated_size_is_never_too_small(values, least):
     """Batches stay under 4 MiB because every span is taken for larger than it is."""
     what = operation(**values)

@@ -20,10 +20,13 @@ from kedro.framework.session import KedroSession
 from overlays import programs
 from trees import below, operations, segments, tree
 
-from kedro_otel import names
+from kedro_otel.semconv import names
 from servers import eventually, free_ports, request
 
-HAS_SERVER = pytest.mark.skipif(not (Path(inspect.getfile(KedroSession)).parents[2] / "server").is_dir(), reason="this Kedro has no server")
+HAS_SERVER = pytest.mark.skipif(
+    not (Path(inspect.getfile(KedroSession)).parents[2] / "server").is_dir(),
+    reason="this Kedro has no server",
+)
 
 NODES = """
 import os, signal, sys, time
@@ -98,7 +101,9 @@ BAD = below("run bad !ValueError", "node bad !ValueError\n  load a", DEFAULT[0])
 def where(project: Callable[..., Path], environment: dict[str, str]) -> Path:
     """Return a project whose pipelines end in every way, logging plain text."""
     path = project(nodes=NODES, registry=REGISTRY, catalog=CATALOG, files={"logging.yml": LOGGING})
-    environment.update({"KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "PYTHONWARNINGS": "ignore"})
+    environment.update(
+        {"KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "PYTHONWARNINGS": "ignore"}
+    )
     return path
 
 
@@ -116,11 +121,15 @@ def script(where: Path, unchanged: Callable[..., Any]) -> Callable[..., Any]:
 def traces(home: Path) -> list[str]:
     """Return the tree of each trace, in order of time."""
     found = operations(home)
-    ids = dict.fromkeys(operation.trace_id for operation in sorted(found, key=lambda each: each.start_ns))
+    ids = dict.fromkeys(
+        operation.trace_id for operation in sorted(found, key=lambda each: each.start_ns)
+    )
     return [tree(operation for operation in found if operation.trace_id == known) for known in ids]
 
 
-def test_every_run_of_a_script_is_a_trace_of_its_own(script: Callable[..., Any], home: Path) -> None:
+def test_every_run_of_a_script_is_a_trace_of_its_own(
+    script: Callable[..., Any], home: Path
+) -> None:
     """Three sessions in one process are three traces in one file, and nothing is current between them."""
     assert script("for _ in range(3): run(); clean()").out == "clean None\n" * 3
     assert traces(home) == [GOOD] * 3
@@ -133,16 +142,22 @@ def test_what_a_run_held_is_freed_when_it_ends(pipeline: str, script: Callable[.
     tried = f"try: run({pipeline!r})\n    except Exception: pass"
     count = "sum(isinstance(one, MemoryDataset) for one in gc.get_objects())"
     before = "import gc\nfrom kedro.io import MemoryDataset\nrun()\ngc.collect(), gc.disable()\n"
-    script(f"{before}for _ in range(2):\n    {tried}\nprint({count})")  # as many as without us: none, but for old Kedro's own
+    script(
+        f"{before}for _ in range(2):\n    {tried}\nprint({count})"
+    )  # as many as without us: none, but for old Kedro's own
 
 
 @pytest.mark.parametrize("second", ["add", "fail"])
-def test_what_a_runner_without_a_session_held_is_freed(second: str, script: Callable[..., Any]) -> None:
+def test_what_a_runner_without_a_session_held_is_freed(
+    second: str, script: Callable[..., Any]
+) -> None:
     """The same where a runner is called with a hook manager of the caller's own, and no hook says when it has ended."""
     calls = f"    try: call(SequentialRunner(), first, node({second}, 'a', 'b', name='second'))\n    except ValueError: pass\n"
     count = "print(sum(isinstance(one, MemoryDataset) for one in gc.get_objects()))"
     defined = EMBEDDING.partition("call(SequentialRunner()")[0]
-    script(f"import gc\n{defined}\ngc.collect(), gc.disable()\nfor _ in range(2):\n{calls}{count}")  # as above
+    script(
+        f"import gc\n{defined}\ngc.collect(), gc.disable()\nfor _ in range(2):\n{calls}{count}"
+    )  # as above
 
 
 def test_an_exception_ends_its_run_alone(script: Callable[..., Any], home: Path) -> None:
@@ -151,9 +166,15 @@ def test_an_exception_ends_its_run_alone(script: Callable[..., Any], home: Path)
     assert traces(home) == [BAD, GOOD]
 
 
-@pytest.mark.parametrize("words", ["", ", runner=SequentialRunner(is_async=True)", ", runner=ThreadRunner()"], ids=["sequential", "async", "threads"])
+@pytest.mark.parametrize(
+    "words",
+    ["", ", runner=SequentialRunner(is_async=True)", ", runner=ThreadRunner()"],
+    ids=["sequential", "async", "threads"],
+)
 @pytest.mark.parametrize("name", ["bad", "missing"])
-def test_nothing_leaks_from_a_run_that_failed(name: str, words: str, script: Callable[..., Any], home: Path) -> None:
+def test_nothing_leaks_from_a_run_that_failed(
+    name: str, words: str, script: Callable[..., Any], home: Path
+) -> None:
     """After a node or a load that failed, in whatever thread, no context is left, and the next run is a whole trace of its own."""
     said = script(
         "from kedro.runner import SequentialRunner, ThreadRunner\n"
@@ -161,31 +182,44 @@ def test_nothing_leaks_from_a_run_that_failed(name: str, words: str, script: Cal
         f"clean()\nrun('__default__'{words})\nclean()",
         order=False,
     )
-    assert said.out == f"{'ValueError' if name == 'bad' else 'DatasetError'}\nclean None\nclean None\n"
+    assert (
+        said.out == f"{'ValueError' if name == 'bad' else 'DatasetError'}\nclean None\nclean None\n"
+    )
     error = "kedro.io.core.DatasetError"
     missing = below(f"run missing !{error}", f"node bad !{error}\n  load missing !{error}")
     assert traces(home) == [BAD if name == "bad" else missing, GOOD]
 
 
-def test_a_run_that_was_interrupted_ends_when_the_next_begins(script: Callable[..., Any], home: Path) -> None:
+def test_a_run_that_was_interrupted_ends_when_the_next_begins(
+    script: Callable[..., Any], home: Path
+) -> None:
     """Kedro tells nobody of Ctrl-C; the run that comes after it, in the same thread, does not become its child."""
     script("try: run('interrupted')\nexcept KeyboardInterrupt: print('stopped')\nrun()\nclean()")
     stopped, after = traces(home)
-    assert stopped == below("run interrupted !_OTHER", "node first\n  save a", "node stopped !_OTHER\n  load a")
+    assert stopped == below(
+        "run interrupted !_OTHER", "node first\n  save a", "node stopped !_OTHER\n  load a"
+    )
     assert after == GOOD
 
 
-def test_a_script_that_is_killed_leaves_the_node_it_died_in(script: Callable[..., Any], home: Path) -> None:
+def test_a_script_that_is_killed_leaves_the_node_it_died_in(
+    script: Callable[..., Any], home: Path
+) -> None:
     """After SIGKILL the finished run is whole and the other died in the node that it was in."""
     script("run()\nrun('killed')", code=-signal.SIGKILL)
     died = "!kedro_otel.process_died died"
-    assert traces(home) == [GOOD, below(f"run killed {died}", "node first\n  save a", f"node last {died}\n  load a")]
+    assert traces(home) == [
+        GOOD,
+        below(f"run killed {died}", "node first\n  save a", f"node last {died}\n  load a"),
+    ]
 
 
 def test_a_node_that_leaves_the_process_failed(script: Callable[..., Any], home: Path) -> None:
     """SystemExit, which no hook of Kedro's tells, closes the run at the process's end as failed and not as died."""
     script("run('leaves')", code=3)
-    assert traces(home) == [below("run leaves !_OTHER", "node first\n  save a", "node last !_OTHER\n  load a")]
+    assert traces(home) == [
+        below("run leaves !_OTHER", "node first\n  save a", "node last !_OTHER\n  load a")
+    ]
 
 
 def test_sessions_in_threads_do_not_meet(script: Callable[..., Any], home: Path) -> None:
@@ -196,17 +230,27 @@ def test_sessions_in_threads_do_not_meet(script: Callable[..., Any], home: Path)
         "[thread.start() for thread in both]; [thread.join() for thread in both]; clean()",
         order=False,
     )
-    assert traces(home) == [below("run slow", *(f"node slow{i}\n  save s{i}" for i in range(3)))] * 2
+    assert (
+        traces(home) == [below("run slow", *(f"node slow{i}\n  save s{i}" for i in range(3)))] * 2
+    )
 
 
-def test_a_session_in_a_fork_child_of_a_node_is_inside_the_node(script: Callable[..., Any], home: Path) -> None:
+def test_a_session_in_a_fork_child_of_a_node_is_inside_the_node(
+    script: Callable[..., Any], home: Path
+) -> None:
     """A node that forks a process, which runs a session, has that run below itself; the child's recording is its own."""
     script("run('forks')")
-    assert traces(home) == [below("run forks", "node outer\n  run __default__\n    node first\n      save a\n  save code")]
+    assert traces(home) == [
+        below(
+            "run forks", "node outer\n  run __default__\n    node first\n      save a\n  save code"
+        )
+    ]
     assert len(segments(home)) == 2
 
 
-def test_sessions_in_forked_children_are_traces_of_their_own(script: Callable[..., Any], home: Path) -> None:
+def test_sessions_in_forked_children_are_traces_of_their_own(
+    script: Callable[..., Any], home: Path
+) -> None:
     """A script that forks between runs has one trace for each child, beside its own."""
     script(
         "from multiprocessing import get_context\nrun()\n"
@@ -220,7 +264,9 @@ def test_sessions_in_forked_children_are_traces_of_their_own(script: Callable[..
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_two_parallel_runs_of_one_process(script: Callable[..., Any], home: Path, method: str) -> None:
+def test_two_parallel_runs_of_one_process(
+    script: Callable[..., Any], home: Path, method: str
+) -> None:
     """Two runs with ParallelRunner, the second asynchronous and through the fork server of the first, are two whole traces."""
     script(
         "from kedro.runner import ParallelRunner\nrun(runner=ParallelRunner())\nrun(runner=ParallelRunner(is_async=True))\nclean()",
@@ -230,7 +276,9 @@ def test_two_parallel_runs_of_one_process(script: Callable[..., Any], home: Path
     assert traces(home) == [GOOD] * 2
 
 
-def test_a_worker_that_failed_to_load_goes_on_to_other_work(script: Callable[..., Any], home: Path) -> None:
+def test_a_worker_that_failed_to_load_goes_on_to_other_work(
+    script: Callable[..., Any], home: Path
+) -> None:
     """After a failed load in a worker the next run's workers record as if nothing had been."""
     script(
         "from kedro.runner import ParallelRunner\nrunner = ParallelRunner(max_workers=1)\n"
@@ -239,7 +287,12 @@ def test_a_worker_that_failed_to_load_goes_on_to_other_work(script: Callable[...
         env={"KEDRO_MP_CONTEXT": "fork"},
         order=False,
     )
-    assert traces(home) == [below("run missing !kedro.io.core.DatasetError", "node bad !_OTHER\n  load missing !_OTHER"), GOOD]
+    assert traces(home) == [
+        below(
+            "run missing !kedro.io.core.DatasetError", "node bad !_OTHER\n  load missing !_OTHER"
+        ),
+        GOOD,
+    ]
 
 
 EMBEDDING = """
@@ -267,9 +320,14 @@ run(); clean()
 
 def test_a_runner_that_is_called_without_a_session(script: Callable[..., Any], home: Path) -> None:
     """Each call of a runner with a hook manager of the caller's own is one run, and a session after it is another."""
-    assert script(EMBEDDING, order=False).out == "clean None\nclean None\ntold to fail\nclean None\n"
+    assert (
+        script(EMBEDDING, order=False).out == "clean None\nclean None\ntold to fail\nclean None\n"
+    )
     called = below("run", DEFAULT[0], "node second\n  load a\n  save b")
-    assert traces(home) == [called] * 4 + [below("run !ValueError", "node bad !ValueError\n  load a", DEFAULT[0]), GOOD]
+    assert traces(home) == [called] * 4 + [
+        below("run !ValueError", "node bad !ValueError\n  load a", DEFAULT[0]),
+        GOOD,
+    ]
 
 
 NOTEBOOK = """
@@ -285,7 +343,13 @@ for cell in book.cells:
 """
 
 
-def test_a_notebook(where: Path, home: Path, unchanged: Callable[..., Any], overlay: Callable[[str], Path], environment: dict[str, str]) -> None:
+def test_a_notebook(
+    where: Path,
+    home: Path,
+    unchanged: Callable[..., Any],
+    overlay: Callable[[str], Path],
+    environment: dict[str, str],
+) -> None:
     """Cells that run, interrupt a run, and run again are three traces; a provider that a later cell sets is taken for the runs after it."""
     cells = [
         START + "bootstrap_project(Path.cwd())",
@@ -300,13 +364,21 @@ def test_a_notebook(where: Path, home: Path, unchanged: Callable[..., Any], over
     said = unchanged("notebook.py", cwd=where, order=False)
     assert "error KeyboardInterrupt" in said.out
     assert said.out.count("clean None") == 3
-    stopped = below("run interrupted !KeyboardInterrupt", DEFAULT[0], "node stopped !KeyboardInterrupt\n  load a")
+    stopped = below(
+        "run interrupted !KeyboardInterrupt",
+        DEFAULT[0],
+        "node stopped !KeyboardInterrupt\n  load a",
+    )
     assert traces(home) == [GOOD, stopped, BAD, GOOD]
     assert [segment.header.owner for segment in segments(home)] == ["kedro-otel", "user"]
 
 
 def test_the_ipython_extension(
-    where: Path, home: Path, unchanged: Callable[..., Any], overlay: Callable[[str], Path], environment: dict[str, str]
+    where: Path,
+    home: Path,
+    unchanged: Callable[..., Any],
+    overlay: Callable[[str], Path],
+    environment: dict[str, str],
 ) -> None:
     """The session that Kedro puts into IPython, and the one after %reload_kedro, are recorded like any other."""
     environment["PYTHONPATH"] = str(overlay("notebook"))
@@ -323,39 +395,83 @@ Tag: py3-none-any
 """
 
 
-def test_a_packaged_project(where: Path, tmp_path: Path, home: Path, unchanged: Callable[..., Any], run: Callable[..., Any]) -> None:
+def test_a_packaged_project(
+    where: Path, tmp_path: Path, home: Path, unchanged: Callable[..., Any], run: Callable[..., Any]
+) -> None:
     """A project's wheel, run as a module and by its entry point in a folder with nothing but configuration, is recorded; it has no command."""
     built = tmp_path / "minimal-0.1-py3-none-any.whl"
     with zipfile.ZipFile(built, "w") as wheel:
         for file in (where / "src").rglob("*.py"):
             wheel.write(file, file.relative_to(where / "src"))
         wheel.writestr("minimal-0.1.dist-info/WHEEL", WHEEL.lstrip())
-        wheel.writestr("minimal-0.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: minimal\nVersion: 0.1\n")
-        wheel.writestr("minimal-0.1.dist-info/entry_points.txt", "[console_scripts]\nminimal = minimal.__main__:main\n")
+        wheel.writestr(
+            "minimal-0.1.dist-info/METADATA", "Metadata-Version: 2.1\nName: minimal\nVersion: 0.1\n"
+        )
+        wheel.writestr(
+            "minimal-0.1.dist-info/entry_points.txt",
+            "[console_scripts]\nminimal = minimal.__main__:main\n",
+        )
         wheel.writestr("minimal-0.1.dist-info/RECORD", "")
     installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
-    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", installed, built)
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        installed,
+        built,
+    )
     (elsewhere / "data").mkdir(parents=True)
     (where / "conf").rename(elsewhere / "conf")
     env = {"PYTHONPATH": str(installed)}
     unchanged("-m", "minimal", cwd=elsewhere, env=env)
     unchanged("../installed/bin/minimal", cwd=elsewhere, env=env)
     assert traces(home) == [GOOD] * 2
-    assert {operation.attributes.get(names.PIPELINE_NAME) for operation in operations(home) if operation.operation == names.RUN} == {"__default__"}
+    assert {
+        operation.attributes.get(names.PIPELINE_NAME)
+        for operation in operations(home)
+        if operation.operation == names.RUN
+    } == {"__default__"}
 
 
 @pytest.fixture
-def server(where: Path, environment: dict[str, str], overlay: Callable[[str], Path]) -> Iterator[Callable[..., Any]]:
+def server(
+    where: Path, environment: dict[str, str], overlay: Callable[[str], Path]
+) -> Iterator[Callable[..., Any]]:
     """Return ``server(*before)``, which starts ``kedro server`` (after the words ``before``) and returns ``ask(**body)`` and ``stop()``."""
     folder = overlay("server")
     processes: list[subprocess.Popen[str]] = []
 
     def server(*before: str | Path, **env: str) -> tuple[Callable[..., Any], Callable[[], int]]:
         (port,) = free_ports(1)
-        words = [*before, Path(sys.executable).parent / "kedro", "server", "start", "--port", str(port)]
-        process = subprocess.Popen(words, cwd=where, env={**environment, "PYTHONPATH": str(folder), **env}, stderr=subprocess.DEVNULL, text=True)
+        words = [
+            *before,
+            Path(sys.executable).parent / "kedro",
+            "server",
+            "start",
+            "--port",
+            str(port),
+        ]
+        process = subprocess.Popen(
+            words,
+            cwd=where,
+            env={**environment, "PYTHONPATH": str(folder), **env},
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         processes.append(process)
-        assert eventually(lambda: request(f"http://127.0.0.1:{port}/health")[0], lambda status: status == 200, seconds=60) == 200
+        assert (
+            eventually(
+                lambda: request(f"http://127.0.0.1:{port}/health")[0],
+                lambda status: status == 200,
+                seconds=60,
+            )
+            == 200
+        )
 
         def ask(headers: dict[str, str] | None = None, **body: Any) -> Any:
             status, answer = request(f"http://127.0.0.1:{port}/run", body, headers, seconds=60)
@@ -375,7 +491,9 @@ def server(where: Path, environment: dict[str, str], overlay: Callable[[str], Pa
 
 
 @HAS_SERVER
-def test_requests_to_the_server_are_traces_of_their_own(server: Callable[..., Any], home: Path) -> None:
+def test_requests_to_the_server_are_traces_of_their_own(
+    server: Callable[..., Any], home: Path
+) -> None:
     """Requests that are served at once, by one process and with the same nodes, are each a whole trace that ends as it did; so is the command's."""
     ask, stop = server(TRACEPARENT="00-" + "a" * 32 + "-" + "b" * 16 + "-01")
     bodies = [
@@ -388,18 +506,35 @@ def test_requests_to_the_server_are_traces_of_their_own(server: Callable[..., An
     ] * 2
     with ThreadPoolExecutor(len(bodies)) as pool:
         answers = list(pool.map(lambda body: ask(**body), bodies))
-    assert [answer["status"] for answer in answers] == ["success", "success", "failure", "success", "success", "success"] * 2
+    assert [answer["status"] for answer in answers] == [
+        "success",
+        "success",
+        "failure",
+        "success",
+        "success",
+        "success",
+    ] * 2
     stop()
     slow = below("run slow", *(f"node slow{i}\n  save s{i}" for i in range(3)))
-    assert sorted(traces(home)) == sorted([slow] * 4 + [BAD] * 2 + [GOOD] * 6 + ["kedro server start (below another process)\n"])
+    assert sorted(traces(home)) == sorted(
+        [slow] * 4 + [BAD] * 2 + [GOOD] * 6 + ["kedro server start (below another process)\n"]
+    )
     runs = [operation for operation in operations(home) if operation.operation == names.RUN]
-    assert {operation.attributes[names.RUN_ID] for operation in runs} == {answer["run_id"] for answer in answers}
+    assert {operation.attributes[names.RUN_ID] for operation in runs} == {
+        answer["run_id"] for answer in answers
+    }
 
 
 @HAS_SERVER
-def test_an_inbound_traceparent_is_honoured_through_the_server_s_instrumentation(server: Callable[..., Any], home: Path, overlay: Any) -> None:
+def test_an_inbound_traceparent_is_honoured_through_the_server_s_instrumentation(
+    server: Callable[..., Any], home: Path, overlay: Any
+) -> None:
     """Kedro hands no header to a run; with the FastAPI instrumentation the request's span is current there, and the run its child."""
-    ask, stop = server(programs(overlay("server")) / "opentelemetry-instrument", OTEL_TRACES_EXPORTER="none", OTEL_METRICS_EXPORTER="none")
+    ask, stop = server(
+        programs(overlay("server")) / "opentelemetry-instrument",
+        OTEL_TRACES_EXPORTER="none",
+        OTEL_METRICS_EXPORTER="none",
+    )
     ask({"traceparent": "00-" + "c" * 32 + "-" + "d" * 16 + "-01"})
     stop()
     (run,) = [operation for operation in operations(home) if operation.operation == names.RUN]

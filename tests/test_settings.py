@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kedro_otel import destination, paths, settings
-from kedro_otel.settings import load
-from kedro_otel.userfile import UserFileError, save
+from kedro_otel.config import destination, paths, settings
+from kedro_otel.config.settings import load
+from kedro_otel.config.user_file import UserFileError, save
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def user(text: str) -> None:
 def test_defaults() -> None:
     """With nothing said every setting has its default, and nothing is wrong."""
     found = load({})
-    assert {setting.name: found.value(setting.name) for setting in settings.SETTINGS} == {one.name: one.default for one in settings.SETTINGS}
+    assert {setting.name: found.value(setting.name) for setting in settings.SETTINGS} == {
+        one.name: one.default for one in settings.SETTINGS
+    }
     assert {found.origin(setting.name) for setting in settings.SETTINGS} == {"default"}
     assert found.problems == []
 
@@ -88,7 +90,10 @@ def test_files_that_are_no_toml_or_say_strange_things() -> None:
     assert "cannot be read as TOML" in load({}).problems[0]
     user('colour = "red"\nhome = "/x"\ndetail = "run"')
     found = load({})
-    assert [("'colour'" in problem, "'home'" in problem) for problem in found.problems] == [(True, False), (False, True)]
+    assert [("'colour'" in problem, "'home'" in problem) for problem in found.problems] == [
+        (True, False),
+        (False, True),
+    ]
     assert (found.value("detail"), found.value("home")) == ("run", None)
 
 
@@ -111,7 +116,10 @@ FORBIDDEN = {
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_a_project_cannot_send_data_elsewhere(name: str, project: Callable[..., Path]) -> None:
     """A project's files set no endpoint, header, certificate or folder, and cannot widen the detail."""
-    path = project(pyproject=f"[tool.kedro_otel]\n{name} = {FORBIDDEN[name]}\n", files={".env": "OTEL_EXPORTER_OTLP_ENDPOINT=http://evil\n"})
+    path = project(
+        pyproject=f"[tool.kedro_otel]\n{name} = {FORBIDDEN[name]}\n",
+        files={".env": "OTEL_EXPORTER_OTLP_ENDPOINT=http://evil\n"},
+    )
     found = load({}, path)
     assert found.value(name) == settings.BY_NAME[name].default
     assert destination.current(found) is None
@@ -120,9 +128,17 @@ def test_a_project_cannot_send_data_elsewhere(name: str, project: Callable[..., 
 
 @pytest.mark.parametrize(
     ("said", "environ", "expected"),
-    [("usage", "full", "usage"), ("run", "full", "run"), ("full", "run", "run"), ("run", "", "usage"), ("gibberish", "full", "usage")],
+    [
+        ("usage", "full", "usage"),
+        ("run", "full", "run"),
+        ("full", "run", "run"),
+        ("run", "", "usage"),
+        ("gibberish", "full", "usage"),
+    ],
 )
-def test_a_project_may_only_narrow_the_detail(said: str, environ: str, expected: str, project: Callable[..., Path]) -> None:
+def test_a_project_may_only_narrow_the_detail(
+    said: str, environ: str, expected: str, project: Callable[..., Path]
+) -> None:
     """A project lets less out than its user would, never more; what cannot be understood is the least."""
     path = project(pyproject=f"[tool.kedro_otel]\ndetail = '{said}'\n")
     assert load({"KEDRO_OTEL_DETAIL": environ}, path).value("detail") == expected
@@ -131,13 +147,21 @@ def test_a_project_may_only_narrow_the_detail(said: str, environ: str, expected:
 def test_a_project_may_name_the_service(project: Callable[..., Path]) -> None:
     """A project may say the service's name, unless its user does."""
     path = project(pyproject="[tool.kedro_otel]\nservice_name = 'ours'\n")
-    assert (load({}, path).value("service_name"), load({}, path).origin("service_name")) == ("ours", "pyproject.toml")
+    assert (load({}, path).value("service_name"), load({}, path).origin("service_name")) == (
+        "ours",
+        "pyproject.toml",
+    )
     assert load({"OTEL_SERVICE_NAME": "mine"}, path).value("service_name") == "mine"
 
 
 def test_secrets_are_not_shown() -> None:
     """What status prints has neither a header's value nor the credentials in an address."""
-    found = load({"OTEL_EXPORTER_OTLP_HEADERS": "x-key=SECRET", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:SECRET@host/p?key=SECRET#SECRET"})
+    found = load(
+        {
+            "OTEL_EXPORTER_OTLP_HEADERS": "x-key=SECRET",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:SECRET@host/p?key=SECRET#SECRET",
+        }
+    )
     assert found.shown("headers") == {"x-key": "*****"}
     assert found.shown("endpoint") == "https://host/p"
     assert found.value("headers") == {"x-key": "SECRET"}
@@ -147,27 +171,61 @@ def test_destination_is_made_as_the_specification_says() -> None:
     """The general endpoint gets the signal's path, an own one is taken as it is, gRPC has no paths, `none` ships nothing."""
     general = destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host:4318/"}))
     assert general is not None
-    assert (general.traces, general.metrics, general.protocol) == ("http://host:4318/v1/traces", "http://host:4318/v1/metrics", "http/protobuf")
-    own = destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://other/x"}))
+    assert (general.traces, general.metrics, general.protocol) == (
+        "http://host:4318/v1/traces",
+        "http://host:4318/v1/metrics",
+        "http/protobuf",
+    )
+    own = destination.current(
+        load(
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://host",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://other/x",
+            }
+        )
+    )
     assert own is not None
     assert (own.traces, own.metrics) == ("http://other/x", "http://host/v1/metrics")
-    grpc = destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "host:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}))
+    grpc = destination.current(
+        load({"OTEL_EXPORTER_OTLP_ENDPOINT": "host:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+    )
     assert grpc is not None
     assert (grpc.traces, grpc.protocol) == ("host:4317", "grpc")
-    half = destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_METRICS_EXPORTER": "none"}))
+    half = destination.current(
+        load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_METRICS_EXPORTER": "none"})
+    )
     assert half is not None
     assert half.metrics is None
     assert (
-        destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}))
+        destination.current(
+            load(
+                {
+                    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://host",
+                    "OTEL_METRICS_EXPORTER": "none",
+                    "OTEL_TRACES_EXPORTER": "none",
+                }
+            )
+        )
         is None
     )
     assert destination.current(load({})) is None
 
 
-@pytest.mark.parametrize(("said", "meant"), [("otlp", True), ("console,OTLP", True), ("console", False), ("none", False), ("nonsense", True)])
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("otlp", True),
+        ("console,OTLP", True),
+        ("console", False),
+        ("none", False),
+        ("nonsense", True),
+    ],
+)
 def test_the_standard_list_of_exporters(said: str, meant: bool) -> None:
     """Traces are shipped if `otlp` is in the list; a word that is no exporter counts as nothing said."""
-    found = destination.current(load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_TRACES_EXPORTER": said}))
+    found = destination.current(
+        load({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://host", "OTEL_TRACES_EXPORTER": said})
+    )
     assert found is not None
     assert (found.traces is not None) == meant
 
@@ -186,7 +244,15 @@ def test_destination_id_depends_on_the_receiver_alone() -> None:
         assert found is not None
         return found.id
 
-    same = {id_of(address) for address in ("http://host:4318", "http://HOST:4318/", "http://a:b@host:4318?key=1", "HTTP://host:4318#x")}
+    same = {
+        id_of(address)
+        for address in (
+            "http://host:4318",
+            "http://HOST:4318/",
+            "http://a:b@host:4318?key=1",
+            "HTTP://host:4318#x",
+        )
+    }
     assert len(same) == 1
     assert len(same.pop()) == 16
     assert (
@@ -209,8 +275,14 @@ def test_a_token_in_a_file_goes_only_where_that_file_says(site: Callable[[str], 
     signal = destination.signal(found, "traces")
     assert signal is not None
     assert (signal.url, signal.headers) == ("https://mine/v1/traces", {"x-token": "T"})
-    assert [problem for problem in destination.problems(found) if "GONE" in problem] == destination.problems(found) != []
-    elsewhere = destination.signal(load({"TOKEN": "T", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://other"}), "traces")
+    assert (
+        [problem for problem in destination.problems(found) if "GONE" in problem]
+        == destination.problems(found)
+        != []
+    )
+    elsewhere = destination.signal(
+        load({"TOKEN": "T", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://other"}), "traces"
+    )
     assert elsewhere is not None
     assert elsewhere.headers == {}
     site("endpoint = 'https://company'\n")
@@ -239,10 +311,16 @@ def test_user_file_keeps_what_else_is_in_it() -> None:
     """Changing a key keeps comments and other keys, makes the file private, and never leaves half of it."""
     user("# mine\ndetail = 'run' # really\n\n[headers]\nx-a = '1'\n")
     save({"enabled": False, "detail": "usage", "headers": {"x-b": "env:B"}})
-    assert paths.user_config().read_text() == '# mine\ndetail = "usage" # really\n\nenabled = false\n[headers]\nx-b = "env:B"\nx-a = \'1\'\n'
+    assert (
+        paths.user_config().read_text()
+        == '# mine\ndetail = "usage" # really\n\nenabled = false\n[headers]\nx-b = "env:B"\nx-a = \'1\'\n'
+    )
     assert paths.user_config().stat().st_mode & 0o777 == 0o600
     save({"enabled": None, "headers": {"x-a": None}})
-    assert paths.user_config().read_text() == '# mine\ndetail = "usage" # really\n\n[headers]\nx-b = "env:B"\n'
+    assert (
+        paths.user_config().read_text()
+        == '# mine\ndetail = "usage" # really\n\n[headers]\nx-b = "env:B"\n'
+    )
     assert [path.name for path in paths.user_config().parent.iterdir()] == ["otel.toml"]
 
 

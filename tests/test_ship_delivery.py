@@ -7,12 +7,23 @@ import random
 from collections import Counter
 
 import pytest
-from loopback import Loopback, accepted_but_lost, hang, loopback, lose, partial_points, partial_spans, refuse, reset
+from loopback import (
+    Loopback,
+    accepted_but_lost,
+    hang,
+    loopback,
+    lose,
+    partial_points,
+    partial_spans,
+    refuse,
+    reset,
+)
 from post import Post, lines, post
 
-from kedro_otel import names
-from kedro_otel.recording import host
-from kedro_otel.shipping import delivery, journal
+from kedro_otel.recording import machine
+from kedro_otel.semconv import names
+from kedro_otel.shipping.process import foreground
+from kedro_otel.shipping.state import journal
 
 __all__ = ["loopback", "post"]
 
@@ -20,7 +31,7 @@ __all__ = ["loopback", "post"]
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
     """Give up soon on a receiver that fails: these tests are about what happens then."""
-    monkeypatch.setattr(delivery, "PATIENCE", 0.5)
+    monkeypatch.setattr(foreground, "PATIENCE", 0.5)
 
 
 def test_spans_and_counters_arrive_once(post: Post, loopback: Loopback):
@@ -31,9 +42,21 @@ def test_spans_and_counters_arrive_once(post: Post, loopback: Loopback):
     assert not done.left
     assert done.counts["spans sent"] == 8
     assert loopback.span_names() == Counter(
-        {"kedro run": 1, "run p": 1, "node n0": 1, "node n1": 1, "load n0_in": 1, "load n1_in": 1, "save n0_out": 1, "save n1_out": 1}
+        {
+            "kedro run": 1,
+            "run p": 1,
+            "node n0": 1,
+            "node n1": 1,
+            "load n0_in": 1,
+            "load n1_in": 1,
+            "save n0_out": 1,
+            "save n1_out": 1,
+        }
     )
-    assert loopback.totals("kedro.node.runs") == {((names.NODE_NAME, "n0"),): 1, ((names.NODE_NAME, "n1"),): 1}
+    assert loopback.totals("kedro.node.runs") == {
+        ((names.NODE_NAME, "n0"),): 1,
+        ((names.NODE_NAME, "n1"),): 1,
+    }
     assert loopback.total("kedro.dataset.operations") == 4
     assert loopback.total("kedro.node.time") == pytest.approx(2 * 0.6)
     before = len(loopback.requests)
@@ -65,10 +88,17 @@ def test_a_recording_made_at_usage_stays_at_usage(post: Post, loopback: Loopback
 
 @pytest.mark.parametrize(
     "header",
-    [{"destination": None}, {"destination": "0123456789abcdef"}, {"machineId": "0123456789abcdef"}, {"owner": "user"}],
+    [
+        {"destination": None},
+        {"destination": "0123456789abcdef"},
+        {"machineId": "0123456789abcdef"},
+        {"owner": "user"},
+    ],
     ids=["no endpoint", "another endpoint", "another machine", "the user's own provider"],
 )
-def test_what_was_not_recorded_for_here_is_not_sent_from_here(post: Post, loopback: Loopback, header):
+def test_what_was_not_recorded_for_here_is_not_sent_from_here(
+    post: Post, loopback: Loopback, header
+):
     """An old backlog never goes to a new endpoint; each machine ships its own; the user's own provider sends its own."""
     post.command(**header)
     post.command("info")
@@ -118,9 +148,11 @@ def test_a_refusal_of_metrics_does_not_hold_traces(post: Post, loopback: Loopbac
 
 
 @pytest.mark.parametrize("act", [429, 502, 503, 504, 500, reset, lose])
-def test_a_temporary_failure_is_tried_again_and_nothing_is_counted_twice(post: Post, loopback: Loopback, act, monkeypatch):
+def test_a_temporary_failure_is_tried_again_and_nothing_is_counted_twice(
+    post: Post, loopback: Loopback, act, monkeypatch
+):
     """Whatever the failure, each span arrives and each number is right in the end."""
-    monkeypatch.setattr(delivery, "PATIENCE", 10)
+    monkeypatch.setattr(foreground, "PATIENCE", 10)
     post.command()
     loopback.script("traces", act)
     loopback.script("metrics", act, act)
@@ -132,7 +164,7 @@ def test_a_temporary_failure_is_tried_again_and_nothing_is_counted_twice(post: P
 
 def test_a_lost_answer_changes_nothing_in_the_end(post: Post, loopback: Loopback, monkeypatch):
     """The receiver took it and its answer was lost: spans come again with the same ids, counters are what they are."""
-    monkeypatch.setattr(delivery, "PATIENCE", 10)
+    monkeypatch.setattr(foreground, "PATIENCE", 10)
     for _ in range(3):
         post.command()
         loopback.script("traces", accepted_but_lost)
@@ -153,7 +185,9 @@ def test_requests_that_come_twice_and_in_any_order_count_the_same(post: Post, lo
     assert len(loopback.span_names()) == 1
 
 
-def test_each_series_begins_with_an_explicit_zero_and_its_times_grow(post: Post, loopback: Loopback):
+def test_each_series_begins_with_an_explicit_zero_and_its_times_grow(
+    post: Post, loopback: Loopback
+):
     """Start, then a point of 0, then the first real one, in requests of their own; one start and one instance for ever."""
     for name in ("run", "run", "info"):
         post.command(name)
@@ -163,12 +197,22 @@ def test_each_series_begins_with_an_explicit_zero_and_its_times_grow(post: Post,
         series.setdefault(point.series, []).append((point.time_ns, point.value))
         assert point.start_ns < point.time_ns
         if point.metric == "kedro.commands":
-            assert (point.data.sum.aggregation_temporality, point.data.sum.is_monotonic) == (2, True)
-    assert len({point.start_ns for point in loopback.points()}) == len({point.instance for point in loopback.points()}) == 1
+            assert (point.data.sum.aggregation_temporality, point.data.sum.is_monotonic) == (
+                2,
+                True,
+            )
+    assert (
+        len({point.start_ns for point in loopback.points()})
+        == len({point.instance for point in loopback.points()})
+        == 1
+    )
     for rows in series.values():
         assert rows[0][1] == 0 < rows[1][1]
         assert [time for time, _ in rows] == sorted({time for time, _ in rows})
-    assert loopback.totals("kedro.commands") == {((names.COMMAND_NAME, "run"),): 2, ((names.COMMAND_NAME, "info"),): 1}
+    assert loopback.totals("kedro.commands") == {
+        ((names.COMMAND_NAME, "run"),): 2,
+        ((names.COMMAND_NAME, "info"),): 1,
+    }
 
 
 def test_resources_are_streams_of_their_own(post: Post, loopback: Loopback):
@@ -176,9 +220,13 @@ def test_resources_are_streams_of_their_own(post: Post, loopback: Loopback):
     for version in ("1.6.0", "1.7.0", "1.6.0"):
         post.command(resource={"service.name": "kedro", "kedro.version": version})
         post.deliver()
-    by_version = {row["kedro.version"]: row["service.instance.id"] for row in loopback.resources("metrics")}
+    by_version = {
+        row["kedro.version"]: row["service.instance.id"] for row in loopback.resources("metrics")
+    }
     assert len(set(by_version.values())) == len(by_version) == 2
-    assert {row["service.instance.id"] for row in loopback.resources("traces")} == set(by_version.values())
+    assert {row["service.instance.id"] for row in loopback.resources("traces")} == set(
+        by_version.values()
+    )
     assert loopback.total("kedro.commands") == 3
 
 
@@ -186,7 +234,7 @@ def test_a_copied_home_begins_streams_of_its_own(post: Post, loopback: Loopback,
     """The same files on another machine: new instance ids, nothing of the other machine's sent or counted again."""
     post.command()
     post.deliver()
-    monkeypatch.setattr(host, "machine_id", lambda: "f" * 16)
+    monkeypatch.setattr(machine, "machine_id", lambda: "f" * 16)
     post.command()
     post.deliver()
     assert len({row["service.instance.id"] for row in loopback.resources("metrics")}) == 2
@@ -201,10 +249,17 @@ def test_one_bad_span_costs_itself(post: Post, loopback: Loopback):
 
     def picky(handler) -> None:
         request = loopback.requests[-1]
-        bad = any(span.name == "node n7" for rows in request.message.resource_spans for scope in rows.scope_spans for span in scope.spans)
+        bad = any(
+            span.name == "node n7"
+            for rows in request.message.resource_spans
+            for scope in rows.scope_spans
+            for span in scope.spans
+        )
         if not bad:
             loopback.requests[-1] = request._replace(accepted=True)
-        handler.answer(400 if bad else 200, {"Content-Type": "text/plain"}, b"no such tenant" if bad else b"")
+        handler.answer(
+            400 if bad else 200, {"Content-Type": "text/plain"}, b"no such tenant" if bad else b""
+        )
 
     loopback.always["traces"] = picky
     done = post.deliver()
@@ -213,11 +268,15 @@ def test_one_bad_span_costs_itself(post: Post, loopback: Loopback):
     assert "node n7" not in loopback.span_names()
     assert len(loopback.span_names()) == 61
     assert len(loopback.of("traces", accepted=False)) < 20
-    assert [(row["why"], row["name"]) for row in lines(post.where.letters)] == [("400: no such tenant", "node n7")]
+    assert [(row["why"], row["name"]) for row in lines(post.where.letters)] == [
+        ("400: no such tenant", "node n7")
+    ]
     assert loopback.total("kedro.node.runs") == 20
 
 
-def test_an_endpoint_that_refuses_everything_is_not_asked_a_thousand_times(post: Post, loopback: Loopback):
+def test_an_endpoint_that_refuses_everything_is_not_asked_a_thousand_times(
+    post: Post, loopback: Loopback
+):
     """A wrong path costs a few requests a batch; everything refused is counted and named."""
     post.set(KEDRO_OTEL_DETAIL="run")
     post.run(nodes=100)
@@ -229,7 +288,9 @@ def test_an_endpoint_that_refuses_everything_is_not_asked_a_thousand_times(post:
     assert not done.left
 
 
-def test_refused_metrics_are_said_and_the_next_change_brings_them_again(post: Post, loopback: Loopback):
+def test_refused_metrics_are_said_and_the_next_change_brings_them_again(
+    post: Post, loopback: Loopback
+):
     """Totals are cumulative: a refusal costs time, not numbers."""
     post.command()
     loopback.always["metrics"] = 400
@@ -291,7 +352,11 @@ def test_what_the_sampler_left_out_is_counted_and_not_sent(post: Post, loopback:
     post.deliver()
     assert loopback.spans() == []
     assert loopback.total("kedro.commands") == 1
-    (histogram,) = [point for point in loopback.points() if point.metric == "kedro.command.duration" and point.value]
+    (histogram,) = [
+        point
+        for point in loopback.points()
+        if point.metric == "kedro.command.duration" and point.value
+    ]
     assert not histogram.data.histogram.data_points[0].exemplars
 
 
@@ -306,7 +371,9 @@ def test_histograms_have_exemplars_that_name_the_trace(post: Post, loopback: Loo
         for data in point.data.histogram.data_points
         for exemplar in data.exemplars
     ]
-    assert [(exemplar.trace_id.hex(), exemplar.as_double) for exemplar in exemplars] == [(tape.trace, 1.0)]
+    assert [(exemplar.trace_id.hex(), exemplar.as_double) for exemplar in exemplars] == [
+        (tape.trace, 1.0)
+    ]
     assert exemplars[0].span_id in {span.span_id for span in loopback.spans()}
 
 
@@ -333,14 +400,21 @@ def test_a_dead_run_is_delivered_once_as_dead(post: Post, loopback: Loopback):
         assert not post.deliver().left
     assert {span.span_id.hex() for span in loopback.spans()} == {command, run, node}
     assert {span.status.code for span in loopback.spans()} == {2}
-    assert loopback.totals("kedro.pipeline.runs") == {(("error.type", names.PROCESS_DIED), ("kedro.pipeline.name", "p")): 1}
+    assert loopback.totals("kedro.pipeline.runs") == {
+        (("error.type", names.PROCESS_DIED), ("kedro.pipeline.name", "p")): 1
+    }
     tape.end(node, 3)
     tape.end(run, 4)
     tape.end(command, 5)
     tape.span("dataset", "load late", run, 4, 5)
     post.deliver()
     assert len(loopback.spans()) == 4
-    assert loopback.total("kedro.pipeline.runs") == loopback.total("kedro.commands") == loopback.total("kedro.node.runs") == 1
+    assert (
+        loopback.total("kedro.pipeline.runs")
+        == loopback.total("kedro.commands")
+        == loopback.total("kedro.node.runs")
+        == 1
+    )
 
 
 def test_dead_spans_that_were_refused_for_now_come_later_and_once(post: Post, loopback: Loopback):
@@ -413,14 +487,19 @@ def test_an_ephemeral_machine_sends_few_series(post: Post, loopback: Loopback):
     """In CI only commands, runs and sizes are counted; spans go as ever."""
     post.run(nodes=2, ephemeral=True)
     post.deliver()
-    assert {point.metric for point in loopback.points()} == {"kedro.commands", "kedro.pipeline.runs", "kedro.project.node.count"}
+    assert {point.metric for point in loopback.points()} == {
+        "kedro.commands",
+        "kedro.pipeline.runs",
+        "kedro.project.node.count",
+    }
     assert loopback.span_names().total() == 2
 
 
 def test_no_credential_is_on_disk(post: Post, loopback: Loopback):
     """Neither the URL's password, query or path nor a header's token is in journal, log or letters."""
     post.set(
-        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url.replace("http://", "http://me:canary-1@") + "/canary-4?key=canary-2",
+        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url.replace("http://", "http://me:canary-1@")
+        + "/canary-4?key=canary-2",
         OTEL_EXPORTER_OTLP_HEADERS="x-token=canary-3",
     )
     loopback.always["traces"] = refuse(400, {"Content-Type": "text/plain"}, b"no")

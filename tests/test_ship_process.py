@@ -15,20 +15,24 @@ import pytest
 from loopback import Loopback, hang, loopback
 from post import Post, post
 
-from kedro_otel import names, paths
-from kedro_otel.shipping import failpoints, launch, waiting
+from kedro_otel.config import paths
+from kedro_otel.semconv import names
+from kedro_otel.shipping import failpoints
 from kedro_otel.shipping.failpoints import VARIABLE
+from kedro_otel.shipping.process import flush, launch
 
 __all__ = ["loopback", "post"]
 
 
-def test_a_command_starts_it_and_it_ends_when_everything_is_delivered(post: Post, loopback: Loopback):
+def test_a_command_starts_it_and_it_ends_when_everything_is_delivered(
+    post: Post, loopback: Loopback
+):
     """Started and forgotten: what was recorded arrives, and no process stays."""
     post.command()
     post.launch()
     post.until(lambda: loopback.total("kedro.commands") == 1 and loopback.span_names())
     post.until(post.idle, 5)
-    assert not waiting.lacking(post.settings, waiting.recorded(post.target), post.journal)
+    assert not flush.lacking(post.settings, flush.recorded(post.target), post.journal)
 
 
 def test_starting_it_takes_the_command_a_few_milliseconds(post: Post):
@@ -59,7 +63,11 @@ def test_it_is_detached(post: Post, loopback: Loopback):
     assert (proc / "cwd").resolve() == paths.home()
     assert {str((proc / "fd" / number).readlink()) for number in "012"} == {"/dev/null"}
     assert os.read(read, 1) == b""  # nobody holds the other end
-    (marked,) = (word for word in (proc / "environ").read_bytes().split(b"\0") if word.startswith(f"{launch.GUARD}=".encode()))
+    (marked,) = (
+        word
+        for word in (proc / "environ").read_bytes().split(b"\0")
+        if word.startswith(f"{launch.GUARD}=".encode())
+    )
     assert 0 < time.time_ns() - int(marked.partition(b"=")[2]) < 60e9
     assert b"canary" not in (proc / "cmdline").read_bytes()
     assert "Umask:\t0077\n" in (proc / "status").read_text()
@@ -68,7 +76,11 @@ def test_it_is_detached(post: Post, loopback: Loopback):
 
 def test_it_starts_no_other_and_none_without_consent_or_endpoint(post: Post, monkeypatch):
     """Inside itself, with telemetry off, or without an endpoint nothing is started."""
-    for variables in ({launch.GUARD: "1"}, {"KEDRO_OTEL_ENABLED": "false"}, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}):
+    for variables in (
+        {launch.GUARD: "1"},
+        {"KEDRO_OTEL_ENABLED": "false"},
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+    ):
         with monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
@@ -91,7 +103,17 @@ def test_where_no_process_can_be_started_nothing_is_raised(post: Post, monkeypat
 def test_nothing_of_the_project_is_imported(post: Post, loopback: Loopback, tmp_path, monkeypatch):
     """Modules of the working folder and of PYTHONPATH that have the names of ours, sitecustomize too, are never run."""
     evil = tmp_path / "project"
-    for name in ("sitecustomize", "usercustomize", "requests", "opentelemetry", "kedro_otel", "grpc", "yaml", "json", "urllib3"):
+    for name in (
+        "sitecustomize",
+        "usercustomize",
+        "requests",
+        "opentelemetry",
+        "kedro_otel",
+        "grpc",
+        "yaml",
+        "json",
+        "urllib3",
+    ):
         (evil / "src" / name).mkdir(parents=True)
         for place in (evil / "src" / name / "__init__.py", evil / f"{name}.py"):
             place.write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
@@ -108,13 +130,34 @@ def test_nothing_of_the_project_is_imported(post: Post, loopback: Loopback, tmp_
 
 def test_only_folders_with_installed_packages_are_handed_on(tmp_path, monkeypatch):
     """An environment inside the project counts as installed, the project does not; a zipped application counts."""
-    project, site, other = tmp_path / "project", tmp_path / "project/.venv/lib/python3/site-packages", tmp_path / "wheels"
-    for folder in (project / "src/requests", site / "opentelemetry", site / "grpc", other / "requests", other / "google"):
+    project, site, other = (
+        tmp_path / "project",
+        tmp_path / "project/.venv/lib/python3/site-packages",
+        tmp_path / "wheels",
+    )
+    for folder in (
+        project / "src/requests",
+        site / "opentelemetry",
+        site / "grpc",
+        other / "requests",
+        other / "google",
+    ):
         folder.mkdir(parents=True)
     archive = tmp_path / "app.pyz"
     archive.touch()
     monkeypatch.chdir(project)
-    found = launch.folders(["", "relative", str(project), str(project / "src"), str(site), str(other), str(archive), "/usr/lib/python311.zip"])
+    found = launch.folders(
+        [
+            "",
+            "relative",
+            str(project),
+            str(project / "src"),
+            str(site),
+            str(other),
+            str(archive),
+            "/usr/lib/python311.zip",
+        ]
+    )
     assert found == [str(Path(launch.__file__).parents[2]), str(site), str(other), str(archive)]
 
 
@@ -178,7 +221,9 @@ def test_a_killed_run_is_reported_within_seconds(post: Post, loopback: Loopback)
 
 
 @pytest.mark.parametrize("point", failpoints.NAMES)
-def test_killed_at_any_step_it_loses_nothing_and_counts_nothing_twice(post: Post, loopback: Loopback, point):
+def test_killed_at_any_step_it_loses_nothing_and_counts_nothing_twice(
+    post: Post, loopback: Loopback, point
+):
     """Every failpoint is reached; after it, and again at its second time, shipping on gives exact numbers and the same ids."""
     post.set(KEDRO_OTEL_DETAIL="run", KEDRO_OTEL_MAX_SEGMENTS="2")
     if point == "letter written":
@@ -192,7 +237,12 @@ def test_killed_at_any_step_it_loses_nothing_and_counts_nothing_twice(post: Post
         assert code == (-signal.SIGKILL if time_ == 1 else code)
     loopback.always.clear()
     assert post.ship() == 0
-    for metric, value in (("kedro.commands", 4), ("kedro.pipeline.runs", 4), ("kedro.node.runs", 4), ("kedro.dataset.operations", 8)):
+    for metric, value in (
+        ("kedro.commands", 4),
+        ("kedro.pipeline.runs", 4),
+        ("kedro.node.runs", 4),
+        ("kedro.dataset.operations", 8),
+    ):
         assert loopback.total(metric) == value
     spans = {(span.trace_id.hex(), span.span_id.hex()) for span in loopback.spans()}
     sent = Counter(trace for trace, _ in spans)
@@ -306,7 +356,13 @@ def test_the_wait_is_not_for_what_will_not_come(post: Post, loopback: Loopback, 
     assert least <= time.monotonic() - began < 10
     assert said is not None
     assert "\n" not in said
-    for word in ("spans of 1 recording and counters", str(status), loopback.url, str(post.home), "kedro otel ship"):
+    for word in (
+        "spans of 1 recording and counters",
+        str(status),
+        loopback.url,
+        str(post.home),
+        "kedro otel ship",
+    ):
         assert word in said
 
 
@@ -337,19 +393,27 @@ def test_recordings_within_bounds_once_they_are_counted(post: Post, loopback: Lo
     assert len(list(post.recordings.glob("0*.jsonl"))) == 3
     assert loopback.total("kedro.commands") == 10
     assert post.journal.counts["recordings dropped unsent"] >= 7
-    assert old.path.exists() or list((post.home / "destinations/0123456789abcdef").glob("journal-*.json"))
+    assert old.path.exists() or list(
+        (post.home / "destinations/0123456789abcdef").glob("journal-*.json")
+    )
 
 
 def test_an_idle_shipper_costs_little(post: Post, loopback: Loopback):
     """CPU seconds of shipping one command, and of finding nothing to do."""
     post.command()
     code = (
-        "import resource, sys; from kedro_otel.shipping.process import main; main(); u = resource.getrusage(resource.RUSAGE_SELF);"
+        "import resource, sys; from kedro_otel.shipping.process.daemon import main; main(); u = resource.getrusage(resource.RUSAGE_SELF);"
         "print(u.ru_utime + u.ru_stime)"
     )
     costs = []
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-I", "-c", code], env=post.environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", code],
+            env=post.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         costs.append(float(done.stdout))
     assert loopback.total("kedro.commands") == 1
     assert costs[0] < 1.5  # 0.4 on a machine that does nothing else

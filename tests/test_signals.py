@@ -43,18 +43,37 @@ def heeding() -> None:
 
 
 @pytest.fixture
-def start(project: Callable[..., Path], environment: dict[str, str]) -> Iterator[Callable[..., Any]]:
+def start(
+    project: Callable[..., Path], environment: dict[str, str]
+) -> Iterator[Callable[..., Any]]:
     """Return ``start(runner, method)``, which starts a run in a process group of its own and returns it once its nodes are running."""
     groups: list[subprocess.Popen[str]] = []
 
-    def start(runner: str, method: str = "fork", nodes: int = 2) -> tuple[subprocess.Popen[str], Path]:
+    def start(
+        runner: str, method: str = "fork", nodes: int = 2
+    ) -> tuple[subprocess.Popen[str], Path]:
         path = project(registry=REGISTRY, catalog="", files={"logging.yml": LOGGING})
-        env = {**environment, "KEDRO_LOGGING_CONFIG": str(path / "logging.yml"), "KEDRO_MP_CONTEXT": method}
+        env = {
+            **environment,
+            "KEDRO_LOGGING_CONFIG": str(path / "logging.yml"),
+            "KEDRO_MP_CONTEXT": method,
+        }
         words = [Path(sys.executable).parent / "kedro", "run", f"--runner={runner}"]
         with (path / "said.txt").open("w") as said:
-            process = subprocess.Popen(words, cwd=path, env=env, stdout=said, stderr=said, start_new_session=True, preexec_fn=heeding, text=True)
+            process = subprocess.Popen(
+                words,
+                cwd=path,
+                env=env,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+                preexec_fn=heeding,
+                text=True,
+            )
         groups.append(process)
-        began = eventually(lambda: len(list(path.glob("data/*.began"))), lambda count: count == nodes, seconds=60)
+        began = eventually(
+            lambda: len(list(path.glob("data/*.began"))), lambda count: count == nodes, seconds=60
+        )
         assert began == nodes, (path / "said.txt").read_text()
         return process, path
 
@@ -73,7 +92,9 @@ def alone(home: Path) -> bool:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_ctrl_c_reaches_every_process_of_a_parallel_run(start: Callable[..., Any], home: Path, method: str) -> None:
+def test_ctrl_c_reaches_every_process_of_a_parallel_run(
+    start: Callable[..., Any], home: Path, method: str
+) -> None:
     """Ctrl-C goes to the whole group: the run was interrupted, the nodes in the workers failed, nothing died, and each closes once."""
     process, _ = start("ParallelRunner", method)
     os.killpg(process.pid, signal.SIGINT)
@@ -81,8 +102,13 @@ def test_ctrl_c_reaches_every_process_of_a_parallel_run(start: Callable[..., Any
     assert eventually(lambda: alone(home))
     found = operations(home)
     assert {operation.state for operation in found} == {"ended"}
-    interrupted = [f"node {name} !_OTHER\n  load a" for name in ("left", "right")]  # why, no hook tells a worker
-    assert tree(found) == below("kedro run !KeyboardInterrupt", below("run __default__ !KeyboardInterrupt", FIRST, *interrupted))
+    interrupted = [
+        f"node {name} !_OTHER\n  load a" for name in ("left", "right")
+    ]  # why, no hook tells a worker
+    assert tree(found) == below(
+        "kedro run !KeyboardInterrupt",
+        below("run __default__ !KeyboardInterrupt", FIRST, *interrupted),
+    )
 
 
 @pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner"])
@@ -93,7 +119,9 @@ def test_a_terminated_run_died(start: Callable[..., Any], home: Path, runner: st
     assert process.wait(60) == -signal.SIGTERM
     running = ["left"] if runner == "SequentialRunner" else ["left", "right"]
     nodes = [f"node {name} !{DIED} died\n  load a" for name in running]
-    assert tree(operations(home)) == below(f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes))
+    assert tree(operations(home)) == below(
+        f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes)
+    )
 
 
 def test_ctrl_c_while_threads_run(start: Callable[..., Any], home: Path) -> None:
@@ -103,7 +131,9 @@ def test_ctrl_c_while_threads_run(start: Callable[..., Any], home: Path) -> None
     (path / "data" / "go").touch()
     assert process.wait(60) == 1
     nodes = ["node left\n  load a\n  save b", "node right\n  load a\n  save c"]
-    assert tree(operations(home)) == below("kedro run !KeyboardInterrupt", below("run __default__ !KeyboardInterrupt", FIRST, *nodes))
+    assert tree(operations(home)) == below(
+        "kedro run !KeyboardInterrupt", below("run __default__ !KeyboardInterrupt", FIRST, *nodes)
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -114,19 +144,27 @@ def test_a_terminated_group_died(start: Callable[..., Any], home: Path, method: 
     assert process.wait(60) == -signal.SIGTERM
     assert eventually(lambda: alone(home))
     nodes = [f"node {name} !{DIED} died\n  load a" for name in ("left", "right")]
-    assert tree(operations(home)) == below(f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes))
+    assert tree(operations(home)) == below(
+        f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes)
+    )
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_workers_outlive_a_parent_that_was_killed(start: Callable[..., Any], home: Path, method: str) -> None:
+def test_workers_outlive_a_parent_that_was_killed(
+    start: Callable[..., Any], home: Path, method: str
+) -> None:
     """After SIGKILL of the parent alone the run died at once, while a worker that still runs goes on recording its node to the end."""
     process, path = start("ParallelRunner", method)
     process.kill()
     assert process.wait(60) == -signal.SIGKILL
     states = {operation.name: operation.state for operation in operations(home)}
-    assert states == {"kedro run": "died", "run __default__": "died", "node first": "ended", "save a": "ended", "load a": "ended"} | {
-        f"node {name}": "open" for name in ("left", "right")
-    }
+    assert states == {
+        "kedro run": "died",
+        "run __default__": "died",
+        "node first": "ended",
+        "save a": "ended",
+        "load a": "ended",
+    } | {f"node {name}": "open" for name in ("left", "right")}
     (path / "data" / "go").touch()
 
     def ended() -> bool:
@@ -136,4 +174,8 @@ def test_workers_outlive_a_parent_that_was_killed(start: Callable[..., Any], hom
     os.killpg(process.pid, signal.SIGKILL)
     assert eventually(lambda: alone(home))
     # Where the results go has died with the parent, so the saves may fail; the nodes are told as what they are, not as dead.
-    assert {operation.state for operation in operations(home) if operation.name in {"node left", "node right"}} == {"ended"}
+    assert {
+        operation.state
+        for operation in operations(home)
+        if operation.name in {"node left", "node right"}
+    } == {"ended"}

@@ -19,13 +19,19 @@ from servers import ROOT, Collector, Prometheus, Stack, eventually, request
 
 pytestmark = pytest.mark.servers
 
-RULES = [rule for group in yaml.safe_load((ROOT / "stack/alerts.yml").read_text())["groups"] for rule in group["rules"]]
+RULES = [
+    rule
+    for group in yaml.safe_load((ROOT / "stack/alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
 RECORDS = {rule["record"]: rule["expr"] for rule in RULES if "record" in rule}
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES if "alert" in rule}
 DAY = 86_400
 
 
-def true_of(alert: str, prometheus: Prometheus, *labels: str, at: float | None = None) -> dict[tuple[str, ...], float]:
+def true_of(
+    alert: str, prometheus: Prometheus, *labels: str, at: float | None = None
+) -> dict[tuple[str, ...], float]:
     """What an alert's expression gives right now, with the recorded names spelled out: they have values from evaluation to evaluation only."""
     expression = ALERTS[alert]
     for name, meaning in RECORDS.items():
@@ -40,35 +46,67 @@ def metrics(pipeline: str, at: float, runs: int, seconds: float) -> dict[str, An
         "startTimeUnixNano": str(int((at - 30 * DAY) * 1e9)),
         "attributes": [{"key": "kedro.pipeline.name", "value": {"stringValue": pipeline}}],
     }
-    counter = {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": [{**point, "asInt": str(runs)}]}
-    buckets = {"count": str(runs), "sum": seconds, "bucketCounts": [str(runs)], "explicitBounds": []}
+    counter = {
+        "aggregationTemporality": 2,
+        "isMonotonic": True,
+        "dataPoints": [{**point, "asInt": str(runs)}],
+    }
+    buckets = {
+        "count": str(runs),
+        "sum": seconds,
+        "bucketCounts": [str(runs)],
+        "explicitBounds": [],
+    }
     histogram = {"aggregationTemporality": 2, "dataPoints": [{**point, **buckets}]}
     both = [
         {"name": "kedro.pipeline.runs", "unit": "{run}", "sum": counter},
         {"name": "kedro.pipeline.run.duration", "unit": "s", "histogram": histogram},
     ]
-    names = {"service.name": "kedro", "service.instance.id": "a", "kedro.project.id": "c0ffee1234", "kedro.project.name": "wines"}
-    resource = {"attributes": [{"key": key, "value": {"stringValue": value}} for key, value in names.items()]}
+    names = {
+        "service.name": "kedro",
+        "service.instance.id": "a",
+        "kedro.project.id": "c0ffee1234",
+        "kedro.project.name": "wines",
+    }
+    resource = {
+        "attributes": [
+            {"key": key, "value": {"stringValue": value}} for key, value in names.items()
+        ]
+    }
     return {"resourceMetrics": [{"resource": resource, "scopeMetrics": [{"metrics": both}]}]}
 
 
 def test_a_failing_and_a_killed_run_raise_the_alert(tmp_path: Path, stack: Stack) -> None:
     """After a failed and a killed run of real commands the alert fires in Prometheus, once for each error, and says which pipeline."""
-    person, project = Person(tmp_path / "ana", stack.collector.otlp_http), doomed_project(tmp_path / "doomed")
+    person, project = (
+        Person(tmp_path / "ana", stack.collector.otlp_http),
+        doomed_project(tmp_path / "doomed"),
+    )
     person.kedro("run", cwd=project)
     person.kedro("run", "--params", "how=fail", cwd=project, code=1)
     person.kedro("run", "--params", "how=die", cwd=project, code=-9)
     person.kedro("otel", "ship", cwd=project)
     rows = eventually(
-        lambda: true_of("KedroPipelineFails", stack.prometheus, "project", "kedro_pipeline_name", "error_type"), lambda rows: len(rows) == 2
+        lambda: true_of(
+            "KedroPipelineFails", stack.prometheus, "project", "kedro_pipeline_name", "error_type"
+        ),
+        lambda rows: len(rows) == 2,
     )
-    assert rows == {("doomed", "__default__", "ValueError"): 1, ("doomed", "__default__", "kedro_otel.process_died"): 1}
+    assert rows == {
+        ("doomed", "__default__", "ValueError"): 1,
+        ("doomed", "__default__", "kedro_otel.process_died"): 1,
+    }
 
     def firing() -> list[str]:
-        return [alert["annotations"]["summary"] for alert in stack.prometheus.get("alerts")["alerts"] if alert["state"] == "firing"]
+        return [
+            alert["annotations"]["summary"]
+            for alert in stack.prometheus.get("alerts")["alerts"]
+            if alert["state"] == "firing"
+        ]
 
     assert sorted(eventually(firing, lambda alerts: len(alerts) == 2)) == [
-        f"doomed, pipeline __default__ failed 1 times within an hour: {error}" for error in ("ValueError", "kedro_otel.process_died")
+        f"doomed, pipeline __default__ failed 1 times within an hour: {error}"
+        for error in ("ValueError", "kedro_otel.process_died")
     ]
     rules = [rule for group in stack.prometheus.get("rules")["groups"] for rule in group["rules"]]
     assert len(rules) == len(RULES)
@@ -76,7 +114,9 @@ def test_a_failing_and_a_killed_run_raise_the_alert(tmp_path: Path, stack: Stack
 
 
 @pytest.mark.parametrize("hours", [0, 5, 11, 17, 23])
-def test_slow_and_silent_pipelines_are_told_apart_in_a_real_history(tmp_path: Path, hours: int) -> None:
+def test_slow_and_silent_pipelines_are_told_apart_in_a_real_history(
+    tmp_path: Path, hours: int
+) -> None:
     """After ten days of points in Prometheus's own store: who takes over half as long again today, and who stayed away, at any hour of the day.
 
     Rules and scrapes write points of now, and by then the history is too old to be taken: they begin when it is there.
@@ -88,7 +128,11 @@ def test_slow_and_silent_pipelines_are_told_apart_in_a_real_history(tmp_path: Pa
     runs, took = Counter[str](), Counter[str]()
     for day in range(10, -1, -1):  # oldest first: nothing is out of order
         for pipeline in ("steady", "slower", "silent", "rare"):
-            if day < 10 and not (pipeline == "silent" and day == 0) and not (pipeline == "rare" and day % 4):
+            if (
+                day < 10
+                and not (pipeline == "silent" and day == 0)
+                and not (pipeline == "rare" and day % 4)
+            ):
                 runs[pipeline] += 1
                 took[pipeline] += 160 if (pipeline, day) == ("slower", 0) else 100
             message = metrics(pipeline, now - day * DAY - 3600, runs[pipeline], took[pipeline])
@@ -97,12 +141,21 @@ def test_slow_and_silent_pipelines_are_told_apart_in_a_real_history(tmp_path: Pa
     prometheus.writes_itself = True
     prometheus.restart()
     try:
-        assert true_of("KedroPipelineSlower", prometheus, "project", "kedro_pipeline_name", at=now) == {("wines", "slower"): 160}
-        assert true_of("KedroPipelineSilent", prometheus, "project", "kedro_pipeline_name", at=now) == {("wines", "silent"): 7}
+        assert true_of(
+            "KedroPipelineSlower", prometheus, "project", "kedro_pipeline_name", at=now
+        ) == {("wines", "slower"): 160}
+        assert true_of(
+            "KedroPipelineSilent", prometheus, "project", "kedro_pipeline_name", at=now
+        ) == {("wines", "silent"): 7}
         assert true_of("KedroPipelineFails", prometheus, at=now) == {}
         if not hours:
             wanted = {"KedroPipelineSlower": "slower", "KedroPipelineSilent": "silent"}
-            assert eventually(lambda: firing(prometheus, *wanted), lambda alerts: len(alerts) >= len(wanted)) == wanted
+            assert (
+                eventually(
+                    lambda: firing(prometheus, *wanted), lambda alerts: len(alerts) >= len(wanted)
+                )
+                == wanted
+            )
     finally:
         prometheus.stop()
 
@@ -110,7 +163,11 @@ def test_slow_and_silent_pipelines_are_told_apart_in_a_real_history(tmp_path: Pa
 def firing(prometheus: Prometheus, *names: str) -> dict[str, str]:
     """Those of the named alerts that fire by Prometheus's own evaluation, with their pipeline."""
     alerts = [alert for alert in prometheus.get("alerts")["alerts"] if alert["state"] == "firing"]
-    return {alert["labels"]["alertname"]: alert["labels"]["kedro_pipeline_name"] for alert in alerts if alert["labels"]["alertname"] in names}
+    return {
+        alert["labels"]["alertname"]: alert["labels"]["kedro_pipeline_name"]
+        for alert in alerts
+        if alert["labels"]["alertname"] in names
+    }
 
 
 @pytest.fixture
@@ -158,17 +215,27 @@ def test_a_collector_in_trouble_raises_its_alerts(tmp_path: Path, picky_store: s
         dropped = eventually(lambda: true_of("KedroCollectorDrops", prometheus, "exporter"))
         assert set(dropped) == {("otlp_http/prometheus",)}
 
-        span = {"traceId": "1" * 32, "spanId": "1" * 16, "name": "x", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}
+        span = {
+            "traceId": "1" * 32,
+            "spanId": "1" * 16,
+            "name": "x",
+            "startTimeUnixNano": "1",
+            "endTimeUnixNano": "2",
+        }
         message = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).encode()
         answers = [collector.post("traces", message) for _ in range(200)]
         assert set(answers) == {200, 503}
         refused = eventually(lambda: true_of("KedroCollectorRefuses", prometheus, "receiver"))
         assert set(refused) == {("otlp",)}
-        (share,) = eventually(lambda: true_of("KedroCollectorQueueFills", prometheus, "exporter")).values()
+        (share,) = eventually(
+            lambda: true_of("KedroCollectorQueueFills", prometheus, "exporter")
+        ).values()
         assert 0.5 < share <= 1
 
         collector.kill()
-        assert eventually(lambda: true_of("KedroCollectorDown", prometheus, "job")) == {("collector",): 0}
+        assert eventually(lambda: true_of("KedroCollectorDown", prometheus, "job")) == {
+            ("collector",): 0
+        }
     finally:
         collector.stop()
         prometheus.stop()

@@ -28,12 +28,21 @@ def test_a_collector_killed_with_its_queue_full_loses_nothing(tmp_path: Path) ->
     """Stores away, queue full, collector killed and started again, stores back: every trace and every count is there, once."""
     servers = Stack(tmp_path / "stack")
     servers.collector.overlays = [SMALL_QUEUE]
-    servers.collector.jaeger, servers.collector.prometheus = servers.jaeger.otlp_grpc, servers.prometheus.otlp
+    servers.collector.jaeger, servers.collector.prometheus = (
+        servers.jaeger.otlp_grpc,
+        servers.prometheus.otlp,
+    )
     servers.collector.start()  # the stores' ports are known, and nobody listens there
-    person, project = Person(tmp_path / "ana", servers.collector.otlp_http), doomed_project(tmp_path / "doomed")
+    person, project = (
+        Person(tmp_path / "ana", servers.collector.otlp_http),
+        doomed_project(tmp_path / "doomed"),
+    )
     try:
         commands = 0
-        while servers.collector.counters().get("otelcol_receiver_refused_spans", 0) == 0 and commands < 30:
+        while (
+            servers.collector.counters().get("otelcol_receiver_refused_spans", 0) == 0
+            and commands < 30
+        ):
             person.kedro("run", cwd=project)
             commands += 1
             person.kedro("otel", "ship", cwd=project, code=None)
@@ -45,12 +54,23 @@ def test_a_collector_killed_with_its_queue_full_loses_nothing(tmp_path: Path) ->
         servers.jaeger.start()
         servers.prometheus.start()
         servers.collector.start()
-        shipped = eventually(lambda: person.kedro("otel", "ship", cwd=project, code=None), lambda done: done.returncode == 0, seconds=60, every=1)
+        shipped = eventually(
+            lambda: person.kedro("otel", "ship", cwd=project, code=None),
+            lambda done: done.returncode == 0,
+            seconds=60,
+            every=1,
+        )
         assert shipped.returncode == 0, shipped.stderr
 
         recorded = read(person.home)
         assert sum(one.kind == "command" for one in recorded) == commands
-        assert eventually(lambda: servers.prometheus.total("kedro_commands_total"), lambda total: total == commands) == commands
+        assert (
+            eventually(
+                lambda: servers.prometheus.total("kedro_commands_total"),
+                lambda total: total == commands,
+            )
+            == commands
+        )
         ids = {(one.trace, one.span) for one in recorded}
 
         def arrived() -> set[tuple[str, str]]:
@@ -109,7 +129,10 @@ def test_a_prometheus_that_was_away_for_a_weekend_takes_what_waited(tmp_path: Pa
         prometheus.start()
         assert eventually(lambda: prometheus.query('up{job="collector"}'))
         collector.start()
-        assert eventually(lambda: prometheus.total("kedro_commands_total"), lambda total: total == 5) == 5
+        assert (
+            eventually(lambda: prometheus.total("kedro_commands_total"), lambda total: total == 5)
+            == 5
+        )
     finally:
         collector.stop()
         prometheus.stop()
@@ -118,7 +141,10 @@ def test_a_prometheus_that_was_away_for_a_weekend_takes_what_waited(tmp_path: Pa
 def test_a_wrong_token_is_named_by_doctor_and_costs_the_command_nothing(tmp_path: Path) -> None:
     """With a wrong token `doctor` says unauthorized and exits 1, `kedro run` is as ever; with the right one all arrives."""
     servers = Stack(tmp_path / "stack", token="s3cret").start()
-    person, project = Person(tmp_path / "ana", servers.collector.otlp_http), doomed_project(tmp_path / "doomed")
+    person, project = (
+        Person(tmp_path / "ana", servers.collector.otlp_http),
+        doomed_project(tmp_path / "doomed"),
+    )
     try:
         plain = person.kedro("run", cwd=project, OTEL_EXPORTER_OTLP_ENDPOINT="")
         wrong = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20guess"}
@@ -132,7 +158,12 @@ def test_a_wrong_token_is_named_by_doctor_and_costs_the_command_nothing(tmp_path
         said = person.kedro("otel", "doctor", cwd=project, **right).stdout
         assert said.count("accepted") >= 2, said
         person.kedro("otel", "ship", cwd=project, **right)
-        assert eventually(lambda: servers.prometheus.total('kedro_commands_total{kedro_command_name="run"}')) == 1
+        assert (
+            eventually(
+                lambda: servers.prometheus.total('kedro_commands_total{kedro_command_name="run"}')
+            )
+            == 1
+        )
     finally:
         servers.stop()
 
@@ -144,9 +175,22 @@ def test_a_token_is_asked_for_on_grpc_too(tmp_path: Path) -> None:
     person = Person(tmp_path / "ana", collector.otlp_grpc)
     grpc = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}
     try:
-        said = person.kedro("otel", "doctor", cwd=tmp_path, code=1, **grpc, OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20guess").stdout
+        said = person.kedro(
+            "otel",
+            "doctor",
+            cwd=tmp_path,
+            code=1,
+            **grpc,
+            OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20guess",
+        ).stdout
         assert "nauthenticated" in said.lower() or "401" in said, said
-        said = person.kedro("otel", "doctor", cwd=tmp_path, **grpc, OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20s3cret").stdout
+        said = person.kedro(
+            "otel",
+            "doctor",
+            cwd=tmp_path,
+            **grpc,
+            OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20s3cret",
+        ).stdout
         assert said.count("accepted") >= 2, said
     finally:
         collector.stop()

@@ -13,7 +13,7 @@ from panels import Panel, ask, choices, panels, search
 from people import Person, demo, doomed_project
 from recorded import DIED, Recorded, read
 
-from kedro_otel.measurements import HISTOGRAM_BOUNDARIES
+from kedro_otel.semconv.measurements import HISTOGRAM_BOUNDARIES
 from servers import Stack, eventually
 
 pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
@@ -56,11 +56,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         person.kedro("otel", "ship", cwd=folder)
     recorded = read(ana.home, ben.home)
     commands = sum(one.kind == "command" for one in recorded)
-    arrived = eventually(lambda: stack.prometheus.total("kedro_commands_total"), lambda total: total == commands, seconds=60, every=0.5)
+    arrived = eventually(
+        lambda: stack.prometheus.total("kedro_commands_total"),
+        lambda total: total == commands,
+        seconds=60,
+        every=0.5,
+    )
     assert arrived == commands == 10
     nodes = sum(one.kind == "node" for one in recorded)
-    assert eventually(lambda: stack.prometheus.total("kedro_node_runs_total"), lambda total: total == nodes, seconds=30) == nodes
-    assert eventually(lambda: len(stack.jaeger.spans()), lambda spans: spans >= len(recorded), seconds=30) == len(recorded)
+    assert (
+        eventually(
+            lambda: stack.prometheus.total("kedro_node_runs_total"),
+            lambda total: total == nodes,
+            seconds=30,
+        )
+        == nodes
+    )
+    assert eventually(
+        lambda: len(stack.jaeger.spans()), lambda spans: spans >= len(recorded), seconds=30
+    ) == len(recorded)
     yield World(stack, recorded, time.time() + 1)
     stack.stop()
 
@@ -107,12 +121,17 @@ def quantile(q: float, seconds: list[float]) -> float:
 
 def commands(world: World) -> list[Numbers]:
     """Commands by their known words."""
-    return counted((f"kedro {one.attributes['kedro.command.name']}",) for one in world.of("command"))
+    return counted(
+        (f"kedro {one.attributes['kedro.command.name']}",) for one in world.of("command")
+    )
 
 
 def people_with(world: World, key: str) -> list[Numbers]:
     """People by one attribute of their commands."""
-    found = {(one.resource["app.installation.id"], one.resource[key]) for one in world.of("command", lambda one: not one.resource["kedro.ci"])}
+    found = {
+        (one.resource["app.installation.id"], one.resource[key])
+        for one in world.of("command", lambda one: not one.resource["kedro.ci"])
+    }
     return counted((value,) for _, value in found)
 
 
@@ -125,7 +144,9 @@ def sizes(world: World, key: str) -> Numbers:
 def dataset_types(world: World) -> list[Numbers]:
     """Datasets by short type, each project once."""
     whole = world.of("run", lambda one: not one.attributes["kedro.run.filtered"])
-    of_project = {one.project: one.attributes.get("kedro.project.dataset.type.counts", []) for one in whole}
+    of_project = {
+        one.project: one.attributes.get("kedro.project.dataset.type.counts", []) for one in whole
+    }
     rows = [row.rpartition("=") for counts in of_project.values() for row in counts]
     return added(((short(kind),), float(count)) for kind, _, count in rows)
 
@@ -138,7 +159,9 @@ def short(kind: str) -> str:
 
 def tools(world: World) -> list[Numbers]:
     """Projects by each tool, in the panel's order."""
-    chosen = {one.project: one.resource.get("kedro.project.tools", []) for one in world.of("command")}
+    chosen = {
+        one.project: one.resource.get("kedro.project.tools", []) for one in world.of("command")
+    }
     names = ("Linting", "Testing", "Custom Logging", "Documentation", "Data Structure", "PySpark")
     return [{(name,): float(sum(name in tools for tools in chosen.values()))} for name in names]
 
@@ -150,7 +173,10 @@ def slowest(world: World) -> list[Numbers]:
     for node in world.of("node"):
         key = shown(node, node.attributes["kedro.node.name"])
         runs[key] += 1
-        total[key] += sum(node.attributes.get(f"kedro.node.{phase}.duration", 0.0) for phase in ("load", "compute", "save"))
+        total[key] += sum(
+            node.attributes.get(f"kedro.node.{phase}.duration", 0.0)
+            for phase in ("load", "compute", "save")
+        )
     ranked = sorted(((total[key] / runs[key], key) for key in runs), reverse=True)[:20]
     return [{key: mean for mean, key in ranked}]
 
@@ -168,41 +194,65 @@ def seconds(world: World) -> list[float]:
 EXPECTED: dict[str, Callable[[World], list[Numbers]]] = {
     "usage: How many commands were run?": lambda world: one(len(world.of("command"))),
     "usage: How many pipeline runs were among them?": lambda world: one(len(world.of("run"))),
-    "usage: By how many people?": lambda world: one(len({one.resource["app.installation.id"] for one in world.of("command")})),
-    "usage: In how many projects?": lambda world: one(len({one.project for one in world.of("command") if one.project[0]})),
-    "usage: What share of commands failed?": lambda world: one(len(world.of("command", lambda one: one.failed)) / len(world.of("command"))),
+    "usage: By how many people?": lambda world: one(
+        len({one.resource["app.installation.id"] for one in world.of("command")})
+    ),
+    "usage: In how many projects?": lambda world: one(
+        len({one.project for one in world.of("command") if one.project[0]})
+    ),
+    "usage: What share of commands failed?": lambda world: one(
+        len(world.of("command", lambda one: one.failed)) / len(world.of("command"))
+    ),
     "usage: What share ran in CI?": lambda world: one(1 / len(world.of("command"))),
     "usage: How many commands were run each day?": commands,
     "usage: Which commands?": commands,
-    "usage: Which versions of Kedro do people have?": lambda world: people_with(world, "kedro.version"),
+    "usage: Which versions of Kedro do people have?": lambda world: people_with(
+        world, "kedro.version"
+    ),
     "usage: Which versions of Python?": lambda world: people_with(world, "kedro.python"),
     "usage: Which operating systems?": lambda world: people_with(world, "os.type"),
-    "usage: How big are the projects?": lambda world: [sizes(world, f"kedro.project.{kind}.count") for kind in ("node", "dataset", "pipeline")],
+    "usage: How big are the projects?": lambda world: [
+        sizes(world, f"kedro.project.{kind}.count") for kind in ("node", "dataset", "pipeline")
+    ],
     "usage: Which types of dataset do they hold?": dataset_types,
     "usage: Which tools did they choose?": tools,
     "runs: How many runs?": lambda world: one(len(world.of("run"))),
     "runs: How many failed?": lambda world: one(len(world.of("run", lambda one: one.failed))),
     "runs: How many died without a word?": lambda world: one(len(died(world))),
-    "runs: What share failed?": lambda world: one(len(world.of("run", lambda one: one.failed)) / len(world.of("run"))),
+    "runs: What share failed?": lambda world: one(
+        len(world.of("run", lambda one: one.failed)) / len(world.of("run"))
+    ),
     "runs: How long does a run take?": lambda world: one(quantile(0.5, seconds(world))),
     "runs: And the slowest of twenty?": lambda world: one(quantile(0.95, seconds(world))),
-    "runs: How often does each pipeline run?": lambda world: counted((one.attributes["kedro.pipeline.name"],) for one in world.of("run")),
+    "runs: How often does each pipeline run?": lambda world: counted(
+        (one.attributes["kedro.pipeline.name"],) for one in world.of("run")
+    ),
     "runs: Are runs getting slower?": lambda world: [
         {("median of a day",): quantile(0.5, seconds(world))},
         {("95th percentile of a day",): quantile(0.95, seconds(world))},
     ],
     "runs: Which pipelines fail, and of what?": lambda world: counted(
-        shown(one, one.attributes["kedro.pipeline.name"], one.error) for one in world.of("run", lambda one: one.failed)
+        shown(one, one.attributes["kedro.pipeline.name"], one.error)
+        for one in world.of("run", lambda one: one.failed)
     ),
     "runs: Which nodes fail?": lambda world: counted(
-        shown(one, one.attributes["kedro.node.name"], one.error) for one in world.of("node", lambda one: one.failed)
+        shown(one, one.attributes["kedro.node.name"], one.error)
+        for one in world.of("node", lambda one: one.failed)
     ),
     "runs: Which nodes are the slowest?": slowest,
     "runs: Loading, computing or saving?": lambda world: added(
-        ((phase,), node.attributes.get(f"kedro.node.{phase}.duration", 0.0)) for node in world.of("node") for phase in ("load", "compute", "save")
+        ((phase,), node.attributes.get(f"kedro.node.{phase}.duration", 0.0))
+        for node in world.of("node")
+        for phase in ("load", "compute", "save")
     ),
     "runs: Which datasets take the time?": lambda world: added(
-        ((f"{one.attributes['kedro.dataset.operation']} {short(one.attributes['kedro.dataset.type'])}",), one.seconds) for one in world.of("dataset")
+        (
+            (
+                f"{one.attributes['kedro.dataset.operation']} {short(one.attributes['kedro.dataset.type'])}",
+            ),
+            one.seconds,
+        )
+        for one in world.of("dataset")
     ),
     "runs: Which pipelines have not run for a day?": lambda world: counted(
         shown(one, one.attributes["kedro.pipeline.name"]) for one in world.of("run")
@@ -220,14 +270,18 @@ def test_every_panel_is_checked() -> None:
     assert {str(panel) for panel in panels()} == set(EXPECTED) | SEARCHES | UNKNOWABLE
 
 
-@pytest.mark.parametrize("panel", [panel for panel in panels() if str(panel) not in SEARCHES], ids=str)
+@pytest.mark.parametrize(
+    "panel", [panel for panel in panels() if str(panel) not in SEARCHES], ids=str
+)
 def test_a_panel_shows_what_was_recorded(world: World, panel: Panel) -> None:
     """The panel's queries on the real Prometheus give the recordings' own numbers, and something to see."""
     later = 25 * 3600 if "not run for a day" in panel.title else 0
     expected = EXPECTED[str(panel)](world)
     answers = ask(panel, world.stack.prometheus, world.at + later)
     assert any(answers), "an empty panel"
-    assert [_without_zeros(answer) for answer in answers] == [pytest.approx(_without_zeros(numbers), abs=1e-3) for numbers in expected]
+    assert [_without_zeros(answer) for answer in answers] == [
+        pytest.approx(_without_zeros(numbers), abs=1e-3) for numbers in expected
+    ]
 
 
 def _without_zeros(numbers: Numbers) -> Numbers:
@@ -262,9 +316,17 @@ def test_a_dot_on_the_durations_is_a_run_s_trace(world: World) -> None:
     expression = next(target["expr"] for target in panel.json["targets"] if target.get("exemplar"))
     for name in ("project", "pipeline", "environment", "ci"):
         expression = expression.replace(f"${name}", ".*")
-    answer = world.stack.prometheus.get("query_exemplars", query=expression, start=world.at - 3600, end=world.at + 60)
-    traces = {exemplar["labels"]["trace_id"]: float(exemplar["value"]) for series in answer for exemplar in series["exemplars"]}
-    assert traces == {one.trace: pytest.approx(one.seconds) for one in world.of("run") if one.trace in traces}
+    answer = world.stack.prometheus.get(
+        "query_exemplars", query=expression, start=world.at - 3600, end=world.at + 60
+    )
+    traces = {
+        exemplar["labels"]["trace_id"]: float(exemplar["value"])
+        for series in answer
+        for exemplar in series["exemplars"]
+    }
+    assert traces == {
+        one.trace: pytest.approx(one.seconds) for one in world.of("run") if one.trace in traces
+    }
     assert traces
     assert all(world.stack.jaeger.trace(trace) for trace in traces)
 
@@ -273,9 +335,13 @@ def test_what_can_be_chosen_is_what_there_is(world: World) -> None:
     """The variables offer the projects by name, the pipelines, the environments; choosing one narrows a panel to it."""
     prometheus, at = world.stack.prometheus, world.at
     projects = {one.project for one in world.of("command") if one.project[0]}
-    assert {(ident, name) for name, ident in choices("runs", "project", prometheus, at).items()} <= projects
+    assert {
+        (ident, name) for name, ident in choices("runs", "project", prometheus, at).items()
+    } <= projects
     assert set(choices("runs", "project", prometheus, at)) == {name for _, name in projects}
-    assert set(choices("runs", "pipeline", prometheus, at)) == {one.attributes["kedro.pipeline.name"] for one in world.of("run")}
+    assert set(choices("runs", "pipeline", prometheus, at)) == {
+        one.attributes["kedro.pipeline.name"] for one in world.of("run")
+    }
     assert set(choices("usage", "environment", prometheus, at)) == {"production"}
     doomed = choices("runs", "project", prometheus, at)["doomed"]
     assert set(choices("runs", "pipeline", prometheus, at, project=doomed)) == {"__default__"}
@@ -289,16 +355,25 @@ def test_what_can_be_chosen_is_what_there_is(world: World) -> None:
 
 def test_the_usage_dashboard_needs_no_more_than_usage(tmp_path: Path, stack: Stack) -> None:
     """At detail `usage` no panel of Usage is empty, and Runs still counts runs, under no name."""
-    person, project = Person(tmp_path / "cautious", stack.collector.otlp_http, "usage"), doomed_project(tmp_path / "doomed")
+    person, project = (
+        Person(tmp_path / "cautious", stack.collector.otlp_http, "usage"),
+        doomed_project(tmp_path / "doomed"),
+    )
     person.kedro("run", cwd=project)
     person.kedro("run", "--params", "how=fail", cwd=project, code=1)
     person.kedro("otel", "ship", cwd=project)
-    assert eventually(lambda: stack.prometheus.total("kedro_commands_total"), lambda total: total == 2) == 2
+    assert (
+        eventually(lambda: stack.prometheus.total("kedro_commands_total"), lambda total: total == 2)
+        == 2
+    )
     at = time.time() + 1
     for panel in panels():
         if panel.board == "usage":
             assert any(ask(panel, stack.prometheus, at)), panel
-    runs, pipelines = (next(panel for panel in panels() if panel.title == title) for title in ("How many runs?", "How often does each pipeline run?"))
+    runs, pipelines = (
+        next(panel for panel in panels() if panel.title == title)
+        for title in ("How many runs?", "How often does each pipeline run?")
+    )
     assert ask(runs, stack.prometheus, at) == one(2)
     assert ask(pipelines, stack.prometheus, at) == [{("(not named)",): 2}]
     ((shown_as, ident),) = choices("usage", "project", stack.prometheus, at).items()

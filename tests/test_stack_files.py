@@ -27,19 +27,27 @@ SHIPPED = [ROOT / name for name in FILES]
 def normalized(folder: Path, **environment: str) -> dict[str, Any]:
     """What compose-go makes of docker-compose.yml; it fails where the file breaks the specification."""
     words = [binary("compose"), "docker-compose.yml"]
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
-def test_stack_writes_every_file_and_says_what_to_type_next(kedro: Callable[..., Result], tmp_path: Path) -> None:
+def test_stack_writes_every_file_and_says_what_to_type_next(
+    kedro: Callable[..., Result], tmp_path: Path
+) -> None:
     """`kedro otel stack DIR` writes the shipped files byte for byte, readable by a container's user under any umask, and prints the next commands."""
     old = os.umask(0o077)
     try:
         said = kedro("otel", "stack", "stack").out
     finally:
         os.umask(old)
-    written = {str(path.relative_to(tmp_path / "stack")): path for path in (tmp_path / "stack").rglob("*") if path.is_file()}
+    written = {
+        str(path.relative_to(tmp_path / "stack")): path
+        for path in (tmp_path / "stack").rglob("*")
+        if path.is_file()
+    }
     assert sorted(written) == sorted(FILES)
     for name, path in written.items():
         assert path.read_bytes() == (ROOT / name).read_bytes()
@@ -48,7 +56,9 @@ def test_stack_writes_every_file_and_says_what_to_type_next(kedro: Callable[...,
     assert "kedro otel connect http://localhost:4318" in said
 
 
-def test_stack_keeps_a_file_that_somebody_changed(kedro: Callable[..., Result], tmp_path: Path) -> None:
+def test_stack_keeps_a_file_that_somebody_changed(
+    kedro: Callable[..., Result], tmp_path: Path
+) -> None:
     """A file that differs is kept and named, with the word that replaces it; other files in the folder are nobody's business."""
     mine = tmp_path / "stack" / "otel-collector-config.yaml"
     mine.parent.mkdir()
@@ -69,7 +79,11 @@ def test_a_wheel_carries_the_stack(tmp_path: Path) -> None:
     """A built wheel holds every file of the stack where `kedro otel stack` looks for it."""
     pytest.importorskip("hatchling")
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True, timeout=120
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
     )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -89,16 +103,24 @@ def test_compose_accepts_the_file_and_publishes_on_loopback_alone() -> None:
                 assert any(path == source or source in path.parents for path in SHIPPED), source
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", []))
         assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+", service["image"]), "images are pinned"
-    published = {port["published"] for service in services.values() for port in service.get("ports", [])}
+    published = {
+        port["published"] for service in services.values() for port in service.get("ports", [])
+    }
     assert published == {"4317", "4318", "16686", "9090", "3000"}
 
 
 @pytest.mark.servers
 def test_a_token_is_asked_for_exactly_when_one_is_set() -> None:
     """With KEDRO_OTEL_TOKEN the collector gets the second configuration file and the token; without it neither."""
-    without, given = normalized(ROOT)["services"]["collector"], normalized(ROOT, KEDRO_OTEL_TOKEN="s3cret")["services"]["collector"]
+    without, given = (
+        normalized(ROOT)["services"]["collector"],
+        normalized(ROOT, KEDRO_OTEL_TOKEN="s3cret")["services"]["collector"],
+    )
     assert without["command"] == ["--config=/etc/otelcol/config.yaml"]
-    assert given["command"] == ["--config=/etc/otelcol/config.yaml", "--config=/etc/otelcol/token.yaml"]
+    assert given["command"] == [
+        "--config=/etc/otelcol/config.yaml",
+        "--config=/etc/otelcol/token.yaml",
+    ]
     assert given["environment"] == {"KEDRO_OTEL_TOKEN": "s3cret"}
 
 
@@ -116,22 +138,35 @@ def test_every_volume_is_writable_by_its_image_s_user() -> None:
     made_by_image = {"prometheus": "/prometheus", "grafana": "/var/lib/grafana"}
     given = {volume.split(":")[0] for volume in COMPOSE["services"]["permissions"]["volumes"]}
     for name, service in COMPOSE["services"].items():
-        for volume, target in (mount.split(":")[:2] for mount in service.get("volumes", []) if not mount.startswith("./")):
+        for volume, target in (
+            mount.split(":")[:2]
+            for mount in service.get("volumes", [])
+            if not mount.startswith("./")
+        ):
             if name == "permissions":
                 assert target in COMPOSE["services"]["permissions"]["command"]
             elif made_by_image.get(name) != target:
                 assert volume in given
-                assert service["depends_on"]["permissions"] == {"condition": "service_completed_successfully"}
+                assert service["depends_on"]["permissions"] == {
+                    "condition": "service_completed_successfully"
+                }
 
 
 def test_the_images_are_the_versions_that_the_tests_run() -> None:
     """The collector's and Prometheus's images have the versions of the binaries that these tests start."""
-    images = {name: service["image"].rpartition(":")[2] for name, service in COMPOSE["services"].items()}
+    images = {
+        name: service["image"].rpartition(":")[2] for name, service in COMPOSE["services"].items()
+    }
     manifest = yaml.safe_load((ROOT / "servers/collector/builder.yaml").read_text())
     assert images["collector"] == manifest["dist"]["version"]
     for kind in ("receivers", "processors", "exporters", "extensions"):
-        assert all(component["gomod"].endswith(f" v{images['collector']}") for component in manifest[kind])
-    (version,) = re.findall(r"github.com/prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)", (ROOT / "servers/prometheus/go.mod").read_text())
+        assert all(
+            component["gomod"].endswith(f" v{images['collector']}") for component in manifest[kind]
+        )
+    (version,) = re.findall(
+        r"github.com/prometheus/prometheus v0\.(\d)(\d\d)\.(\d+)",
+        (ROOT / "servers/prometheus/go.mod").read_text(),
+    )
     assert images["prometheus"] == f"v{version[0]}.{int(version[1]):d}.{version[2]}"
 
 
@@ -142,15 +177,22 @@ def test_the_collector_accepts_its_configuration(tmp_path: Path, token: str | No
     environment = {} if token is None else {"KEDRO_OTEL_TOKEN": token}
     files = ["otel-collector-config.yaml", *(["stack/collector-token.yaml"] if token else [])]
     words = [binary("otelcol"), "validate", *(f"--config={ROOT / name}" for name in files)]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.servers
 def test_prometheus_accepts_its_configuration() -> None:
     """Promtool accepts prometheus.yml and alerts.yml as they are mounted."""
-    for words in (["check", "config", "--syntax-only", ROOT / "stack/prometheus.yml"], ["check", "rules", ROOT / "stack/alerts.yml"]):
-        done = subprocess.run([binary("promtool"), *words], capture_output=True, text=True, timeout=30, check=False)
+    for words in (
+        ["check", "config", "--syntax-only", ROOT / "stack/prometheus.yml"],
+        ["check", "rules", ROOT / "stack/alerts.yml"],
+    ):
+        done = subprocess.run(
+            [binary("promtool"), *words], capture_output=True, text=True, timeout=30, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -169,13 +211,17 @@ def test_the_tests_start_the_servers_as_compose_does(tmp_path: Path) -> None:
     assert _without_addresses(ours) == _without_addresses(theirs)
     Jaeger(tmp_path / "jaeger").command()
     ours = yaml.safe_load((tmp_path / "jaeger/jaeger.yaml").read_text())
-    assert _without_addresses(ours) == _without_addresses(yaml.safe_load((ROOT / "stack/jaeger.yaml").read_text()))
+    assert _without_addresses(ours) == _without_addresses(
+        yaml.safe_load((ROOT / "stack/jaeger.yaml").read_text())
+    )
 
 
 def _without_addresses(config: Any) -> Any:
     if isinstance(config, dict):
         return {
-            key: _without_addresses(value) for key, value in config.items() if key not in {"endpoint", "directory", "directories", "host", "port"}
+            key: _without_addresses(value)
+            for key, value in config.items()
+            if key not in {"endpoint", "directory", "directories", "host", "port"}
         }
     return [_without_addresses(item) for item in config] if isinstance(config, list) else config
 
@@ -183,20 +229,32 @@ def _without_addresses(config: Any) -> Any:
 def test_the_dashboards_and_rules_are_what_their_source_makes() -> None:
     """The committed JSON and YAML are exactly what `python stack/source` writes."""
     pytest.importorskip("grafana_foundation_sdk")
-    done = subprocess.run([sys.executable, ROOT / "stack/source", "--check"], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, ROOT / "stack/source", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
 
 
 def test_panels_ask_data_sources_that_are_provisioned() -> None:
     """Each panel, query and variable names a data source that Grafana is given, and exemplars lead to one of them."""
-    sources = yaml.safe_load((ROOT / "stack/grafana/provisioning/datasources/datasources.yaml").read_text())["datasources"]
+    sources = yaml.safe_load(
+        (ROOT / "stack/grafana/provisioning/datasources/datasources.yaml").read_text()
+    )["datasources"]
     provided = {(source["type"], source["uid"]) for source in sources}
     named = set()
     for board in (ROOT / "stack/grafana/dashboards").glob("*.json"):
         named |= set(_data_sources(json.loads(board.read_text())))
     assert named
     assert named <= provided
-    exemplars = [link["datasourceUid"] for source in sources for link in source["jsonData"].get("exemplarTraceIdDestinations", [])]
+    exemplars = [
+        link["datasourceUid"]
+        for source in sources
+        for link in source["jsonData"].get("exemplarTraceIdDestinations", [])
+    ]
     assert exemplars
     assert set(exemplars) <= {uid for _, uid in provided}
 
@@ -207,7 +265,11 @@ def _data_sources(found: Any) -> list[tuple[str, str]]:
     if not isinstance(found, dict):
         return []
     here = found.get("datasource")
-    mine = [(here["type"], here["uid"])] if isinstance(here, dict) and here.get("uid") not in (None, "-- Grafana --") else []
+    mine = (
+        [(here["type"], here["uid"])]
+        if isinstance(here, dict) and here.get("uid") not in (None, "-- Grafana --")
+        else []
+    )
     return mine + _data_sources(list(found.values()))
 
 
@@ -218,7 +280,11 @@ def test_a_dashboard_is_readable_at_a_glance(name: str) -> None:
     cells = set()
     for panel in board["panels"]:
         place = panel["gridPos"]
-        taken = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        taken = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert not taken & cells, panel["title"]
         assert place["x"] + place["w"] <= 24
         cells |= taken
@@ -227,4 +293,6 @@ def test_a_dashboard_is_readable_at_a_glance(name: str) -> None:
             assert panel["fieldConfig"]["defaults"]["noValue"]
             assert panel["type"] == "table" or panel["fieldConfig"]["defaults"]["unit"]
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-    assert {"project", "environment", "ci"} <= {variable["name"] for variable in board["templating"]["list"]}
+    assert {"project", "environment", "ci"} <= {
+        variable["name"] for variable in board["templating"]["list"]
+    }

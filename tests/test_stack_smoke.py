@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.servers
 
 
-def test_spans_and_counters_sent_to_the_collector_come_out_of_jaeger_and_prometheus(stack: Stack) -> None:
+def test_spans_and_counters_sent_to_the_collector_come_out_of_jaeger_and_prometheus(
+    stack: Stack,
+) -> None:
     """A span posted to the shipped collector is in Jaeger with its tags, a counter is in Prometheus with the promoted labels."""
     now = time.time_ns()
     assert stack.collector.post("traces", span(1)) == 200
@@ -24,10 +26,18 @@ def test_spans_and_counters_sent_to_the_collector_come_out_of_jaeger_and_prometh
     assert stack.collector.post("metrics", count(3, at=now)) == 200
 
     spans = eventually(stack.jaeger.spans)
-    assert [(found["operationName"], tags(found)["kedro.command.name"]) for found in spans] == [("kedro run", "run")]
+    assert [(found["operationName"], tags(found)["kedro.command.name"]) for found in spans] == [
+        ("kedro run", "run")
+    ]
     assert stack.jaeger.trace(f"{1:032x}") is not None
     assert eventually(lambda: stack.prometheus.total("kedro_commands_total")) == 3
-    labels = stack.prometheus.vector("last_over_time(kedro_commands_total[1h])", "job", "instance", "kedro_project_id", "kedro_ci")
+    labels = stack.prometheus.vector(
+        "last_over_time(kedro_commands_total[1h])",
+        "job",
+        "instance",
+        "kedro_project_id",
+        "kedro_ci",
+    )
     assert labels == {("kedro", "a1", "p1", "false"): 3}
 
 

@@ -47,16 +47,46 @@ PARAMS = "runtime_params" if "runtime_params" in inspect.signature(KedroSession.
 """
 
 
-def test_a_users_own_tests_ask_what_a_run_recorded(project: Callable[..., Path], run: Callable[..., Any]) -> None:
+def test_a_users_own_tests_ask_what_a_run_recorded(
+    project: Callable[..., Path], run: Callable[..., Any]
+) -> None:
     """`pytest_plugins = ("kedro_otel.testing",)` is all that a project needs to assert on nodes, runs and datasets, even where telemetry is off."""
-    path = project(files={"tests/conftest.py": 'pytest_plugins = ("kedro_otel.testing",)\n', "tests/test_own.py": TESTS})
+    path = project(
+        files={
+            "tests/conftest.py": 'pytest_plugins = ("kedro_otel.testing",)\n',
+            "tests/test_own.py": TESTS,
+        }
+    )
     result = run(
-        sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=path, env={"DO_NOT_TRACK": "1", "KEDRO_OTEL_HOME": None}
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "tests",
+        cwd=path,
+        env={"DO_NOT_TRACK": "1", "KEDRO_OTEL_HOME": None},
     )
     assert "2 passed" in result.out
 
 
-def test_nobody_gets_the_fixture_unasked(project: Callable[..., Path], run: Callable[..., Any]) -> None:
+def test_nobody_gets_the_fixture_unasked(
+    project: Callable[..., Path], run: Callable[..., Any]
+) -> None:
     """Installing the package adds no plugin to anybody's pytest."""
     path = project(files={"tests/test_own.py": "def test_it(recorded): pass\n"})
-    assert "fixture 'recorded' not found" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=path, code=1).out
+    assert (
+        "fixture 'recorded' not found"
+        in run(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests",
+            cwd=path,
+            code=1,
+        ).out
+    )

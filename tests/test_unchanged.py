@@ -45,14 +45,26 @@ for specs in (KedroContextSpecs, DataCatalogSpecs, PipelineSpecs, NodeSpecs, Dat
 
 HOOKS = (Spy(),)
 '''
-OUTCOMES = [("success", [], 0), ("failure", ["--params", "fail=true"], 1), ("usage error", ["--no-such-option"], 2)]
+OUTCOMES = [
+    ("success", [], 0),
+    ("failure", ["--params", "fail=true"], 1),
+    ("usage error", ["--no-such-option"], 2),
+]
 
 
 def on_a_terminal(words: list[str], cwd: Path, env: dict[str, str]) -> tuple[int, str]:
     """Run a program on a pseudo-terminal, 100 columns wide, and return its exit code and all that it printed."""
     leader, follower = pty.openpty()
     environment = {**env, "TERM": "xterm-256color", "COLUMNS": "100"}
-    process = subprocess.Popen(words, cwd=cwd, env=environment, stdin=follower, stdout=follower, stderr=follower, close_fds=True)
+    process = subprocess.Popen(
+        words,
+        cwd=cwd,
+        env=environment,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        close_fds=True,
+    )
     os.close(follower)
     seen = b""
     while True:
@@ -68,7 +80,9 @@ def on_a_terminal(words: list[str], cwd: Path, env: dict[str, str]) -> tuple[int
     return process.wait(60), seen.decode()
 
 
-@pytest.mark.parametrize(("outcome", "words", "code"), OUTCOMES, ids=[outcome for outcome, _, _ in OUTCOMES])
+@pytest.mark.parametrize(
+    ("outcome", "words", "code"), OUTCOMES, ids=[outcome for outcome, _, _ in OUTCOMES]
+)
 @pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
 def test_what_is_printed_is_the_same(
     outcome: str,
@@ -98,7 +112,9 @@ def test_what_is_printed_is_the_same(
     assert normal(ours) == normal(bare)
 
 
-def test_the_notice_is_told_once_and_on_stderr(project: Callable[..., Path], environment: dict[str, str]) -> None:
+def test_the_notice_is_told_once_and_on_stderr(
+    project: Callable[..., Path], environment: dict[str, str]
+) -> None:
     """A person at a terminal is told once per machine that commands are recorded, and how to stop that."""
     path = project()
     kedro = str(Path(sys.executable).parent / "kedro")
@@ -109,8 +125,17 @@ def test_the_notice_is_told_once_and_on_stderr(project: Callable[..., Path], env
     assert "kedro-otel" not in again
 
 
-@pytest.mark.parametrize("words", [[], ["--params", "fail=true"], ["--runner=ThreadRunner"]], ids=["success", "failure", "threads"])
-def test_other_hooks_see_the_same(words: list[str], project: Callable[..., Path], kedro: Callable[..., Any], bare_kedro: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--params", "fail=true"], ["--runner=ThreadRunner"]],
+    ids=["success", "failure", "threads"],
+)
+def test_other_hooks_see_the_same(
+    words: list[str],
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    bare_kedro: Callable[..., Any],
+) -> None:
     """A user's hooks are called with the same arguments in the same order."""
     path = project(settings=SPY)
     seen = []
@@ -144,32 +169,66 @@ class Own(AbstractDataset):
 """
 
 
-def test_nothing_is_built_a_second_time(project: Callable[..., Path], home: Path, unchanged: Callable[..., Any]) -> None:
+def test_nothing_is_built_a_second_time(
+    project: Callable[..., Path], home: Path, unchanged: Callable[..., Any]
+) -> None:
     """Counting a project's datasets, nodes and pipelines makes and loads none of them once more, factories included."""
     catalog = "'{name}_made': {type: minimal.own.Own, path: '{name}'}\nunused: {type: minimal.own.Own, path: unused}\n"
-    path = project(registry=BUILDING, catalog=catalog, files={"src/minimal/own.py": OWN_DATASET, "logging.yml": LOGGING})
-    said = unchanged("kedro", "run", cwd=path, env={"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")}).out
+    path = project(
+        registry=BUILDING,
+        catalog=catalog,
+        files={"src/minimal/own.py": OWN_DATASET, "logging.yml": LOGGING},
+    )
+    said = unchanged(
+        "kedro", "run", cwd=path, env={"KEDRO_LOGGING_CONFIG": str(path / "logging.yml")}
+    ).out
     assert said.count("pipelines are made") == 1
     assert "a dataset is loaded" not in said
     (run,) = [operation for operation in operations(home) if operation.operation == "run"]
-    assert (run.attributes["kedro.project.dataset.count"], run.attributes["kedro.run.dataset.count"]) == (1, 1)
+    assert (
+        run.attributes["kedro.project.dataset.count"],
+        run.attributes["kedro.run.dataset.count"],
+    ) == (1, 1)
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not at hand")
-@pytest.mark.parametrize("words", [["run"], ["run", "--params=fail=true"], ["registry", "list"]], ids=" ".join)
-def test_no_socket_is_opened(words: list[str], project: Callable[..., Path], run: Callable[..., Any], tmp_path: Path, home: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "--params=fail=true"], ["registry", "list"]], ids=" ".join
+)
+def test_no_socket_is_opened(
+    words: list[str],
+    project: Callable[..., Path],
+    run: Callable[..., Any],
+    tmp_path: Path,
+    home: Path,
+) -> None:
     """Also with an endpoint the user's process opens no connection: a look from outside."""
     log = tmp_path / "calls"
     kedro = Path(sys.executable).parent / "kedro"
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318", "KEDRO_OTEL_SHIP": "manual"}
-    run("strace", "-f", "-qq", "-e", "trace=network,execve", "-o", log, kedro, *words, cwd=project(), env=env, code=None)
+    run(
+        "strace",
+        "-f",
+        "-qq",
+        "-e",
+        "trace=network,execve",
+        "-o",
+        log,
+        kedro,
+        *words,
+        cwd=project(),
+        env=env,
+        code=None,
+    )
     calls = log.read_text()
     assert "execve(" in calls
     assert "AF_INET" not in calls
     assert operations(home)
 
 
-def test_the_users_random_numbers_are_the_same(project: Callable[..., Path], kedro: Callable[..., Any], bare_kedro: Callable[..., Any]) -> None:
+def test_the_users_random_numbers_are_the_same(
+    project: Callable[..., Path], kedro: Callable[..., Any], bare_kedro: Callable[..., Any]
+) -> None:
     """Ids of ours, and of spans that the user's code makes, do not draw from the random numbers that the user has seeded."""
     nodes = """
     import random
@@ -207,7 +266,13 @@ def test_the_users_random_numbers_are_the_same(project: Callable[..., Path], ked
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_commands_that_do_not_get_as_far_as_a_run(
-    words: list[str], change: dict[str, str], code: int, expected: str, project: Callable[..., Path], kedro: Callable[..., Any], home: Path
+    words: list[str],
+    change: dict[str, str],
+    code: int,
+    expected: str,
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    home: Path,
 ) -> None:
     """An unknown command or option, a project that does not import, and commands without a run each leave a trace that says so."""
     kedro(*words, cwd=project(**change), code=code)
@@ -216,7 +281,9 @@ def test_commands_that_do_not_get_as_far_as_a_run(
     assert found in {expected, *(expected.replace(new, old) for new, old in older.items())}
 
 
-def test_completing_a_word_is_no_command(project: Callable[..., Path], kedro: Callable[..., Any], home: Path) -> None:
+def test_completing_a_word_is_no_command(
+    project: Callable[..., Path], kedro: Callable[..., Any], home: Path
+) -> None:
     """What a shell asks `kedro` for while somebody types is answered, and neither recorded nor counted."""
     asked = {"_KEDRO_COMPLETE": "bash_complete", "COMP_WORDS": "kedro reg", "COMP_CWORD": "1"}
     assert "plain,registry" in kedro(cwd=project(), env=asked).out
@@ -261,7 +328,11 @@ def test_a_signal_leaves_a_trace_that_names_the_node(
     """Whatever ends a run, its trace is there, and names the node it ended in."""
     path = project(nodes=SLOW)
     process = subprocess.Popen(
-        [Path(sys.executable).parent / "kedro", "run"], cwd=path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [Path(sys.executable).parent / "kedro", "run"],
+        cwd=path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     until((path / "started").exists)
     process.send_signal(number)
@@ -287,12 +358,24 @@ def until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-HEAVY = ("requests", "grpc", "google.protobuf", "opentelemetry.sdk.metrics", "opentelemetry.exporter", "kedro_otel.shipping.shipper", "rich.live")
+HEAVY = (
+    "requests",
+    "grpc",
+    "google.protobuf",
+    "opentelemetry.sdk.metrics",
+    "opentelemetry.exporter",
+    "kedro_otel.shipping.shipper",
+    "rich.live",
+)
 
 
 @pytest.mark.parametrize(
     ("words", "unwanted"),
-    [(["run"], HEAVY), (["--version"], (*HEAVY, "opentelemetry")), (["registry", "list"], (*HEAVY, "opentelemetry"))],
+    [
+        (["run"], HEAVY),
+        (["--version"], (*HEAVY, "opentelemetry")),
+        (["registry", "list"], (*HEAVY, "opentelemetry")),
+    ],
     ids=["run", "version", "registry list"],
 )
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:9"], ids=["no endpoint", "endpoint"])
@@ -313,5 +396,11 @@ def test_nothing_heavy_is_imported(
         "from kedro.framework.cli import main\n"
         "main()\n"
     )
-    result = run(sys.executable, "-c", code, cwd=path, env={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "KEDRO_OTEL_SHIP": "manual"})
+    result = run(
+        sys.executable,
+        "-c",
+        code,
+        cwd=path,
+        env={"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "KEDRO_OTEL_SHIP": "manual"},
+    )
     assert "IMPORTED []" in result.out

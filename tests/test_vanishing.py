@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from kedro_otel import settings
-from kedro_otel.shipping import launch, places, vanishing
+from kedro_otel.config import settings
+from kedro_otel.shipping.process import environment, launch
+from kedro_otel.shipping.state import destination_paths
 
 SIGNS = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 
@@ -18,16 +19,32 @@ SIGNS = ("/.dockerenv", "/run/.containerenv", "/run/systemd/container")
 def machine(monkeypatch, tmp_path):
     """Return ``machine(files, cgroup, namespace)``, which makes this machine look so; it is a lasting one with nothing of it."""
 
-    def machine(*files: str, cgroup: str = "0::/user.slice/user-1000.slice/session-1.scope", namespace: int = 0xEFFFFFFC) -> None:
+    def machine(
+        *files: str,
+        cgroup: str = "0::/user.slice/user-1000.slice/session-1.scope",
+        namespace: int = 0xEFFFFFFC,
+    ) -> None:
         real, exists = os.stat, os.path.exists
-        monkeypatch.setattr(vanishing.os.path, "exists", lambda path: str(path) in files or (str(path) not in SIGNS and exists(path)))
-        monkeypatch.setattr(vanishing, "_text", lambda path: f"{cgroup}\n" if path == "/proc/self/cgroup" else "6.1.0-generic")
+        monkeypatch.setattr(
+            environment.os.path,
+            "exists",
+            lambda path: str(path) in files or (str(path) not in SIGNS and exists(path)),
+        )
+        monkeypatch.setattr(
+            environment,
+            "_text",
+            lambda path: f"{cgroup}\n" if path == "/proc/self/cgroup" else "6.1.0-generic",
+        )
 
         def stat(path, *args, **options):
             found = real("/" if path == "/proc/self/ns/pid" else path, *args, **options)
-            return type("Stat", (), {"st_ino": namespace, "st_dev": found.st_dev}) if path == "/proc/self/ns/pid" else found
+            return (
+                type("Stat", (), {"st_ino": namespace, "st_dev": found.st_dev})
+                if path == "/proc/self/ns/pid"
+                else found
+            )
 
-        monkeypatch.setattr(vanishing.os, "stat", stat)
+        monkeypatch.setattr(environment.os, "stat", stat)
 
     machine()
     return machine
@@ -50,14 +67,21 @@ def test_on_a_lasting_machine_shipping_is_left_to_the_background(machine):
 
 @pytest.mark.parametrize(
     "environ",
-    [{"CI": "true"}, {"GITHUB_ACTION": "run"}, {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, {"container": "podman"}],
+    [
+        {"CI": "true"},
+        {"GITHUB_ACTION": "run"},
+        {"KUBERNETES_SERVICE_HOST": "10.0.0.1"},
+        {"container": "podman"},
+    ],
 )
 def test_in_ci_and_in_containers_a_command_waits_and_sends_few_series(machine, environ):
     """Each job begins on a fresh disk."""
     assert (mode(**environ), ephemeral(**environ)) == ("wait", True)
 
 
-@pytest.mark.parametrize("environ", [{"SLURM_JOB_ID": "1"}, {"PBS_JOBID": "1"}, {"AWS_LAMBDA_FUNCTION_NAME": "f"}])
+@pytest.mark.parametrize(
+    "environ", [{"SLURM_JOB_ID": "1"}, {"PBS_JOBID": "1"}, {"AWS_LAMBDA_FUNCTION_NAME": "f"}]
+)
 def test_in_a_batch_job_a_command_waits_and_sends_all_series(machine, environ):
     """The job's processes are killed at its end, its home stays."""
     assert (mode(**environ), ephemeral(**environ)) == ("wait", False)
@@ -97,12 +121,18 @@ def test_a_container_with_a_volume_of_ours_is_not_ephemeral(machine, monkeypatch
     environ = {"KEDRO_OTEL_HOME": str(tmp_path / "not yet there")}
     assert ephemeral(**environ)
     other = type("Stat", (), {"st_dev": -1})
-    real = vanishing.os.stat
-    monkeypatch.setattr(vanishing.os, "stat", lambda path, *args, **options: other if str(path) == str(tmp_path) else real(path, *args, **options))
+    real = environment.os.stat
+    monkeypatch.setattr(
+        environment.os,
+        "stat",
+        lambda path, *args, **options: (
+            other if str(path) == str(tmp_path) else real(path, *args, **options)
+        ),
+    )
     assert not ephemeral(**environ)
     monkeypatch.setenv("KEDRO_OTEL_HOME", str(tmp_path / "not yet there"))
-    assert places.machine() == places.SHARED
-    assert places.mine("whichever")
+    assert destination_paths.sender() == destination_paths.SHARED
+    assert destination_paths.mine("whichever")
 
 
 @pytest.mark.parametrize("word", ["background", "wait", "manual"])
@@ -117,10 +147,16 @@ def test_the_user_decides(machine, word):
 def test_looking_costs_little_and_loads_nothing(environment):
     """What a command's start and end import of shipping: no OpenTelemetry, no requests, no subprocess machinery of ours."""
     code = (
-        "import sys; from kedro_otel.shipping import launch; from kedro_otel import settings; import os;"
+        "import sys; from kedro_otel.shipping.process import launch; from kedro_otel.config import settings; import os;"
         "launch.mode(settings.load(os.environ), os.environ);"
         "heavy = ('opentelemetry', 'requests', 'grpc', 'google', 'tempfile', 'asyncio', 'platformdirs');"
         "print([name for name in sys.modules if name.split('.')[0] in heavy])"
     )
-    done = subprocess.run([sys.executable, "-I", "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.strip() == "[]"

@@ -10,8 +10,8 @@ import pytest
 from fabricate import SECOND, Tape, a_run
 
 from kedro_otel.recording import reader
-from kedro_otel.viewing import find
-from kedro_otel.viewing.find import NotFoundError
+from kedro_otel.viewing.model import find
+from kedro_otel.viewing.model.find import NotFoundError
 
 BEGAN = time.time_ns() - 86400 * SECOND
 NODES = [("a", 0.1, 0.2, 0.1)]
@@ -27,13 +27,31 @@ def history(folder: Path) -> dict[str, Tape]:
     """Fabricate three runs and two other commands, a minute apart."""
     minute = 60 * SECOND
     tapes = {
-        "first": a_run(folder, NODES, at=BEGAN, pipeline="first", trace="aaaa" + "1" * 28, run_id="2026-01-01T00.00.00.000Z"),
-        "second": a_run(folder, NODES, at=BEGAN + minute, pipeline="second", trace="abcd" + "2" * 28, command=None),
+        "first": a_run(
+            folder,
+            NODES,
+            at=BEGAN,
+            pipeline="first",
+            trace="aaaa" + "1" * 28,
+            run_id="2026-01-01T00.00.00.000Z",
+        ),
+        "second": a_run(
+            folder,
+            NODES,
+            at=BEGAN + minute,
+            pipeline="second",
+            trace="abcd" + "2" * 28,
+            command=None,
+        ),
         "list": command(folder, BEGAN + 2 * minute, "kedro registry list"),
-        "third": a_run(folder, NODES, at=BEGAN + 3 * minute, pipeline="third", trace="abcd" + "3" * 28),
+        "third": a_run(
+            folder, NODES, at=BEGAN + 3 * minute, pipeline="third", trace="abcd" + "3" * 28
+        ),
         "version": command(folder, BEGAN + 4 * minute, "kedro --version"),
     }
-    Tape(folder, BEGAN + 3 * minute + 1, trace=tapes["third"].trace).node("in a worker", "f" * 16, 0, 0, 1, 0)
+    Tape(folder, BEGAN + 3 * minute + 1, trace=tapes["third"].trace).node(
+        "in a worker", "f" * 16, 0, 0, 1, 0
+    )
     return tapes
 
 
@@ -75,11 +93,23 @@ def test_of_several_the_newest_is_taken_and_said(folder: Path) -> None:
     """Where a beginning fits several traces, or one trace holds several commands, the newest is taken, and that is said."""
     history(folder)
     found = find.find("abcd")
-    assert (name(found.entry), found.note) == ("run third", "2 commands match abcd; this is the newest")
+    assert (name(found.entry), found.note) == (
+        "run third",
+        "2 commands match abcd; this is the newest",
+    )
     for minute in (10, 11):
-        a_run(folder, NODES, at=BEGAN + minute * 60 * SECOND, pipeline=f"shared {minute}", trace="5" * 32)
+        a_run(
+            folder,
+            NODES,
+            at=BEGAN + minute * 60 * SECOND,
+            pipeline=f"shared {minute}",
+            trace="5" * 32,
+        )
     found = find.find("5555")
-    assert (name(found.entry), found.note) == ("run shared 11", "2 commands share this trace; this is the newest")
+    assert (name(found.entry), found.note) == (
+        "run shared 11",
+        "2 commands share this trace; this is the newest",
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +148,11 @@ def test_entries_come_by_start_whatever_their_files_are_called(folder: Path) -> 
     history(folder)
     notebook = Tape(folder, BEGAN - 3600 * SECOND)
     for at, label in ((0, "morning"), (7200, "evening")):
-        notebook.end(notebook.start("run", f"run {label}", at, trace=f"{at + 1:032x}"), at + 1, trace=f"{at + 1:032x}")
+        notebook.end(
+            notebook.start("run", f"run {label}", at, trace=f"{at + 1:032x}"),
+            at + 1,
+            trace=f"{at + 1:032x}",
+        )
     os.utime(notebook.path, ns=(notebook.ns(7201), notebook.ns(7201)))
     assert [name(entry) for entry in find.newest_first()] == [
         "run evening",
@@ -143,10 +177,14 @@ def test_a_recording_in_two_segments_is_one_entry(folder: Path) -> None:
     second.end(run, 5)
     second.end(top, 6)
     os.utime(first.path, ns=(first.ns(60), first.ns(60)))
-    assert [(name(entry), entry.operation.state, entry.outermost.state) for entry in find.newest_first()] == [("run", "ended", "ended")]
+    assert [
+        (name(entry), entry.operation.state, entry.outermost.state) for entry in find.newest_first()
+    ] == [("run", "ended", "ended")]
 
 
-def test_no_older_recording_is_read_than_needed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_older_recording_is_read_than_needed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last run is found without reading what is older."""
     for hour in range(20):
         a_run(folder, NODES, at=BEGAN + hour * 3600 * SECOND)

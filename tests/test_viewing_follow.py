@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from fabricate import SECOND, Tape
 
-from kedro_otel.viewing.find import find
-from kedro_otel.viewing.live import Live, over
+from kedro_otel.viewing.model.find import find
+from kedro_otel.viewing.model.live_trace import Live, over
 
 NODES = '''
 """Nodes that wait until they are told to go on."""
@@ -124,7 +124,9 @@ def follower(environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
     open_: list[Terminal] = []
 
     def follower(*words: str) -> Terminal:
-        open_.append(Terminal([sys.executable, "-m", "kedro_otel", "show", "--follow", *words], environment))
+        open_.append(
+            Terminal([sys.executable, "-m", "kedro_otel", "show", "--follow", *words], environment)
+        )
         return open_[-1]
 
     yield follower
@@ -133,7 +135,9 @@ def follower(environment: dict[str, str]) -> Iterator[Callable[..., Terminal]]:
 
 
 @pytest.fixture
-def running(project: Callable[..., Path], environment: dict[str, str]) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], Path]]]:
+def running(
+    project: Callable[..., Path], environment: dict[str, str]
+) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], Path]]]:
     """Return ``running(*words)``, which starts a ``kedro run`` that waits in its nodes, and its project."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -141,7 +145,17 @@ def running(project: Callable[..., Path], environment: dict[str, str]) -> Iterat
         path = project(nodes=NODES, registry=REGISTRY)
         command = [str(Path(sys.executable).parent / "kedro"), "run", *words]
         silence = subprocess.DEVNULL
-        started.append(subprocess.Popen(command, cwd=path, env=environment, stdin=silence, stdout=silence, stderr=silence, start_new_session=True))
+        started.append(
+            subprocess.Popen(
+                command,
+                cwd=path,
+                env=environment,
+                stdin=silence,
+                stdout=silence,
+                stderr=silence,
+                start_new_session=True,
+            )
+        )
         return started[-1], path
 
     yield running
@@ -151,7 +165,9 @@ def running(project: Callable[..., Path], environment: dict[str, str]) -> Iterat
         process.wait()
 
 
-def test_a_run_is_followed_from_its_beginning_to_its_end(follower: Callable[..., Terminal], running: Callable[..., Any]) -> None:
+def test_a_run_is_followed_from_its_beginning_to_its_end(
+    follower: Callable[..., Terminal], running: Callable[..., Any]
+) -> None:
     """Started before the run, it waits; then it shows each node as it runs, and in the end the whole picture; it leaves by itself."""
     terminal = follower()
     terminal.until("no run is alive: waiting for the next one")
@@ -171,7 +187,9 @@ def test_a_run_is_followed_from_its_beginning_to_its_end(follower: Callable[...,
 
 
 @pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner", "ParallelRunner"])
-def test_a_run_that_is_killed_is_followed_to_its_death(follower: Callable[..., Terminal], running: Callable[..., Any], runner: str) -> None:
+def test_a_run_that_is_killed_is_followed_to_its_death(
+    follower: Callable[..., Terminal], running: Callable[..., Any], runner: str
+) -> None:
     """Attached to a run that is alive, it says so when the run is killed, and names the node; with every runner."""
     process, path = running("--runner", runner)
     terminal = follower()
@@ -185,7 +203,9 @@ def test_a_run_that_is_killed_is_followed_to_its_death(follower: Callable[..., T
     assert re.search(r"train .*✗.*killed", shown)
 
 
-def test_who_stops_watching_stops_nothing(follower: Callable[..., Terminal], running: Callable[..., Any]) -> None:
+def test_who_stops_watching_stops_nothing(
+    follower: Callable[..., Terminal], running: Callable[..., Any]
+) -> None:
     """Ctrl-C ends the watching with what is known so far, and the run goes on."""
     process, path = running()
     terminal = follower()
@@ -199,22 +219,32 @@ def test_who_stops_watching_stops_nothing(follower: Callable[..., Terminal], run
     assert process.wait(PATIENCE) == 0
 
 
-def test_a_pipe_gets_a_line_for_each_node(running: Callable[..., Any], run: Callable[..., Any], home: Path) -> None:
+def test_a_pipe_gets_a_line_for_each_node(
+    running: Callable[..., Any], run: Callable[..., Any], home: Path
+) -> None:
     """Where nothing can move, a line is printed when a node has ended, and the picture at the end."""
     process, path = running()
     (path / "prepare").touch()
     (path / "train").touch()
     process.wait(PATIENCE)
     shown = run(sys.executable, "-m", "kedro_otel", "show", "--follow", "-1").out
-    lines = [re.sub(r"[\d:.]+ +[\d.]+ [mµ]?s", "T", line) for line in shown.split("\n\n")[0].splitlines()]
+    lines = [
+        re.sub(r"[\d:.]+ +[\d.]+ [mµ]?s", "T", line) for line in shown.split("\n\n")[0].splitlines()
+    ]
     assert lines == ["✓ T node prepare", "✓ T node train", "✓ T node tell"]
     assert "─ train " in shown
 
 
 def test_options_that_do_not_go_together_are_refused(run: Callable[..., Any]) -> None:
     """``--follow`` with what makes no sense beside it is a usage error; and a run that is not there is said so."""
-    assert "--follow goes with no other option" in run(sys.executable, "-m", "kedro_otel", "show", "--follow", "--json", code=2).err
-    assert "nothing is recorded yet" in run(sys.executable, "-m", "kedro_otel", "show", "-f", "last", code=1).err
+    assert (
+        "--follow goes with no other option"
+        in run(sys.executable, "-m", "kedro_otel", "show", "--follow", "--json", code=2).err
+    )
+    assert (
+        "nothing is recorded yet"
+        in run(sys.executable, "-m", "kedro_otel", "show", "-f", "last", code=1).err
+    )
 
 
 def test_processes_join_while_a_run_is_followed(home: Path) -> None:
@@ -231,11 +261,19 @@ def test_processes_join_while_a_run_is_followed(home: Path) -> None:
     node = worker.start("node", "node a", 1, run_)
     worker.raw(b'{"end":"node"')
     (folder / f"{tape.ns(2):020d}-9-00000000.jsonl").touch()
-    assert [(span.operation.name, span.operation.state) for span in live.look().root.walk()] == [("run", "open"), ("node a", "open")]
-    worker.raw(f',"traceId":"{tape.trace}","spanId":"{node}","endTimeUnixNano":"{tape.ns(3)}","status":{{}},"attributes":[]}}\n'.encode())
+    assert [(span.operation.name, span.operation.state) for span in live.look().root.walk()] == [
+        ("run", "open"),
+        ("node a", "open"),
+    ]
+    worker.raw(
+        f',"traceId":"{tape.trace}","spanId":"{node}","endTimeUnixNano":"{tape.ns(3)}","status":{{}},"attributes":[]}}\n'.encode()
+    )
     assert not over(live.look())
     worker.dead()
     tape.dead()
     trace = live.look()
     assert over(trace)
-    assert [(span.operation.name, span.operation.state) for span in trace.root.walk()] == [("run", "died"), ("node a", "ended")]
+    assert [(span.operation.name, span.operation.state) for span in trace.root.walk()] == [
+        ("run", "died"),
+        ("node a", "ended"),
+    ]

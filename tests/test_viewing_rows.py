@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fabricate import SECOND, Tape
 
-from kedro_otel.viewing.find import find
-from kedro_otel.viewing.rows import ROWS, Row, rows
-from kedro_otel.viewing.trace import Trace, load
+from kedro_otel.viewing.model.find import find
+from kedro_otel.viewing.model.trace import Trace, load
+from kedro_otel.viewing.terminal.rows import ROWS, Row, rows
 
 BEGAN = time.time_ns() - 86400 * SECOND
 
@@ -47,7 +47,10 @@ def test_a_small_run_shows_its_nodes_and_the_users_spans(tape: Tape) -> None:
     tape.span("foreign", "train", node, 12, 13)
     tape.span("dataset", "save out", node, 13, 14, "OSError", kedro_dataset_operation="save")
     tape.end(node, 14, "OSError")
-    assert tree(rows(shown(tape, run))) == ("run", ["plain", ("fetch", [("load api", ["GET"]), "train", "save out"])])
+    assert tree(rows(shown(tape, run))) == (
+        "run",
+        ["plain", ("fetch", [("load api", ["GET"]), "train", "save out"])],
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +59,13 @@ def test_a_small_run_shows_its_nodes_and_the_users_spans(tape: Tape) -> None:
         (0, "run"),
         (1, ("run", ["a", ("bad", ["save out"])])),
         (2, ("run", [("a", ["load a_in", "save a_out"]), ("bad", ["load x", "save out"])])),
-        (3, ("run", [("a", ["load a_in", "save a_out"]), ("bad", [("load x", ["GET"]), "save out"])])),
+        (
+            3,
+            (
+                "run",
+                [("a", ["load a_in", "save a_out"]), ("bad", [("load x", ["GET"]), "save out"])],
+            ),
+        ),
     ],
 )
 def test_depth_is_levels_below_the_run(tape: Tape, depth: int, expected: object) -> None:
@@ -83,10 +92,22 @@ def test_a_large_run_is_folded_by_namespace(tape: Tape) -> None:
     run = tape.start("run", "run", 0)
     for number in range(90):
         space = f"outer_{number // 45}.inner_{number // 9 % 5}.deepest_{number}"
-        tape.node(f"n{number}", run, number, 0, 1, 0, "ValueError" if number == 50 else None, kedro_node_namespace=space)
+        tape.node(
+            f"n{number}",
+            run,
+            number,
+            0,
+            1,
+            0,
+            "ValueError" if number == 50 else None,
+            kedro_node_namespace=space,
+        )
     tape.node("loose", run, 100, 0, 1, 0)
     trace = shown(tape, run)
-    inner = [[f"inner_{number}" for number in range(5)], [("inner_0", ["n50"]), *(f"inner_{number}" for number in range(1, 5))]]
+    inner = [
+        [f"inner_{number}" for number in range(5)],
+        [("inner_0", ["n50"]), *(f"inner_{number}" for number in range(1, 5))],
+    ]
     assert tree(rows(trace)) == ("run", [("outer_0", inner[0]), ("outer_1", inner[1]), "loose"])
     assert tree(rows(trace, depth=1)) == ("run", ["outer_0", ("outer_1", ["n50"]), "loose"])
     assert len(rows(trace, depth=4).below[0].below[0].below[0].below) == 1
@@ -98,7 +119,9 @@ def test_a_wide_run_shows_the_slowest_and_the_rest_together(tape: Tape) -> None:
     """A run of thousands of nodes in no namespace shows what failed and the slowest, and says how many the others are."""
     run = tape.start("run", "run", 0)
     for number in range(300):
-        tape.node(f"n{number}", run, number, 0, number / 100, 0, "ValueError" if number == 7 else None)
+        tape.node(
+            f"n{number}", run, number, 0, number / 100, 0, "ValueError" if number == 7 else None
+        )
     found = labels(rows(shown(tape, run)))
     assert len(found) == ROWS
     assert found[0] == "n7"
@@ -112,7 +135,9 @@ def test_many_spans_are_told_together_by_name(tape: Tape) -> None:
     run = tape.start("run", "run", 0)
     node = tape.start("node", "node a", 0, run, kedro_node_name="a")
     for number in range(30):
-        tape.span("foreign", "epoch", node, number, number + 1, "ValueError" if number == 20 else None)
+        tape.span(
+            "foreign", "epoch", node, number, number + 1, "ValueError" if number == 20 else None
+        )
     tape.span("foreign", "fit", node, 40, 41)
     other = tape.start("node", "node b", 100, run, kedro_node_name="b")
     for number in range(12):

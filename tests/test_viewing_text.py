@@ -43,7 +43,12 @@ def test_moments_are_told_from_today(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
     day = 86400 * 10**9
     told = [moment(NOON - days * day, NOON) for days in (0, 1, 2, 400)]
-    assert told == ["today 12:00:00", "yesterday 12:00:00", "Fri 20 Nov 12:00:00", "18 Oct 2025 12:00:00"]
+    assert told == [
+        "today 12:00:00",
+        "yesterday 12:00:00",
+        "Fri 20 Nov 12:00:00",
+        "18 Oct 2025 12:00:00",
+    ]
     assert moment(2**200, NOON) == "01 Jan 1970 00:00:00"
     assert timestamp(NOON + 1234) == "2026-11-22T12:00:00.000001Z"
 
@@ -62,7 +67,10 @@ def test_counts_agree_with_their_noun() -> None:
         ("nul\0tab\tnew\nline\r", "nul␀tab␉new␊line␍"),
         ("\x7f\x9b31m", "␡\N{REPLACEMENT CHARACTER}31m"),
         ("\u202egnp.exe", "\N{REPLACEMENT CHARACTER}gnp.exe"),
-        ("a\u2028b\ud800c\ufeff", "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}"),
+        (
+            "a\u2028b\ud800c\ufeff",
+            "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c\N{REPLACEMENT CHARACTER}",
+        ),
         ("e" + "\u0301" * 50, "e\u0301\u0301"),
         ("a\u00a0b", "a b"),
         ("x" * 10_000, "x" * 200 + "…" + "x" * 199),
@@ -79,5 +87,9 @@ def test_no_text_gets_out_of_its_line(name: str) -> None:
     shown = clean(name)
     assert shown.isprintable()
     assert len(shown) <= LONGEST
-    assert not any(unicodedata.bidirectional(character) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI") for character in shown)
+    assert not any(
+        unicodedata.bidirectional(character)
+        in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+        for character in shown
+    )
     shown.encode()

@@ -10,11 +10,11 @@ import pytest
 from fabricate import SECOND, Tape, a_run
 
 from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
-from kedro_otel.viewing import outcome
-from kedro_otel.viewing.critical import critical_path
-from kedro_otel.viewing.find import NotFoundError, find
-from kedro_otel.viewing.phases import Totals, phases, totals
-from kedro_otel.viewing.trace import Span, Trace, load
+from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model.critical_path import critical_path
+from kedro_otel.viewing.model.find import NotFoundError, find
+from kedro_otel.viewing.model.phases import Totals, phases, totals
+from kedro_otel.viewing.model.trace import Span, Trace, load
 
 BEGAN = time.time_ns() - 86400 * SECOND
 ABC = [("a", 0.1, 0.2, 0.1), ("b", 0.1, 0.5, 0.1), ("c", 0.1, 0.3, 0.1)]
@@ -33,7 +33,11 @@ def shown(run: str | None = None) -> Trace:
 
 def tree(span: Span) -> object:
     """Return a span and what is below it: name alone, or name and list."""
-    return (span.operation.name, [tree(child) for child in span.children]) if span.children else span.operation.name
+    return (
+        (span.operation.name, [tree(child) for child in span.children])
+        if span.children
+        else span.operation.name
+    )
 
 
 def test_a_run_is_a_tree_of_command_run_nodes_and_datasets(folder: Path) -> None:
@@ -41,7 +45,12 @@ def test_a_run_is_a_tree_of_command_run_nodes_and_datasets(folder: Path) -> None
     a_run(folder, ABC[:2])
     assert tree(shown().root) == (
         "kedro run",
-        [("run __default__", [("node a", ["load d0", "save d1"]), ("node b", ["load d1", "save d2"])])],
+        [
+            (
+                "run __default__",
+                [("node a", ["load d0", "save d1"]), ("node b", ["load d1", "save d2"])],
+            )
+        ],
     )
 
 
@@ -50,13 +59,18 @@ def test_worker_processes_join_their_run(folder: Path) -> None:
     tape = Tape(folder, BEGAN)
     run = tape.start("run", "run", 0)
     for number in range(3):
-        worker = Tape(folder, BEGAN + (number + 1) * SECOND // 10, trace=tape.trace, pid=5000 + number)
+        worker = Tape(
+            folder, BEGAN + (number + 1) * SECOND // 10, trace=tape.trace, pid=5000 + number
+        )
         worker.node(f"w{number}", run, 0, 0, 1, 0)
         worker.node(f"x{number}", run, 2, 0, 1, 0)
     Tape(folder, BEGAN + SECOND).node("stranger", run, 0, 0, 1, 0)
     tape.end(run, 5)
     trace = shown()
-    assert tree(trace.root) == ("run", [f"node {name}" for name in ("w0", "w1", "w2", "x0", "x1", "x2")])
+    assert tree(trace.root) == (
+        "run",
+        [f"node {name}" for name in ("w0", "w1", "w2", "x0", "x1", "x2")],
+    )
     assert len(trace.segments) == 4
 
 
@@ -69,7 +83,9 @@ def test_a_long_lived_process_shows_the_run_that_is_meant(folder: Path) -> None:
         node = server.start("node", f"node {number}", number * 10 + 1, run, trace=trace)
         server.end(node, number * 10 + 2, trace=trace)
         server.end(run, number * 10 + 3, trace=trace)
-    assert [tree(shown(run).root) for run in ("-1", "-2", "-3")] == [(f"run {number}", [f"node {number}"]) for number in (2, 1, 0)]
+    assert [tree(shown(run).root) for run in ("-1", "-2", "-3")] == [
+        (f"run {number}", [f"node {number}"]) for number in (2, 1, 0)
+    ]
 
 
 def test_two_runs_of_one_command_are_shown_together(folder: Path) -> None:
@@ -112,7 +128,10 @@ def test_a_run_inside_a_node_of_another_is_shown_within_it(folder: Path) -> None
     for path in folder.iterdir():
         end = {4711: 41, 1: 2, 2: 23}[int(path.name.split("-")[1])]
         os.utime(path, ns=(BEGAN + end * SECOND, BEGAN + end * SECOND))
-    assert tree(shown().root) == ("run outer", ["node worker", ("node a", [("kedro run", ["run inner"])])])
+    assert tree(shown().root) == (
+        "run outer",
+        ["node worker", ("node a", [("kedro run", ["run inner"])])],
+    )
 
 
 def test_what_lost_its_parent_is_kept(folder: Path) -> None:
@@ -131,9 +150,16 @@ def test_a_circle_of_parents_ends_nowhere(folder: Path) -> None:
     run = tape.start("run", "run", 0)
     ids = ["1" * 16, "2" * 16, "3" * 16]
     for number, span in enumerate(ids):
-        tape.end(tape.start("node", f"node {number}", 1 + number, ids[(number + 1) % 3], span=span), 4)
+        tape.end(
+            tape.start("node", f"node {number}", 1 + number, ids[(number + 1) % 3], span=span), 4
+        )
     tape.end(run, 5)
-    assert sorted(span.operation.name for span in shown().root.walk()) == ["node 0", "node 1", "node 2", "run"]
+    assert sorted(span.operation.name for span in shown().root.walk()) == [
+        "node 0",
+        "node 1",
+        "node 2",
+        "run",
+    ]
 
 
 def test_a_tree_as_deep_as_a_recording_is_walked(folder: Path) -> None:
@@ -177,10 +203,18 @@ def test_what_still_runs_lasts_until_now(folder: Path) -> None:
     tape = a_run(folder, ABC, at=BEGAN, dies=True)
     tape.live()
     alive = load(find(None).entry, now_ns=BEGAN + 60 * SECOND)
-    assert (alive.alive, alive.root.operation.state, alive.root.duration_ns) == (True, OPEN, 60 * SECOND)
+    assert (alive.alive, alive.root.operation.state, alive.root.duration_ns) == (
+        True,
+        OPEN,
+        60 * SECOND,
+    )
     tape.dead()
     dead = shown()
-    assert (dead.alive, dead.root.operation.state, dead.root.duration_ns) == (False, DIED, round(1.6 * SECOND))
+    assert (dead.alive, dead.root.operation.state, dead.root.duration_ns) == (
+        False,
+        DIED,
+        round(1.6 * SECOND),
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,12 +222,22 @@ def test_what_still_runs_lasts_until_now(folder: Path) -> None:
     [
         ({}, "ok", "kedro run"),
         ({"error": ("b", "ValueError")}, "failed", "kedro run failed in node b"),
-        ({"error": ("b", "KeyboardInterrupt")}, "interrupted", "kedro run was interrupted in node b"),
+        (
+            {"error": ("b", "KeyboardInterrupt")},
+            "interrupted",
+            "kedro run was interrupted in node b",
+        ),
         ({"dies": True}, "killed", "kedro run was killed while running node c"),
-        ({"command": None, "error": ("c", "ValueError")}, "failed", "run __default__ failed in node c"),
+        (
+            {"command": None, "error": ("c", "ValueError")},
+            "failed",
+            "run __default__ failed in node c",
+        ),
     ],
 )
-def test_the_outcome_is_told_in_a_sentence(folder: Path, told: dict[str, object], word: str, sentence: str) -> None:
+def test_the_outcome_is_told_in_a_sentence(
+    folder: Path, told: dict[str, object], word: str, sentence: str
+) -> None:
     """What happened is told in one word for machines and one sentence for people, the innermost place named."""
     a_run(folder, ABC, at=BEGAN, **told)  # type: ignore[arg-type]
     assert (outcome.of(shown()), outcome.sentence(shown())) == (word, sentence)
@@ -204,14 +248,22 @@ def test_a_failed_load_is_told_as_such(folder: Path) -> None:
     tape = Tape(folder, BEGAN)
     run = tape.start("run", "run", 0)
     node = tape.start("node", "node a", 1, run)
-    event = {"name": "exception", "timeUnixNano": "1", "attributes": [{"key": "exception.message", "value": {"stringValue": "no such file"}}]}
+    event = {
+        "name": "exception",
+        "timeUnixNano": "1",
+        "attributes": [{"key": "exception.message", "value": {"stringValue": "no such file"}}],
+    }
     facts = {"kedro_dataset_name": "cars", "kedro_dataset_operation": "load"}
     tape.span("dataset", "load cars", node, 1, 2, "DatasetError", more={"events": [event]}, **facts)
     tape.end(node, 2, "DatasetError")
     tape.end(run, 3, "DatasetError")
     (failure,) = outcome.failures(shown())
     assert outcome.sentence(shown()) == "run failed loading cars in node a"
-    assert (failure.type, failure.message, failure.span.operation.name) == ("DatasetError", "no such file", "load cars")
+    assert (failure.type, failure.message, failure.span.operation.name) == (
+        "DatasetError",
+        "no such file",
+        "load cars",
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,7 +272,10 @@ def test_a_failed_load_is_told_as_such(folder: Path) -> None:
         ("worker", "kedro run failed: a worker was killed while running node w"),
         ("before", "kedro run was killed before a node ran"),
         ("between", "kedro run was killed after node a"),
-        ("elsewhere", "kedro run has not ended, and cannot be asked from here whether it still runs"),
+        (
+            "elsewhere",
+            "kedro run has not ended, and cannot be asked from here whether it still runs",
+        ),
         ("running", "kedro run is running"),
         ("command", "kedro new failed"),
     ],
@@ -257,7 +312,10 @@ def test_the_critical_path_follows_the_data(folder: Path) -> None:
     tape.node("about", run, 4, 0, 9, 0, inputs=["turn"], outputs=["about"])
     tape.end(run, 20)
     path = critical_path(shown().root.children)
-    assert ([node.operation.name for node in path.nodes], path.duration_ns) == (["node start", "node long", "node end"], 5 * SECOND)
+    assert ([node.operation.name for node in path.nodes], path.duration_ns) == (
+        ["node start", "node long", "node end"],
+        5 * SECOND,
+    )
     assert critical_path([]) == ((), 0)
 
 
@@ -267,19 +325,32 @@ def test_a_node_is_load_compute_and_save(folder: Path) -> None:
     run = tape.start("run", "run", 0)
     tape.node("both", run, 0, 1, 2, 3)
     tape.end(
-        tape.start("node", "node figures", 10, run), 16, kedro_node_load_duration=1.0, kedro_node_compute_duration=2.0, kedro_node_save_duration=3.0
+        tape.start("node", "node figures", 10, run),
+        16,
+        kedro_node_load_duration=1.0,
+        kedro_node_compute_duration=2.0,
+        kedro_node_save_duration=3.0,
     )
     bare = tape.start("node", "node bare", 20, run)
     tape.span("dataset", "load x", bare, 20, 21, kedro_dataset_operation="load")
     tape.end(bare, 25)
     tape.end(run, 30)
     second = SECOND
-    for node, expected in zip(shown().root.children, [(1, 2, 3), (1, 2, 3), (1, 4, 0)], strict=True):
+    for node, expected in zip(
+        shown().root.children, [(1, 2, 3), (1, 2, 3), (1, 4, 0)], strict=True
+    ):
         start = node.operation.start_ns
-        told = {phase.kind: ((phase.begin_ns - start) / second, (phase.end_ns - start) / second) for phase in phases(node)}
+        told = {
+            phase.kind: ((phase.begin_ns - start) / second, (phase.end_ns - start) / second)
+            for phase in phases(node)
+        }
         whole = sum(expected)
         assert totals(node) == Totals(*(seconds * second for seconds in expected))
-        assert told == {"compute": (0, whole), "load": (0, 1), **({"save": (3, 6)} if expected[2] else {})}
+        assert told == {
+            "compute": (0, whole),
+            "load": (0, 1),
+            **({"save": (3, 6)} if expected[2] else {}),
+        }
 
 
 def test_a_death_is_told_before_failures_that_came_first(folder: Path) -> None:
@@ -290,4 +361,8 @@ def test_a_death_is_told_before_failures_that_came_first(folder: Path) -> None:
     tape.node("first", run, 1, 0, 1, 0, "ValueError")
     Tape(folder, BEGAN + SECOND, trace=tape.trace, pid=5).start("node", "node killed", 8, run)
     tape.end(run, 10, "BrokenProcessPool")
-    assert [failure.span.operation.name for failure in outcome.failures(shown())] == ["node killed", "node first", "node second"]
+    assert [failure.span.operation.name for failure in outcome.failures(shown())] == [
+        "node killed",
+        "node first",
+        "node second",
+    ]

@@ -18,10 +18,18 @@ from typing import Any
 
 import pytest
 
-from kedro_otel.propagation import Remote
-from kedro_otel.recording import handoff, host, lines, liveness, memory, reader, writer
+from kedro_otel.facts.trace_context import Remote
+from kedro_otel.recording import (
+    encoder,
+    in_memory_writer,
+    locking,
+    machine,
+    reader,
+    worker_context,
+    writer,
+)
 from kedro_otel.recording.writer import RecordingError, Writer, private_folder
-from kedro_otel.tracing.family import OpenNode
+from kedro_otel.tracing.run_nodes import ActiveNode
 
 FACTS = {"detail": "run", "destination": None, "ephemeral": True}
 RESOURCE = {"service.name": "kedro", "n": 1, "absent": None}
@@ -47,7 +55,10 @@ def tape(folder: Path, said: list[str]) -> Writer:
 
 def rows(folder: Path) -> list[list[dict[str, Any]]]:
     """Return the lines of every segment, the oldest first."""
-    return [[json.loads(line) for line in path.read_bytes().splitlines()] for path in sorted(folder.glob("*.jsonl"))]
+    return [
+        [json.loads(line) for line in path.read_bytes().splitlines()]
+        for path in sorted(folder.glob("*.jsonl"))
+    ]
 
 
 def test_the_header_says_who_writes_where_and_for_whom(tape: Writer, folder: Path) -> None:
@@ -56,7 +67,12 @@ def test_the_header_says_who_writes_where_and_for_whom(tape: Writer, folder: Pat
     header = rows(folder)[0][0]
     stem = path.name.removesuffix(".jsonl")
     begun, pid, random = stem.split("-")
-    assert (len(begun), int(pid), len(random), len(bytes.fromhex(random))) == (20, os.getpid(), 8, 4)
+    assert (len(begun), int(pid), len(random), len(bytes.fromhex(random))) == (
+        20,
+        os.getpid(),
+        8,
+        4,
+    )
     assert abs(int(begun) - time.time_ns()) < 60 * 10**9
     assert len(bytes.fromhex(tape.process)) == 8
     assert header == {
@@ -65,17 +81,28 @@ def test_the_header_says_who_writes_where_and_for_whom(tape: Writer, folder: Pat
         "pid": os.getpid(),
         "segment": stem,
         "process": tape.process,
-        "bootId": host.boot_id(),
-        "machineId": host.machine_id(),
+        "bootId": machine.boot_id(),
+        "machineId": machine.machine_id(),
         "startTimeUnixNano": str(int(begun)),
         "owner": "kedro-otel",
         "detail": "run",
         "locked": True,
         "destination": None,
         "ephemeral": True,
-        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "kedro"}}, {"key": "n", "value": {"intValue": "1"}}]},
+        "resource": {
+            "attributes": [
+                {"key": "service.name", "value": {"stringValue": "kedro"}},
+                {"key": "n", "value": {"intValue": "1"}},
+            ]
+        },
     }
-    assert (tape.stem, tape.on, tape.resource, tape.facts, tape.folder) == (stem, True, RESOURCE, FACTS, folder)
+    assert (tape.stem, tape.on, tape.resource, tape.facts, tape.folder) == (
+        stem,
+        True,
+        RESOURCE,
+        FACTS,
+        folder,
+    )
 
 
 def test_every_call_is_a_line(tape: Writer, folder: Path) -> None:
@@ -108,11 +135,15 @@ def test_every_call_is_a_line(tape: Writer, folder: Path) -> None:
     assert len(rows(folder)[0]) == 8
 
 
-def test_a_nodes_last_dataset_takes_the_write_of_its_end(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nodes_last_dataset_takes_the_write_of_its_end(
+    tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two lines, one write, in this order; where the recording is far too long for the dataset's, the end goes alone."""
     writes: list[bytes] = []
     write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: writes.append(data) or write(descriptor, data))
+    monkeypatch.setattr(
+        os, "write", lambda descriptor, data: writes.append(data) or write(descriptor, data)
+    )
     tape.start("a", b'{"start":1}\n')
     tape.end("a", b'{"end":3}\n', b'{"span":2}\n')
     assert writes == [b'{"start":1}\n', b'{"span":2}\n{"end":3}\n']
@@ -188,7 +219,10 @@ def test_only_the_user_may_look(folder: Path, said: list[str]) -> None:
     finally:
         os.umask(before)
     (path,) = folder.iterdir()
-    assert [stat.S_IMODE(each.stat().st_mode) for each in (folder, path, folder.parent / "another" / "deep")] == [0o700, 0o600, 0o700]
+    assert [
+        stat.S_IMODE(each.stat().st_mode)
+        for each in (folder, path, folder.parent / "another" / "deep")
+    ] == [0o700, 0o600, 0o700]
     assert said == []
 
 
@@ -196,15 +230,15 @@ def test_it_counts_as_alive_until_it_is_closed(tape: Writer, folder: Path) -> No
     """The lock is held from before the name is there until the end; a fork child lets go without a word, and without the parent's lock."""
     (path,) = folder.iterdir()
     with path.open("rb") as file:
-        assert liveness.held(file.fileno()) is True
+        assert locking.held(file.fileno()) is True
         child = os.fork()
         if child == 0:
             tape.abandon()
             os._exit(0 if not tape.on else 1)
         assert os.waitpid(child, 0)[1] == 0
-        assert liveness.held(file.fileno()) is True
+        assert locking.held(file.fileno()) is True
         tape.close()
-        assert liveness.held(file.fileno()) is False
+        assert locking.held(file.fileno()) is False
     assert len(rows(folder)[0]) == 1
 
 
@@ -223,7 +257,9 @@ def test_a_lock_is_told_from_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["file", "link", "parent"])
-def test_a_folder_that_is_none_is_refused(mode: str, folder: Path, tmp_path: Path, said: list[str]) -> None:
+def test_a_folder_that_is_none_is_refused(
+    mode: str, folder: Path, tmp_path: Path, said: list[str]
+) -> None:
     """What is refused is named, with the reason, and nothing is left behind."""
     folder.parent.mkdir(parents=True)
     if mode == "file":
@@ -253,7 +289,9 @@ def test_a_folder_of_somebody_else_is_refused(folder: Path, said: list[str]) -> 
         Writer(folder, {}, FACTS, said.append)
 
 
-def test_rotation_goes_on_where_it_was(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rotation_goes_on_where_it_was(
+    tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Past the limit a new segment begins with what is open; the old one says which, and both are one process's."""
     monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
     tape.lost["kept"] += 1
@@ -272,7 +310,9 @@ def test_rotation_goes_on_where_it_was(tape: Writer, folder: Path, monkeypatch: 
     assert third[1:] == [{"start": "a"}, {"start": "b"}, {"end": "a"}, {"lost": {"kept": 1}}]
 
 
-def test_size_counts_the_header_and_every_line(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_counts_the_header_and_every_line(
+    tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A segment is as long as its limit, and one line."""
     (path,) = folder.iterdir()
     line = b'{"end":"x"}\n'
@@ -289,7 +329,9 @@ def test_size_counts_the_header_and_every_line(tape: Writer, folder: Path, monke
     assert [len(found) for found in rows(folder)] == [5, 4, 2]
 
 
-def test_all_that_is_open_goes_along(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_that_is_open_goes_along(
+    tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A new segment begins with every operation that is open, and its size counts them."""
     for name in "abc":
         tape.start(name, f'{{"start":"{name}"}}\n'.encode())
@@ -300,7 +342,9 @@ def test_all_that_is_open_goes_along(tape: Writer, folder: Path, monkeypatch: py
     assert tape._size == (folder / f"{tape.stem}.jsonl").stat().st_size
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("odd")], ids=str)
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), OSError("odd")], ids=str
+)
 def test_a_rotation_that_cannot_be_written_stops_it(
     error: OSError, tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,7 +364,9 @@ def test_a_rotation_that_cannot_be_written_stops_it(
 
 
 @pytest.mark.parametrize("short", ["head", "continued"])
-def test_a_rotation_that_is_half_written_stops_it(short: str, tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotation_that_is_half_written_stops_it(
+    short: str, tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where the disk has room for only half of it, recording stops, and what is open is told in the segment before, once."""
     line = b'{"start":"a","spanId":"a"}\n'
     tape.start("a", line)
@@ -342,7 +388,9 @@ def test_a_rotation_that_is_half_written_stops_it(short: str, tape: Writer, fold
     assert (tape.on, tape.lost) == (False, {"recording_stopped": 1})
 
 
-def test_a_rotation_whose_last_word_is_refused_stops_it(tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rotation_whose_last_word_is_refused_stops_it(
+    tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The old segment cannot say that it is continued, and the new one cannot even be taken away: recording ends, and says why."""
     tape.start("a", b'{"start":"a","spanId":"a"}\n')
     write = os.write
@@ -351,7 +399,13 @@ def test_a_rotation_whose_last_word_is_refused_stops_it(tape: Writer, folder: Pa
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
-    monkeypatch.setattr(os, "write", lambda descriptor, data: refused() if data.startswith(b'{"continued"') else write(descriptor, data))
+    monkeypatch.setattr(
+        os,
+        "write",
+        lambda descriptor, data: (
+            refused() if data.startswith(b'{"continued"') else write(descriptor, data)
+        ),
+    )
     monkeypatch.setattr(os, "unlink", refused)
     tape.end("a", b'{"end":"a"}\n')
     assert (len(said), "(Input/output error)" in said[0]) == (1, True)
@@ -359,7 +413,9 @@ def test_a_rotation_whose_last_word_is_refused_stops_it(tape: Writer, folder: Pa
 
 
 @pytest.mark.parametrize("where", ["open", "write", "rename"])
-def test_a_folder_that_cannot_be_written_is_refused(where: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_written_is_refused(
+    where: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The reason names folder and error; no descriptor and no half segment is left, where that can be removed."""
 
     def refuse(*_: object, **__: object) -> int:
@@ -379,7 +435,9 @@ def test_a_folder_that_cannot_be_written_is_refused(where: str, folder: Path, sa
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_a_header_that_is_half_written_is_refused(folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_header_that_is_half_written_is_refused(
+    folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk with room for half a header has none."""
     monkeypatch.setattr(os, "write", lambda _, data: len(data) - 1)
     with pytest.raises(RecordingError) as refused:
@@ -388,7 +446,9 @@ def test_a_header_that_is_half_written_is_refused(folder: Path, said: list[str],
     assert list(folder.iterdir()) == []
 
 
-def test_a_process_without_standard_input_is_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_without_standard_input_is_recorded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Descriptor 0 is as good as any, for the first segment and for the next."""
     kept = os.dup(0)
     try:
@@ -418,7 +478,9 @@ def test_a_descriptor_that_somebody_closed_is_let_go_in_peace(tape: Writer) -> N
     assert not tape.on
 
 
-def test_an_error_without_a_name_is_told_in_its_own_words(tape: Writer, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_without_a_name_is_told_in_its_own_words(
+    tape: Writer, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the system does not name is told as it is."""
 
     def refuse(*_: object) -> int:
@@ -464,7 +526,9 @@ def test_half_a_line_stops_it(tape: Writer, said: list[str]) -> None:
     os.close(reading)
 
 
-def test_a_folder_that_goes_while_it_rotates_stops_it(tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_goes_while_it_rotates_stops_it(
+    tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where no next segment can be begun, recording stops with the reason."""
     monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
     moved = folder.rename(folder.with_name("moved"))
@@ -474,7 +538,9 @@ def test_a_folder_that_goes_while_it_rotates_stops_it(tape: Writer, folder: Path
     assert len(rows(moved)[0]) == 1
 
 
-def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_far_too_much_is_dropped_in_order_of_worth(
+    tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Foreign spans go first, then datasets; commands, runs and nodes never; each is counted."""
     line = b"{%s}\n" % (b'"x":' + b"1" * 95)
     tape._drop_after = {"foreign": tape._size + 300, "dataset": tape._size + 500}
@@ -493,7 +559,9 @@ def test_far_too_much_is_dropped_in_order_of_worth(tape: Writer, folder: Path, m
     assert exact.lost == {"dataset_too_much": 1}
 
 
-def test_far_too_much_is_of_all_segments_together(tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_far_too_much_is_of_all_segments_together(
+    tape: Writer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was written to segments that are continued counts too."""
     line = b"{%s}\n" % (b'"x":' + b"1" * 95)
     monkeypatch.setattr(writer, "ROTATE_BYTES", tape._size + len(line))
@@ -505,9 +573,11 @@ def test_far_too_much_is_of_all_segments_together(tape: Writer, folder: Path, mo
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
-def test_what_is_dropped_is_counted_by_one_at_a_time(kind: str, tape: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_dropped_is_counted_by_one_at_a_time(
+    kind: str, tape: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whoever counts has the lock that whoever tells the counts has too, so that none is lost between the two."""
-    recorder = memory.Memory({}, FACTS) if kind == "memory" else tape
+    recorder = in_memory_writer.InMemoryWriter({}, FACTS) if kind == "memory" else tape
     alone: list[bool] = []
 
     class Counts(Counter[str]):
@@ -527,11 +597,13 @@ def test_the_bounds_are_what_the_documentation_says() -> None:
     """Sixteen MiB a segment; foreign spans until 256 MiB, datasets until 288; half a second between two looks."""
     assert writer.ROTATE_BYTES == 16 << 20
     assert writer._DROP_AFTER == {"foreign": 256 << 20, "dataset": 288 << 20}
-    assert (writer.LOOK_SECONDS, memory.MAX_BYTES) == (0.5, 8 << 20)
+    assert (writer.LOOK_SECONDS, in_memory_writer.MAX_BYTES) == (0.5, 8 << 20)
 
 
 @pytest.mark.parametrize("why", ["off", "purged", "moved", "neither"])
-def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_stops_soon_when_it_is_no_longer_wanted(
+    why: str, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It looks at most every so often; switched off or purged, it stops without a word and nothing comes back."""
     asked: list[int] = []
 
@@ -602,41 +674,47 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(why: str, folder: Path, said:
 )
 def test_every_value_has_one_spelling(value: object, spelled: dict[str, Any]) -> None:
     """OTLP/JSON for what has a counterpart there; for the rest the name of its type, and nothing of what is in it."""
-    text = lines.any_value(value)
+    text = encoder.any_value(value)
     assert text.isascii()
     assert json.loads(text) == spelled
 
 
 def test_each_kind_of_line_is_spelled_so() -> None:
     """Lines, byte by byte: readers rely on the first key and word."""
-    assert lines.start("node", "t", "s", "p", "n", 5, {"a": 1, "b": None}, more=',"x":1') == (
+    assert encoder.start("node", "t", "s", "p", "n", 5, {"a": 1, "b": None}, more=',"x":1') == (
         b'{"start":"node","traceId":"t","spanId":"s","parentSpanId":"p","name":"n","kind":1,"startTimeUnixNano":"5",'
         b'"attributes":[{"key":"a","value":{"intValue":"1"}}],"x":1}\n'
     )
-    assert lines.start("node", "t", "s", "", "n", 5, {}).endswith(b'"attributes":[]}\n')
-    assert lines.end("node", "t", "s", 6, "[]", error=False) == (
+    assert encoder.start("node", "t", "s", "", "n", 5, {}).endswith(b'"attributes":[]}\n')
+    assert encoder.end("node", "t", "s", 6, "[]", error=False) == (
         b'{"end":"node","traceId":"t","spanId":"s","endTimeUnixNano":"6","status":{},"attributes":[]}\n'
     )
-    told = lines.events([("exception", 7, {"k": "v"}), ("é", 8, {})])
-    assert lines.end("node", "t", "s", 6, lines.attributes({"a": "b"}), error=True, events=told) == (
+    told = encoder.events([("exception", 7, {"k": "v"}), ("é", 8, {})])
+    assert encoder.end(
+        "node", "t", "s", 6, encoder.attributes({"a": "b"}), error=True, events=told
+    ) == (
         b'{"end":"node","traceId":"t","spanId":"s","endTimeUnixNano":"6","status":{"code":2},'
         b'"attributes":[{"key":"a","value":{"stringValue":"b"}}],"events":[{"timeUnixNano":"7","name":"exception",'
         b'"attributes":[{"key":"k","value":{"stringValue":"v"}}]},{"timeUnixNano":"8","name":"\\u00e9","attributes":[]}]}\n'
     )
-    assert lines.span("foreign", "t", "s", "p", "n", (5, 6), {}, error=True, kind=3, more=',"x":1') == (
+    assert encoder.span(
+        "foreign", "t", "s", "p", "n", (5, 6), {}, error=True, kind=3, more=',"x":1'
+    ) == (
         b'{"span":"foreign","traceId":"t","spanId":"s","parentSpanId":"p","name":"n","kind":3,'
         b'"startTimeUnixNano":"5","endTimeUnixNano":"6","status":{"code":2},"attributes":[],"x":1}\n'
     )
-    assert b'"kind":1,' in lines.span("foreign", "t", "s", "", "n", (5, 6), {}, error=False)
-    assert b'"status":{},"attributes":[]}\n' in lines.span("foreign", "t", "s", "", "n", (5, 6), {}, error=False)
+    assert b'"kind":1,' in encoder.span("foreign", "t", "s", "", "n", (5, 6), {}, error=False)
+    assert b'"status":{},"attributes":[]}\n' in encoder.span(
+        "foreign", "t", "s", "", "n", (5, 6), {}, error=False
+    )
 
 
 def test_what_few_spans_have_is_spelled_so() -> None:
     """Nothing for most; the sampler's no, the trace state, and links, as further members."""
-    assert lines.rare(sampled=True, state="") == ""
-    assert lines.rare(sampled=False, state="") == ',"flags":0'
-    assert lines.rare(sampled=False, state='a="') == ',"flags":0,"traceState":"a=\\""'
-    assert lines.links([("t", "s", {"k": "v"}), ("u", "r", {})]) == (
+    assert encoder.rare(sampled=True, state="") == ""
+    assert encoder.rare(sampled=False, state="") == ',"flags":0'
+    assert encoder.rare(sampled=False, state='a="') == ',"flags":0,"traceState":"a=\\""'
+    assert encoder.links([("t", "s", {"k": "v"}), ("u", "r", {})]) == (
         '[{"traceId":"t","spanId":"s","attributes":[{"key":"k","value":{"stringValue":"v"}}]},{"traceId":"u","spanId":"r","attributes":[]}]'
     )
 
@@ -653,13 +731,27 @@ class Load:
         span_id = "p"
 
 
-class Node(OpenNode):
+class Node(ActiveNode):
     """A node that says all that one can say of itself."""
 
     def __init__(self) -> None:
         """Set what the line tells."""
-        self.kind, self.trace_id, self.span_id, self.start_ns, self.name, self.node_name = "node", "t", "s", 5, "node é", "é"
-        self.tags, self.namespace, self.function, self.file, self.inputs, self.outputs = ["a", 'b"'], "n.é", "m.f", "src/é.py", ["x", "é"], ["y"]
+        self.kind, self.trace_id, self.span_id, self.start_ns, self.name, self.node_name = (
+            "node",
+            "t",
+            "s",
+            5,
+            "node é",
+            "é",
+        )
+        self.tags, self.namespace, self.function, self.file, self.inputs, self.outputs = (
+            ["a", 'b"'],
+            "n.é",
+            "m.f",
+            "src/é.py",
+            ["x", "é"],
+            ["y"],
+        )
 
 
 class Plain(Node):
@@ -676,38 +768,49 @@ TIMES = (("load", "0.100000000"), ("compute", "12.000000000"), ("save", "0.00000
 
 def test_the_short_way_says_the_same() -> None:
     """A dataset's line is what the general one would be, and so are a node's times."""
-    values = {"kedro.dataset.name": "é", "kedro.dataset.type": "json.JSONDataset", "kedro.dataset.operation": "load"}
-    assert lines.dataset(Load(), 6) == lines.span("dataset", "t", "s", "p", "load é", (5, 6), values, error=False)
+    values = {
+        "kedro.dataset.name": "é",
+        "kedro.dataset.type": "json.JSONDataset",
+        "kedro.dataset.operation": "load",
+    }
+    assert encoder.dataset(Load(), 6) == encoder.span(
+        "dataset", "t", "s", "p", "load é", (5, 6), values, error=False
+    )
     for node in (Node(), Plain()):
-        begun = lines.start("node", "t", "s", "p", node.name, 5, node.values, more=',"flags":0')
-        assert lines.node(node, "p", ',"flags":0') == begun
-    assert lines.times(100_000_000, 12_000_000_000, 1) == (
-        "[" + ",".join(f'{{"key":"kedro.node.{kind}.duration","value":{{"doubleValue":{said}}}}}' for kind, said in TIMES) + "]"
+        begun = encoder.start("node", "t", "s", "p", node.name, 5, node.values, more=',"flags":0')
+        assert encoder.node(node, "p", ',"flags":0') == begun
+    assert encoder.times(100_000_000, 12_000_000_000, 1) == (
+        "["
+        + ",".join(
+            f'{{"key":"kedro.node.{kind}.duration","value":{{"doubleValue":{said}}}}}'
+            for kind, said in TIMES
+        )
+        + "]"
     )
 
 
 def test_a_type_is_spelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """How a dataset's type is spelled is remembered as that of a key is."""
-    monkeypatch.setattr(lines, "_TYPES", {})
-    said = [lines.dataset(Load(), 6) for _ in range(2)]
+    monkeypatch.setattr(encoder, "_TYPES", {})
+    said = [encoder.dataset(Load(), 6) for _ in range(2)]
     assert said[0] == said[1]
     assert b'{"stringValue":"json.JSONDataset"}' in said[0]
-    assert lines._TYPES == {"json.JSONDataset": '"json.JSONDataset"'}
-    monkeypatch.setattr(lines, "_remembered", pytest.fail)
-    assert lines.dataset(Load(), 6) == said[0]
+    assert encoder._TYPES == {"json.JSONDataset": '"json.JSONDataset"'}
+    monkeypatch.setattr(encoder, "_remembered", pytest.fail)
+    assert encoder.dataset(Load(), 6) == said[0]
 
 
 def test_a_key_is_spelled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """How a key is spelled is remembered, for as many as may be ours; strangers' beyond that are spelled anew."""
-    monkeypatch.setattr(lines, "_KEYS", {})
-    monkeypatch.setattr(lines, "MAX_ITEMS", 2)
+    monkeypatch.setattr(encoder, "_KEYS", {})
+    monkeypatch.setattr(encoder, "MAX_ITEMS", 2)
     for _ in range(2):
-        assert lines.attributes({'a"': 1, "b": None, "é": 2, "c": 3}) == (
+        assert encoder.attributes({'a"': 1, "b": None, "é": 2, "c": 3}) == (
             '[{"key":"a\\"","value":{"intValue":"1"}},{"key":"\\u00e9","value":{"intValue":"2"}},{"key":"c","value":{"intValue":"3"}}]'
         )
-        assert lines._KEYS == {'a"': '{"key":"a\\"","value":', "é": '{"key":"\\u00e9","value":'}
-    monkeypatch.setattr(lines, "_key", pytest.fail)
-    assert lines.attributes({"é": 2}) == '[{"key":"\\u00e9","value":{"intValue":"2"}}]'
+        assert encoder._KEYS == {'a"': '{"key":"a\\"","value":', "é": '{"key":"\\u00e9","value":'}
+    monkeypatch.setattr(encoder, "_key", pytest.fail)
+    assert encoder.attributes({"é": 2}) == '[{"key":"\\u00e9","value":{"intValue":"2"}}]'
 
 
 # --- host, memory, handoff -----------------------------------------------------------------------------------------------------
@@ -717,32 +820,37 @@ def test_host_ids_tell_machines_apart_and_name_none() -> None:
     """The boot's own id; a machine's as a hash without its name; a process's start, and none for a process that is not there."""
     import socket
 
-    assert host.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
-    assert len(bytes.fromhex(host.machine_id())) == 8
-    assert host.machine_id() == host.machine_id.__wrapped__()
-    assert socket.gethostname() not in host.machine_id()
+    assert machine.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
+    assert len(bytes.fromhex(machine.machine_id())) == 8
+    assert machine.machine_id() == machine.machine_id.__wrapped__()
+    assert socket.gethostname() not in machine.machine_id()
     began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    assert host.process_start(os.getpid()) == str(began)
-    assert host.process_start(2**22 + 1) == host._text("/nowhere") == ""
+    assert machine.process_start(os.getpid()) == str(began)
+    assert machine.process_start(2**22 + 1) == machine._text("/nowhere") == ""
     name = Path("/proc/self/comm")
     before = name.read_bytes()
     try:
         name.write_bytes(b"a) 1 2 \xff")
-        assert host.process_start(os.getpid()) == str(began)
+        assert machine.process_start(os.getpid()) == str(began)
     finally:
         name.write_bytes(before)
 
 
 def test_memory_hands_out_whole_segments() -> None:
     """What is taken is a segment of what has ended since; with something open only on demand; closed, nothing more is taken in."""
-    kept = memory.Memory(RESOURCE, FACTS)
+    kept = in_memory_writer.InMemoryWriter(RESOURCE, FACTS)
     assert (kept.on, kept.take()) == (True, b"")
     kept.start("a", b'{"start":"a"}\n')
     assert kept.take() == b""
     kept.end("a", b'{"end":"a"}\n')
     kept.lost["x"] += 1
     header, *rest = [json.loads(line) for line in kept.take().splitlines()]
-    assert (header["kedro-otel"], header["locked"], header["process"], header["owner"]) == (1, False, kept.process, "kedro-otel")
+    assert (header["kedro-otel"], header["locked"], header["process"], header["owner"]) == (
+        1,
+        False,
+        kept.process,
+        "kedro-otel",
+    )
     assert rest == [{"start": "a"}, {"end": "a"}, {"lost": {"x": 1}}]
     assert 0 <= time.time_ns() - int(header["startTimeUnixNano"]) < 60 * 10**9
     assert kept.take() == b""
@@ -753,7 +861,7 @@ def test_memory_hands_out_whole_segments() -> None:
     for _ in range(2):
         kept.end("b", b'{"end":"b"}\n')
     assert kept.lost == {"memory_full": 2}
-    other = memory.Memory(RESOURCE, FACTS)
+    other = in_memory_writer.InMemoryWriter(RESOURCE, FACTS)
     other.span("dataset", b'{"span":1}\n')
     other.abandon()
     assert (other.on, other.take(whole=True)) == (False, b"")
@@ -761,16 +869,20 @@ def test_memory_hands_out_whole_segments() -> None:
 
 def test_memory_takes_a_nodes_last_dataset_with_its_end() -> None:
     """In memory too the two are one line after the other."""
-    kept = memory.Memory({}, FACTS)
+    kept = in_memory_writer.InMemoryWriter({}, FACTS)
     kept.start("a", b'{"start":1}\n')
     kept.end("a", b'{"end":3}\n', b'{"span":2}\n')
-    assert [json.loads(line) for line in kept.take().splitlines()][1:] == [{"start": 1}, {"span": 2}, {"end": 3}]
+    assert [json.loads(line) for line in kept.take().splitlines()][1:] == [
+        {"start": 1},
+        {"span": 2},
+        {"end": 3},
+    ]
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Datasets and foreign spans stop at three quarters, everything at the whole, each counted."""
-    monkeypatch.setattr(memory, "MAX_BYTES", 400)
-    kept = memory.Memory({}, FACTS)
+    monkeypatch.setattr(in_memory_writer, "MAX_BYTES", 400)
+    kept = in_memory_writer.InMemoryWriter({}, FACTS)
     line = b"x" * 99 + b"\n"
     for _ in range(6):
         kept.span("dataset", line)
@@ -780,11 +892,11 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def left(folder: Path) -> Callable[..., handoff.Handoff]:
+def left(folder: Path) -> Callable[..., worker_context.WorkerContextFile]:
     """Return a way to leave word for workers."""
     folder.mkdir(parents=True, mode=0o700)
-    shared = handoff.Inherited((), {"a": 1}, {"detail": "run"}, "/project", "run")
-    return lambda: handoff.Handoff(folder, shared)
+    shared = worker_context.WorkerContext((), {"a": 1}, {"detail": "run"}, "/project", "run")
+    return lambda: worker_context.WorkerContextFile(folder, shared)
 
 
 class Run:
@@ -798,7 +910,9 @@ class Run:
         run_id = "r1"
 
 
-def test_a_worker_finds_what_its_parent_left(left: Callable[..., handoff.Handoff], folder: Path) -> None:
+def test_a_worker_finds_what_its_parent_left(
+    left: Callable[..., worker_context.WorkerContextFile], folder: Path
+) -> None:
     """By the parent's process id, and only while it is that process; removed at its end."""
     word = left()
     word.note([Run()], for_strangers=False)
@@ -807,21 +921,29 @@ def test_a_worker_finds_what_its_parent_left(left: Callable[..., handoff.Handoff
     path = folder / f"handoff-{os.getpid()}.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     run = Remote("ab" * 16, "cd" * 8, True, "x=y")
-    found = handoff.of_parent(folder, os.getpid())
-    assert found == handoff.Inherited((("r1", run),), {"a": 1}, {"detail": "run"}, "/project", "run") == word.forked()
+    found = worker_context.of_parent(folder, os.getpid())
+    assert (
+        found
+        == worker_context.WorkerContext(
+            (("r1", run),), {"a": 1}, {"detail": "run"}, "/project", "run"
+        )
+        == word.forked()
+    )
     assert found is not None
     assert found.run("any") == run
     assert found._replace(runs=(("r1", run), ("r2", run))).run("r3") is None
-    assert found._replace(runs=(("r1", run), ("r2", run._replace(state="")))).run("r2") == run._replace(state="")
+    assert found._replace(runs=(("r1", run), ("r2", run._replace(state="")))).run(
+        "r2"
+    ) == run._replace(state="")
     assert found._replace(runs=()).run("r1") is None
     text = path.read_text()
-    path.write_text(text.replace(host.process_start(os.getpid()), "1"))
-    assert handoff.of_parent(folder, os.getpid()) is None
+    path.write_text(text.replace(machine.process_start(os.getpid()), "1"))
+    assert worker_context.of_parent(folder, os.getpid()) is None
     path.write_text("{}")
-    assert handoff.of_parent(folder, os.getpid()) is None
-    assert handoff.of_parent(folder, 1) is None
+    assert worker_context.of_parent(folder, os.getpid()) is None
+    assert worker_context.of_parent(folder, 1) is None
     word.note([], for_strangers=False)
-    again = handoff.of_parent(folder, os.getpid())
+    again = worker_context.of_parent(folder, os.getpid())
     assert again is not None
     assert again.runs == ()
     word.remove()
@@ -829,15 +951,21 @@ def test_a_worker_finds_what_its_parent_left(left: Callable[..., handoff.Handoff
     assert list(folder.iterdir()) == []
 
 
-def test_a_workers_own_children_know_what_it_knows(left: Callable[..., handoff.Handoff], folder: Path) -> None:
+def test_a_workers_own_children_know_what_it_knows(
+    left: Callable[..., worker_context.WorkerContextFile], folder: Path
+) -> None:
     """Without a run of its own a process hands on those of its parent, if it has one."""
     assert left().forked().runs == ()
-    theirs = handoff.Inherited((("r0", Remote("ab" * 16, "cd" * 8, True, "")),), {}, {}, None, "run")
-    worker = handoff.Handoff(folder, left().forked(), theirs)
+    theirs = worker_context.WorkerContext(
+        (("r0", Remote("ab" * 16, "cd" * 8, True, "")),), {}, {}, None, "run"
+    )
+    worker = worker_context.WorkerContextFile(folder, left().forked(), theirs)
     assert (worker.inherited, worker.forked().runs) == (theirs, theirs.runs)
 
 
-def test_a_word_that_cannot_be_left_or_taken_back_costs_nothing(left: Callable[..., handoff.Handoff], folder: Path) -> None:
+def test_a_word_that_cannot_be_left_or_taken_back_costs_nothing(
+    left: Callable[..., worker_context.WorkerContextFile], folder: Path
+) -> None:
     """A folder that is gone, or a word that somebody took away, is no error."""
     word = left()
     word.note([Run()], for_strangers=True)
@@ -849,7 +977,11 @@ def test_a_word_that_cannot_be_left_or_taken_back_costs_nothing(left: Callable[.
     assert not folder.exists()
 
 
-def test_a_word_is_whole_or_as_it_was(left: Callable[..., handoff.Handoff], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_word_is_whole_or_as_it_was(
+    left: Callable[..., worker_context.WorkerContextFile],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Of two threads that leave word at once none moves what the other has half written; one that finds no room changes nothing."""
     word = left()
     word.note([], for_strangers=True)
@@ -882,31 +1014,45 @@ def test_a_word_is_whole_or_as_it_was(left: Callable[..., handoff.Handoff], fold
     assert list(folder.iterdir()) == [path]
 
 
-def test_a_planted_word_is_not_believed(left: Callable[..., handoff.Handoff], folder: Path, tmp_path: Path) -> None:
+def test_a_planted_word_is_not_believed(
+    left: Callable[..., worker_context.WorkerContextFile], folder: Path, tmp_path: Path
+) -> None:
     """A link in its place is neither read nor written through."""
     word = left()
     target = tmp_path / "target"
     target.write_text("{}")
     path = folder / f"handoff-{os.getpid()}.json"
     path.symlink_to(target)
-    assert handoff.of_parent(folder, os.getpid()) is None
+    assert worker_context.of_parent(folder, os.getpid()) is None
     word.note([Run()], for_strangers=True)
     assert target.read_text() == "{}"
     assert list(folder.iterdir()) == [path]
     assert not path.is_symlink()
     if os.geteuid() == 0:
         os.chown(path, 4711, 4711)
-        assert handoff.of_parent(folder, os.getpid()) is None
+        assert worker_context.of_parent(folder, os.getpid()) is None
 
 
 def test_what_is_written_is_what_is_read(tape: Writer, folder: Path) -> None:
     """Reader and writer agree."""
     trace, span = "ab" * 16, "cd" * 8
-    tape.start(span, lines.start("command", trace, span, "", "kedro run", 5, {"a": [1.5]}))
-    tape.end(span, lines.end("command", trace, span, 9, lines.attributes({"b": "é"}), error=True))
+    tape.start(span, encoder.start("command", trace, span, "", "kedro run", 5, {"a": [1.5]}))
+    tape.end(
+        span, encoder.end("command", trace, span, 9, encoder.attributes({"b": "é"}), error=True)
+    )
     tape.close()
     (path,) = folder.iterdir()
     segment = reader.read(path)
     (one,) = segment.operations
-    assert (one.name, one.start_ns, one.end_ns, one.error, one.attributes) == ("kedro run", 5, 9, True, {"a": [1.5], "b": "é"})
-    assert (segment.alive, segment.header.resource, segment.skipped) == (False, {"service.name": "kedro", "n": 1}, {})
+    assert (one.name, one.start_ns, one.end_ns, one.error, one.attributes) == (
+        "kedro run",
+        5,
+        9,
+        True,
+        {"a": [1.5], "b": "é"},
+    )
+    assert (segment.alive, segment.header.resource, segment.skipped) == (
+        False,
+        {"service.name": "kedro", "n": 1},
+        {},
+    )

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from textwrap import dedent, indent
 
-from kedro_otel import names
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import Operation, Segment
+from kedro_otel.semconv import names
 
 
 def segments(home: Path) -> list[Segment]:
@@ -25,11 +25,26 @@ def operations(home: Path) -> list[Operation]:
         closed = Counter(line["spanId"] for line in lines if "end" in line or "span" in line)
         assert set(closed.values()) <= {1}, f"closed twice: {closed}"
     every = segments(home)
-    ended = {operation.span_id for segment in every for operation in segment.operations if operation.state == "ended"}
+    ended = {
+        operation.span_id
+        for segment in every
+        for operation in segment.operations
+        if operation.state == "ended"
+    }
     # What was open when a recording went on in the next file is in both.
-    twice = {id(operation) for segment in every if segment.continued for operation in segment.operations if operation.state != "ended"}
+    twice = {
+        id(operation)
+        for segment in every
+        if segment.continued
+        for operation in segment.operations
+        if operation.state != "ended"
+    }
     found = [operation for segment in every for operation in segment.operations]
-    return [operation for operation in found if id(operation) not in twice or operation.span_id not in ended]
+    return [
+        operation
+        for operation in found
+        if id(operation) not in twice or operation.span_id not in ended
+    ]
 
 
 def tree(found: Iterable[Operation]) -> str:
@@ -46,7 +61,11 @@ def tree(found: Iterable[Operation]) -> str:
 
     def lines(parent: str, depth: int) -> Iterable[str]:
         for operation in sorted(children[parent], key=lambda each: each.name):
-            yield "  " * depth + said(operation) + (" (below another process)" if depth == 0 and operation.parent_id else "")
+            yield (
+                "  " * depth
+                + said(operation)
+                + (" (below another process)" if depth == 0 and operation.parent_id else "")
+            )
             yield from lines(operation.span_id, depth + 1)
 
     return "\n".join(lines("", 0)) + "\n"
@@ -64,4 +83,8 @@ def said(operation: Operation) -> str:
 
 def below(root: str, *parts: str) -> str:
     """Return an expected tree: ``root``, and under it ``parts``, each a dedented text."""
-    return dedent(root).strip() + "\n" + "".join(indent(dedent(part).strip() + "\n", "  ") for part in parts)
+    return (
+        dedent(root).strip()
+        + "\n"
+        + "".join(indent(dedent(part).strip() + "\n", "  ") for part in parts)
+    )

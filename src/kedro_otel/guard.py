@@ -49,4 +49,6 @@ def swallow(where: str, error: Exception) -> None:
         raise error
     errors[where] += 1
     if errors[where] == 1:
-        logging.getLogger("kedro_otel").debug("kedro-otel failed in %s; your run goes on unchanged.", where, exc_info=error)
+        logging.getLogger("kedro_otel").debug(
+            "kedro-otel failed in %s; your run goes on unchanged.", where, exc_info=error
+        )

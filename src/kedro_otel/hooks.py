@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def _tells(method: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _forward_to_nodes(method: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator for a hook that says to the open nodes what Kedro says: it calls their ``method`` with the hook's own arguments.
 
     There are six such calls a node, so guard, look-up and hook are one function. Kedro passes arguments by position.
@@ -29,7 +29,7 @@ def _tells(method: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         @functools.wraps(signature)
         def hook(self: KedroOtelHooks, *args: Any) -> None:
             try:
-                nodes = state.nodes if state.voice is self else None
+                nodes = state.nodes if state.active_hooks is self else None
                 if nodes is None:
                     nodes = sessions.nodes_for(self)
                 if nodes is not None:
@@ -55,62 +55,62 @@ class KedroOtelHooks:
     @guarded
     def after_catalog_created(self, catalog: Any) -> None:
         """The session has its catalog."""
-        if sessions.heard(self):
+        if sessions.is_active_hooks(self):
             sessions.catalog_created(catalog)
 
     @hook_impl(trylast=True)
     @guarded
     def before_pipeline_run(self, run_params: Any, pipeline: Any, catalog: Any) -> None:
         """A run begins, after every other plugin had its chance to set a provider."""
-        if sessions.heard(self):
+        if sessions.is_active_hooks(self):
             sessions.run_began(run_params, pipeline, catalog)
 
     @hook_impl(trylast=True)
     @guarded
     def after_pipeline_run(self, run_params: Any) -> None:
         """The run ended well."""
-        if sessions.heard(self):
+        if sessions.is_active_hooks(self):
             sessions.run_ended(run_params)
 
     @hook_impl(trylast=True)
     @guarded
     def on_pipeline_error(self, error: Any, run_params: Any) -> None:
         """The run failed."""
-        if sessions.heard(self):
+        if sessions.is_active_hooks(self):
             sessions.run_ended(run_params, error, failed=True)
 
     @hook_impl(tryfirst=True)
-    @_tells("before_node")
+    @_forward_to_nodes("before_node")
     def before_node_run(self, node: Any, catalog: Any, is_async: bool, run_id: Any) -> None:  # noqa: FBT001 -- Kedro's signature
         """A node's function is about to be called."""
 
     @hook_impl(trylast=True)
-    @_tells("after_node")
+    @_forward_to_nodes("after_node")
     def after_node_run(self, node: Any, outputs: Any, run_id: Any) -> None:
         """It returned."""
 
     @hook_impl(trylast=True)
-    @_tells("node_failed")
+    @_forward_to_nodes("node_failed")
     def on_node_error(self, error: Any, node: Any, run_id: Any) -> None:
         """It raised."""
 
     @hook_impl(tryfirst=True)
-    @_tells("before_load")
+    @_forward_to_nodes("before_load")
     def before_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """A load begins."""
 
     @hook_impl(trylast=True)
-    @_tells("after_load")
+    @_forward_to_nodes("after_load")
     def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
         """It ended."""
 
     @hook_impl(tryfirst=True)
-    @_tells("before_save")
+    @_forward_to_nodes("before_save")
     def before_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """A save begins."""
 
     @hook_impl(trylast=True)
-    @_tells("after_save")
+    @_forward_to_nodes("after_save")
     def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
         """It ended."""
 

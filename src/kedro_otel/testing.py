@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from kedro_otel import names, paths
+from kedro_otel.config import paths
 from kedro_otel.recording import reader
 from kedro_otel.runtime import state
+from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +95,16 @@ class Recorded:
         return self._of(*names.OPERATIONS)
 
     def _of(self, *kinds: str) -> list[Span]:
-        found = [operation for path in reader.segments(self._folder) for operation in reader.read(path).operations if operation.operation in kinds]
-        return [_span(operation) for operation in sorted(found, key=lambda operation: operation.start_ns)]
+        found = [
+            operation
+            for path in reader.segments(self._folder)
+            for operation in reader.read(path).operations
+            if operation.operation in kinds
+        ]
+        return [
+            _span(operation)
+            for operation in sorted(found, key=lambda operation: operation.start_ns)
+        ]
 
 
 @pytest.fixture
@@ -119,7 +128,9 @@ def _span(operation: Operation) -> Span:
         name=operation.name,
         status=status,
         error_type=str(operation.attributes.get(names.ERROR_TYPE, "")) if operation.error else "",
-        seconds=(operation.end_ns - operation.start_ns) / _NANO if operation.end_ns is not None else 0.0,
+        seconds=(operation.end_ns - operation.start_ns) / _NANO
+        if operation.end_ns is not None
+        else 0.0,
         attributes=dict(operation.attributes),
         trace_id=operation.trace_id,
         span_id=operation.span_id,

@@ -21,7 +21,10 @@ STACK = Path(__file__).resolve().parent.parent
 def texts() -> dict[Path, str]:
     """Each generated file and what belongs in it."""
     boards = {"usage": usage.build(), "runs": runs.build()}
-    files = {STACK / "grafana" / "dashboards" / f"{name}.json": _json(board.build()) for name, board in boards.items()}
+    files = {
+        STACK / "grafana" / "dashboards" / f"{name}.json": _json(board.build())
+        for name, board in boards.items()
+    }
     return {**files, STACK / "alerts.yml": alerts.text()}
 
 
@@ -33,10 +36,17 @@ def _json(board: Dashboard) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write or compare every generated file."""
-    stale = [path for path, text in texts().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale = [
+        path
+        for path, text in texts().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
     for path in stale:
         if "--check" in arguments:
-            print(f"{path.relative_to(STACK.parent)} is not current; run python stack/source", file=sys.stderr)
+            print(
+                f"{path.relative_to(STACK.parent)} is not current; run python stack/source",
+                file=sys.stderr,
+            )
         else:
             path.write_text(texts()[path], encoding="utf-8")
             print(f"wrote {path.relative_to(STACK.parent)}")

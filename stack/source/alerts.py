@@ -17,7 +17,12 @@ HEAD = """\
 
 def text() -> str:
     """The whole rule file."""
-    groups = {"groups": [{"name": "kedro", "rules": [*_facts(), *_pipelines()]}, {"name": "kedro-collector", "rules": _collector()}]}
+    groups = {
+        "groups": [
+            {"name": "kedro", "rules": [*_facts(), *_pipelines()]},
+            {"name": "kedro-collector", "rules": _collector()},
+        ]
+    }
     return HEAD + yaml.dump(groups, Dumper=_Dumper, sort_keys=False, width=2000, allow_unicode=True)
 
 
@@ -28,7 +33,12 @@ def _facts() -> list[dict[str, object]]:
     return [
         {
             "record": f"kedro:pipeline_{fact}:{name}",
-            "expr": _Block(promql.by_project(promql.grown(metric, window, offset, before), "kedro_pipeline_name") + "\n"),
+            "expr": _Block(
+                promql.by_project(
+                    promql.grown(metric, window, offset, before), "kedro_pipeline_name"
+                )
+                + "\n"
+            ),
         }
         for fact, metric in facts
         for name, window, offset, before in windows
@@ -36,7 +46,9 @@ def _facts() -> list[dict[str, object]]:
 
 
 def _pipelines() -> list[dict[str, object]]:
-    failed = promql.by_project(promql.grown(RUNS + '{error_type!=""}', "1h"), "kedro_pipeline_name", "error_type")
+    failed = promql.by_project(
+        promql.grown(RUNS + '{error_type!=""}', "1h"), "kedro_pipeline_name", "error_type"
+    )
     day = "kedro:pipeline_seconds:day / (kedro:pipeline_ended:day > 0)"
     before = "kedro:pipeline_seconds:week_before / (kedro:pipeline_ended:week_before >= 5)"
     return [
@@ -62,8 +74,14 @@ def _pipelines() -> list[dict[str, object]]:
 
 
 def _collector() -> list[dict[str, object]]:
-    refused = _moved("receiver", "otelcol_receiver_refused_spans", "otelcol_receiver_refused_metric_points")
-    dropped = _moved("exporter", "otelcol_exporter_send_failed_spans", "otelcol_exporter_send_failed_metric_points")
+    refused = _moved(
+        "receiver", "otelcol_receiver_refused_spans", "otelcol_receiver_refused_metric_points"
+    )
+    dropped = _moved(
+        "exporter",
+        "otelcol_exporter_send_failed_spans",
+        "otelcol_exporter_send_failed_metric_points",
+    )
     return [
         _alert(
             "KedroCollectorDown",
@@ -101,11 +119,17 @@ def _moved(by: str, *names: str) -> str:
     return "\nor\n".join(grew + born)
 
 
-def _alert(name: str, expression: str, summary: str, description: str, *, wait: str = "") -> dict[str, object]:
+def _alert(
+    name: str, expression: str, summary: str, description: str, *, wait: str = ""
+) -> dict[str, object]:
     rule: dict[str, object] = {"alert": name, "expr": _Block(expression + "\n")}
     if wait:
         rule["for"] = wait
-    return {**rule, "labels": {"severity": "warning"}, "annotations": {"summary": summary, "description": description}}
+    return {
+        **rule,
+        "labels": {"severity": "warning"},
+        "annotations": {"summary": summary, "description": description},
+    }
 
 
 class _Block(str):
@@ -121,4 +145,7 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, indentless=False)
 
 
-_Dumper.add_representer(_Block, lambda dumper, block: dumper.represent_scalar("tag:yaml.org,2002:str", str(block), style="|"))
+_Dumper.add_representer(
+    _Block,
+    lambda dumper, block: dumper.represent_scalar("tag:yaml.org,2002:str", str(block), style="|"),
+)

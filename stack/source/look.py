@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import (
+    bargauge,
+    common,
+    dashboard,
+    prometheus,
+    stat,
+    table,
+    timeseries,
+)
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common as kinds
@@ -34,19 +42,39 @@ class JaegerSearch(Dataquery, Builder[Dataquery]):
         return {"refId": "A", "datasource": JAEGER, "queryType": "search", **self.search}
 
 
-def instant(expression: str, legend: str = "", *, ref: str = "A", as_table: bool = False) -> prometheus.Dataquery:
+def instant(
+    expression: str, legend: str = "", *, ref: str = "A", as_table: bool = False
+) -> prometheus.Dataquery:
     """A question with one answer for each row, for the whole range."""
     query = prometheus.Dataquery().expr(expression).instant().ref_id(ref).datasource(PROMETHEUS)
     query = query.legend_format(legend) if legend else query
     return query.format(PromQueryFormat.TABLE) if as_table else query
 
 
-def over_time(expression: str, legend: str, *, ref: str = "A", exemplars: bool = False) -> prometheus.Dataquery:
+def over_time(
+    expression: str, legend: str, *, ref: str = "A", exemplars: bool = False
+) -> prometheus.Dataquery:
     """A question asked again at each step; with exemplars, dots that open the trace of one run."""
-    return prometheus.Dataquery().expr(expression).range().legend_format(legend).ref_id(ref).exemplar(exemplars).datasource(PROMETHEUS)
+    return (
+        prometheus.Dataquery()
+        .expr(expression)
+        .range()
+        .legend_format(legend)
+        .ref_id(ref)
+        .exemplar(exemplars)
+        .datasource(PROMETHEUS)
+    )
 
 
-def number(title: str, expression: str, *, unit: str = COUNT, empty: str = "0", bad: float | None = None, about: str = "") -> stat.Panel:
+def number(
+    title: str,
+    expression: str,
+    *,
+    unit: str = COUNT,
+    empty: str = "0",
+    bad: float | None = None,
+    about: str = "",
+) -> stat.Panel:
     """One number; with ``bad``, red from there on."""
     steps = [model.Threshold(value=None, color=CALM if bad is None else GOOD)]
     if bad is not None:
@@ -69,7 +97,12 @@ def number(title: str, expression: str, *, unit: str = COUNT, empty: str = "0", 
 
 
 def ranking(
-    title: str, *targets: prometheus.Dataquery, unit: str = COUNT, empty: str = "nothing yet", about: str = "", span: int = 8
+    title: str,
+    *targets: prometheus.Dataquery,
+    unit: str = COUNT,
+    empty: str = "nothing yet",
+    about: str = "",
+    span: int = 8,
 ) -> bargauge.Panel:
     """Bars from the longest to the shortest, each with its name and number."""
     panel = (
@@ -93,7 +126,9 @@ def ranking(
     return panel
 
 
-def daily(title: str, expression: str, legend: str, *, about: str = "", span: int = 16) -> timeseries.Panel:
+def daily(
+    title: str, expression: str, legend: str, *, about: str = "", span: int = 16
+) -> timeseries.Panel:
     """Stacked bars, one for each day (of UTC), today's included."""
     return (
         timeseries.Panel()
@@ -118,7 +153,9 @@ def daily(title: str, expression: str, legend: str, *, about: str = "", span: in
     )
 
 
-def lines(title: str, *targets: prometheus.Dataquery, unit: str, about: str = "", span: int = 16) -> timeseries.Panel:
+def lines(
+    title: str, *targets: prometheus.Dataquery, unit: str, about: str = "", span: int = 16
+) -> timeseries.Panel:
     """Lines over time."""
     panel = (
         timeseries.Panel()
@@ -172,22 +209,32 @@ def rows(
         panel = panel.with_target(target)
     if len(targets) > 1:
         panel = panel.with_transformation(model.DataTransformerConfig("merge", options={}))
-    organized = {"includeByName": dict.fromkeys(columns, True), "indexByName": order, "renameByName": columns}
+    organized = {
+        "includeByName": dict.fromkeys(columns, True),
+        "indexByName": order,
+        "renameByName": columns,
+    }
     panel = panel.with_transformation(model.DataTransformerConfig("organize", options=organized))
     if sort:
         panel = panel.sort_by([common.TableSortByFieldState().display_name(sort).desc(desc=True)])
     for heading, unit in (units or {}).items():
-        panel = panel.override_by_name(heading, [model.DynamicConfigValue(id_val="unit", value=unit)])
+        panel = panel.override_by_name(
+            heading, [model.DynamicConfigValue(id_val="unit", value=unit)]
+        )
     for heading, what, address in links or []:
         link: dict[str, Any] = {"title": what, "url": address, "targetBlank": True}
-        panel = panel.override_by_name(heading, [model.DynamicConfigValue(id_val="links", value=[link])])
+        panel = panel.override_by_name(
+            heading, [model.DynamicConfigValue(id_val="links", value=[link])]
+        )
     return panel
 
 
 def traces(title: str, search: JaegerSearch, *, about: str, span: int = 12) -> table.Panel:
     """Traces that a search in Jaeger finds; a click on one opens it."""
     panel = table.Panel().title(title).description(about).datasource(JAEGER).with_target(search)
-    return panel.no_value("no such trace").cell_height(kinds.TableCellHeight.SM).height(9).span(span)
+    return (
+        panel.no_value("no such trace").cell_height(kinds.TableCellHeight.SM).height(9).span(span)
+    )
 
 
 def choice(name: str, label: str, shown: str, regex: str) -> dashboard.QueryVariable:
@@ -208,8 +255,18 @@ def choice(name: str, label: str, shown: str, regex: str) -> dashboard.QueryVari
 
 
 def _legend() -> common.VizLegendOptions:
-    return common.VizLegendOptions().display_mode(kinds.LegendDisplayMode.LIST).placement(kinds.LegendPlacement.BOTTOM).show_legend(show_legend=True)
+    return (
+        common.VizLegendOptions()
+        .display_mode(kinds.LegendDisplayMode.LIST)
+        .placement(kinds.LegendPlacement.BOTTOM)
+        .show_legend(show_legend=True)
+    )
 
 
 def _tooltip() -> common.VizTooltipOptions:
-    return common.VizTooltipOptions().mode(kinds.TooltipDisplayMode.MULTI).sort(kinds.SortOrder.DESCENDING).hide_zeros(hide_zeros=True)
+    return (
+        common.VizTooltipOptions()
+        .mode(kinds.TooltipDisplayMode.MULTI)
+        .sort(kinds.SortOrder.DESCENDING)
+        .hide_zeros(hide_zeros=True)
+    )

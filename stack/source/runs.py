@@ -20,7 +20,9 @@ def build() -> dashboard.Dashboard:
     board = (
         dashboard.Dashboard("Kedro: runs")
         .uid("kedro-runs")
-        .description("Do the pipelines work, how long do they take, and what went wrong. Names are there at detail `run`.")
+        .description(
+            "Do the pipelines work, how long do they take, and what went wrong. Names are there at detail `run`."
+        )
         .tags(["kedro"])
         .time("now-7d", "now")
         .refresh("1m")
@@ -37,10 +39,26 @@ def build() -> dashboard.Dashboard:
                 text("jaeger", "Jaeger", "http://localhost:16686"),
             ]
         )
-        .link(dashboard.DashboardLink("Usage").url("/d/kedro-usage").keep_time(keep_time=True).include_vars(include_vars=True).icon("dashboard"))
-        .link(dashboard.DashboardLink("Jaeger").url("${jaeger}/search?service=${service}").target_blank(target_blank=True).icon("external link"))
+        .link(
+            dashboard.DashboardLink("Usage")
+            .url("/d/kedro-usage")
+            .keep_time(keep_time=True)
+            .include_vars(include_vars=True)
+            .icon("dashboard")
+        )
+        .link(
+            dashboard.DashboardLink("Jaeger")
+            .url("${jaeger}/search?service=${service}")
+            .target_blank(target_blank=True)
+            .icon("external link")
+        )
     )
-    for row, panels in ((None, _work()), ("What went wrong", _wrong()), ("Where the time goes", _time()), ("Traces", _traces())):
+    for row, panels in (
+        (None, _work()),
+        ("What went wrong", _wrong()),
+        ("Where the time goes", _time()),
+        ("Traces", _traces()),
+    ):
         if row:
             board = board.with_row(dashboard.Row(row))
         for panel in panels:
@@ -49,10 +67,17 @@ def build() -> dashboard.Dashboard:
 
 
 def _work() -> list[object]:
-    runs, failed = promql.total(chosen(RUNS, pipeline=True)), promql.total(chosen(RUNS, FAILED, pipeline=True))
+    runs, failed = (
+        promql.total(chosen(RUNS, pipeline=True)),
+        promql.total(chosen(RUNS, FAILED, pipeline=True)),
+    )
     durations = chosen(DURATIONS, pipeline=True)
-    silent = f"{promql.by_project(promql.last(chosen(RUNS, pipeline=True)), 'kedro_pipeline_name')} > 0"
-    recent = promql.by_project(promql.grown(chosen(RUNS, pipeline=True), look.DAY), "kedro_pipeline_name")
+    silent = (
+        f"{promql.by_project(promql.last(chosen(RUNS, pipeline=True)), 'kedro_pipeline_name')} > 0"
+    )
+    recent = promql.by_project(
+        promql.grown(chosen(RUNS, pipeline=True), look.DAY), "kedro_pipeline_name"
+    )
     return [
         look.number("How many runs?", promql.none(runs)),
         look.number("How many failed?", promql.none(failed), bad=1),
@@ -62,12 +87,33 @@ def _work() -> list[object]:
             bad=1,
             about="Killed, out of memory, power lost: the process ended before it could say so. They are among the failed.",
         ),
-        look.number("What share failed?", promql.share(failed, runs), unit=look.SHARE, empty="no run", bad=0.1),
-        look.number("How long does a run take?", promql.quantile(0.5, durations), unit=look.SECONDS, empty="no run", about="The median."),
-        look.number("And the slowest of twenty?", promql.quantile(0.95, durations), unit=look.SECONDS, empty="no run", about="The 95th percentile."),
+        look.number(
+            "What share failed?",
+            promql.share(failed, runs),
+            unit=look.SHARE,
+            empty="no run",
+            bad=0.1,
+        ),
+        look.number(
+            "How long does a run take?",
+            promql.quantile(0.5, durations),
+            unit=look.SECONDS,
+            empty="no run",
+            about="The median.",
+        ),
+        look.number(
+            "And the slowest of twenty?",
+            promql.quantile(0.95, durations),
+            unit=look.SECONDS,
+            empty="no run",
+            about="The 95th percentile.",
+        ),
         look.daily(
             "How often does each pipeline run?",
-            promql.called(promql.each_day(chosen(RUNS, pipeline=True), "kedro_pipeline_name"), "kedro_pipeline_name"),
+            promql.called(
+                promql.each_day(chosen(RUNS, pipeline=True), "kedro_pipeline_name"),
+                "kedro_pipeline_name",
+            ),
             "{{kedro_pipeline_name}}",
         ),
         look.rows(
@@ -79,8 +125,14 @@ def _work() -> list[object]:
         ),
         look.lines(
             "Are runs getting slower?",
-            over_time(promql.quantile(0.5, durations, window=look.DAY), "median of a day", exemplars=True),
-            over_time(promql.quantile(0.95, durations, window=look.DAY), "95th percentile of a day", ref="B"),
+            over_time(
+                promql.quantile(0.5, durations, window=look.DAY), "median of a day", exemplars=True
+            ),
+            over_time(
+                promql.quantile(0.95, durations, window=look.DAY),
+                "95th percentile of a day",
+                ref="B",
+            ),
             unit=look.SECONDS,
             about="Each dot is one run; a click on it opens its trace.",
             span=24,
@@ -89,31 +141,61 @@ def _work() -> list[object]:
 
 
 def _wrong() -> list[object]:
-    failures = promql.by_project(promql.grown(chosen(RUNS, FAILED, pipeline=True)), "kedro_pipeline_name", "error_type")
-    nodes = promql.by_project(promql.grown(chosen("kedro_node_runs_total", FAILED)), "kedro_node_name", "error_type")
+    failures = promql.by_project(
+        promql.grown(chosen(RUNS, FAILED, pipeline=True)), "kedro_pipeline_name", "error_type"
+    )
+    nodes = promql.by_project(
+        promql.grown(chosen("kedro_node_runs_total", FAILED)), "kedro_node_name", "error_type"
+    )
     tags = "tags=%7B%22error%22%3A%22true%22%7D"
     return [
         look.rows(
             "Which pipelines fail, and of what?",
-            {"project": "Project", "kedro_pipeline_name": "Pipeline", "error_type": "Error", "Value": "Runs"},
+            {
+                "project": "Project",
+                "kedro_pipeline_name": "Pipeline",
+                "error_type": "Error",
+                "Value": "Runs",
+            },
             instant(f"{failures} > 0", as_table=True),
             sort="Runs",
-            links=[("Pipeline", "Failed runs in Jaeger", f"{SEARCH}&operation=run%20${{__data.fields.Pipeline}}&{tags}")],
+            links=[
+                (
+                    "Pipeline",
+                    "Failed runs in Jaeger",
+                    f"{SEARCH}&operation=run%20${{__data.fields.Pipeline}}&{tags}",
+                )
+            ],
         ),
         look.rows(
             "Which nodes fail?",
-            {"project": "Project", "kedro_node_name": "Node", "error_type": "Error", "Value": "Times"},
+            {
+                "project": "Project",
+                "kedro_node_name": "Node",
+                "error_type": "Error",
+                "Value": "Times",
+            },
             instant(f"{nodes} > 0", as_table=True),
             sort="Times",
-            links=[("Node", "Its failures in Jaeger", f"{SEARCH}&operation=node%20${{__data.fields.Node}}&{tags}")],
+            links=[
+                (
+                    "Node",
+                    "Its failures in Jaeger",
+                    f"{SEARCH}&operation=node%20${{__data.fields.Node}}&{tags}",
+                )
+            ],
         ),
     ]
 
 
 def _time() -> list[object]:
-    spent = promql.by_project(promql.grown(chosen("kedro_node_time_seconds_total")), "kedro_node_name")
+    spent = promql.by_project(
+        promql.grown(chosen("kedro_node_time_seconds_total")), "kedro_node_name"
+    )
     runs = promql.by_project(promql.grown(chosen("kedro_node_runs_total")), "kedro_node_name")
-    datasets = promql.total(chosen("kedro_dataset_time_seconds_total"), "kedro_dataset_type", "kedro_dataset_operation")
+    datasets = promql.total(
+        chosen("kedro_dataset_time_seconds_total"), "kedro_dataset_type", "kedro_dataset_operation"
+    )
     kinds = f"sum by (kedro_dataset_operation, type) ({promql.types(datasets)})"
     phases = promql.total(chosen("kedro_node_time_seconds_total"), "kedro_node_phase")
     return [
@@ -123,10 +205,17 @@ def _time() -> list[object]:
             instant(f"topk(20, {spent} / ({runs} > 0))", as_table=True),
             sort="Time of one run",
             units={"Time of one run": look.SECONDS},
-            links=[("Node", "Its runs in Jaeger", f"{SEARCH}&operation=node%20${{__data.fields.Node}}")],
+            links=[
+                ("Node", "Its runs in Jaeger", f"{SEARCH}&operation=node%20${{__data.fields.Node}}")
+            ],
             about="Mean time to load, compute and save.",
         ),
-        look.ranking("Loading, computing or saving?", instant(f"sort_desc({phases})", "{{kedro_node_phase}}"), unit=look.SECONDS, span=4),
+        look.ranking(
+            "Loading, computing or saving?",
+            instant(f"sort_desc({phases})", "{{kedro_node_phase}}"),
+            unit=look.SECONDS,
+            span=4,
+        ),
         look.ranking(
             "Which datasets take the time?",
             instant(f"sort_desc({kinds} > 0)", "{{kedro_dataset_operation}} {{type}}"),
@@ -138,6 +227,14 @@ def _time() -> list[object]:
 def _traces() -> list[object]:
     command = {"service": "$service", "operation": "kedro run", "limit": 20}
     return [
-        look.traces("Which runs failed last?", look.JaegerSearch(**command, tags="error=true"), about="A click on one opens its trace."),
-        look.traces("Which runs were slow?", look.JaegerSearch(**command, minDuration="$slow"), about="Longer than what is typed above."),
+        look.traces(
+            "Which runs failed last?",
+            look.JaegerSearch(**command, tags="error=true"),
+            about="A click on one opens its trace.",
+        ),
+        look.traces(
+            "Which runs were slow?",
+            look.JaegerSearch(**command, minDuration="$slow"),
+            about="Longer than what is typed above.",
+        ),
     ]

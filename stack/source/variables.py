@@ -11,17 +11,28 @@ from grafana_foundation_sdk.models import dashboard as model
 def project() -> dashboard.QueryVariable:
     """Projects, by name where it may leave (detail `run`), else by the first digits of the id; the value is the id."""
     shown = f"group by (kedro_project_id, project) ({promql.named(promql.last('kedro_commands_total'))})"
-    return look.choice("project", "Project", shown, '/kedro_project_id="(?<value>[^"]+)".*project="(?<text>[^"]+)"/')
+    return look.choice(
+        "project",
+        "Project",
+        shown,
+        '/kedro_project_id="(?<value>[^"]+)".*project="(?<text>[^"]+)"/',
+    )
 
 
 def pipeline() -> dashboard.QueryVariable:
     """Pipelines of the chosen projects; there are names only at detail `run`."""
-    return look.choice("pipeline", "Pipeline", *_seen("kedro_pipeline_name", 'kedro_pipeline_runs_total{kedro_project_id=~"$project"}'))
+    return look.choice(
+        "pipeline",
+        "Pipeline",
+        *_seen("kedro_pipeline_name", 'kedro_pipeline_runs_total{kedro_project_id=~"$project"}'),
+    )
 
 
 def environment() -> dashboard.QueryVariable:
     """What senders put into OTEL_RESOURCE_ATTRIBUTES as deployment.environment.name."""
-    return look.choice("environment", "Environment", *_seen("deployment_environment_name", "kedro_commands_total"))
+    return look.choice(
+        "environment", "Environment", *_seen("deployment_environment_name", "kedro_commands_total")
+    )
 
 
 def _seen(label: str, selector: str) -> tuple[str, str]:
@@ -35,7 +46,12 @@ def ci() -> dashboard.CustomVariable:
         dashboard.CustomVariable("ci")
         .label("Run by")
         .values(",".join(f"{text} : {value}" for text, value in options))
-        .options([model.VariableOption(text=text, value=value, selected=text == "Both") for text, value in options])
+        .options(
+            [
+                model.VariableOption(text=text, value=value, selected=text == "Both")
+                for text, value in options
+            ]
+        )
         .current(model.VariableOption(text="Both", value=".*", selected=True))
     )
 
@@ -43,7 +59,13 @@ def ci() -> dashboard.CustomVariable:
 def text(name: str, label: str, value: str) -> dashboard.TextBoxVariable:
     """Something to type."""
     option = model.VariableOption(text=value, value=value, selected=True)
-    return dashboard.TextBoxVariable(name).label(label).default_value(value).current(option).options([option])
+    return (
+        dashboard.TextBoxVariable(name)
+        .label(label)
+        .default_value(value)
+        .current(option)
+        .options([option])
+    )
 
 
 def chosen(metric: str, *more: str, pipeline: bool = False, ci: bool = True) -> str:

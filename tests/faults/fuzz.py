@@ -18,10 +18,15 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["kedro_otel"]):
-    from kedro_otel import detail, masking, measurements
-    from kedro_otel.recording import glance, model, reader
+    from kedro_otel.facts import masking, redaction
+    from kedro_otel.recording import model, reader, scan
+    from kedro_otel.semconv import measurements
 
-FOLDER = Path(tempfile.mkdtemp(prefix="kedro-otel-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+FOLDER = Path(
+    tempfile.mkdtemp(
+        prefix="kedro-otel-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+    )
+)
 SEGMENT = FOLDER / "00000000000000000001-1-0123abcd.jsonl"
 IDS = '"traceId":"0123456789abcdef0123456789abcdef","spanId":"0123456789abcdef"'
 SEEDS = (
@@ -51,7 +56,7 @@ def reader_holds(data: bytes) -> None:
     except model.SegmentError:
         segment = None
     with contextlib.suppress(model.SegmentError):
-        glance.glance(SEGMENT)
+        scan.glance(SEGMENT)
     if segment is None:
         return
     assert 0 <= segment.size <= len(data)
@@ -67,7 +72,7 @@ def reader_holds(data: bytes) -> None:
         json.dumps([one.name, one.attributes, one.events, one.links]).encode()
         one.name.encode()
         for level in ("usage", "run", "full"):
-            left = detail.at(one, segment.header, level)
+            left = redaction.at(one, segment.header, level)
             if left is not None and left.end_ns is not None:
                 list(measurements.measure(left, level))
 
@@ -86,7 +91,10 @@ def masking_holds(data: bytes) -> None:
 
 def vocabulary(command, found, click):
     """Collect every word of ``command`` and of the commands below it."""
-    found.update({command.name} if command.name else set(), (word for each in command.params for word in each.opts if word.startswith("-")))
+    found.update(
+        {command.name} if command.name else set(),
+        (word for each in command.params for word in each.opts if word.startswith("-")),
+    )
     if hasattr(command, "list_commands"):
         context = click.Context(command)
         for name in command.list_commands(context):
@@ -110,14 +118,30 @@ def main() -> None:
         from kedro.framework.cli.cli import cli, global_commands, project_commands
         from kedro.framework.cli.utils import CommandCollection
 
-        CLI = CommandCollection(("Global commands", [cli, global_commands]), ("Project specific commands", [project_commands]))
+        CLI = CommandCollection(
+            ("Global commands", [cli, global_commands]),
+            ("Project specific commands", [project_commands]),
+        )
         VOCABULARY = {"*****", "", "-h", "-v", "--help", "--version", *masking.STARTERS}
         vocabulary(CLI, VOCABULARY, click)
         SORTED = sorted(VOCABULARY)
         for number, word in enumerate(SORTED):
-            (corpus / str(number)).write_text(f"{chr(number)}\x1f--starter=spaceflights-pandas\x1f{word}\x1fx=y")
+            (corpus / str(number)).write_text(
+                f"{chr(number)}\x1f--starter=spaceflights-pandas\x1f{word}\x1fx=y"
+            )
         holds = masking_holds
-    atheris.Setup([sys.argv[0], "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1", *sys.argv[1:], str(corpus)], holds)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            "-max_len=4096",
+            "-timeout=20",
+            "-rss_limit_mb=2048",
+            "-print_final_stats=1",
+            *sys.argv[1:],
+            str(corpus),
+        ],
+        holds,
+    )
     atheris.Fuzz()
 
 

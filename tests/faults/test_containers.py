@@ -19,14 +19,18 @@ __all__ = ["loopback"]
 @pytest.fixture(autouse=True)
 def namespaces() -> None:
     """Skip where this user may make no PID namespace."""
-    made = shutil.which("unshare") and subprocess.run(["unshare", "-pf", "--mount-proc", "true"], capture_output=True, check=False).returncode == 0
+    made = (
+        shutil.which("unshare")
+        and subprocess.run(
+            ["unshare", "-pf", "--mount-proc", "true"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
     if not made:
         pytest.skip("no PID namespace may be made here")
 
 
-INIT = (
-    "import os, subprocess, sys; child = subprocess.Popen(sys.argv[1:]); [None for _ in iter(lambda: os.wait()[0] != child.pid, False)]; os._exit(0)"
-)
+INIT = "import os, subprocess, sys; child = subprocess.Popen(sys.argv[1:]); [None for _ in iter(lambda: os.wait()[0] != child.pid, False)]; os._exit(0)"
 WAYS = {
     "as PID 1": lambda kedro: kedro,
     "as sh -c": lambda kedro: ["sh", "-c", f"{' '.join(kedro)}; true"],
@@ -47,12 +51,21 @@ def test_a_container_stopped_right_after_the_run(
 ) -> None:
     """The namespace's first process ends with the command, and the kernel kills whatever is left in it."""
     path = project()
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url if receiver != "is away" else "http://127.0.0.1:9", KEDRO_OTEL_SHIP_TIMEOUT="5")
+    environment.update(
+        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url if receiver != "is away" else "http://127.0.0.1:9",
+        KEDRO_OTEL_SHIP_TIMEOUT="5",
+    )
     environment.pop("KEDRO_OTEL_EPHEMERAL")
     if receiver == "hangs":
         loopback.always.update(traces=hang, metrics=hang)
     command = [str(BIN / "kedro"), "run"]
-    quiet = subprocess.run([*command], cwd=path, env={**environment, "KEDRO_OTEL_ENABLED": "false"}, capture_output=True, check=True)
+    quiet = subprocess.run(
+        [*command],
+        cwd=path,
+        env={**environment, "KEDRO_OTEL_ENABLED": "false"},
+        capture_output=True,
+        check=True,
+    )
     assert quiet.returncode == 0
     began = time.monotonic()
     done = subprocess.run(

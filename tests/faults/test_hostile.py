@@ -69,22 +69,39 @@ def test_a_gigabyte_and_a_million(
 ) -> None:
     """An attribute of a gigabyte, a million events: the recording is small, and so is what reading and shipping it takes."""
     size, events, spans = (1 << 30, 1_000_000, 100_000) if full else (64 << 20, 20_000, 2000)
-    path = project(nodes=BIG.format(size=size, events=events, spans=spans), files={"logging.yml": PLAIN})
-    environment["KEDRO_LOGGING_CONFIG"] = str(path / "logging.yml")  # Kedro's own would draw the message with Rich, for minutes
-    environment.update(KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_SHIP="manual", OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url)
-    done = subprocess.run([BIN / "kedro", "run"], cwd=path, env=environment, capture_output=True, check=False)
+    path = project(
+        nodes=BIG.format(size=size, events=events, spans=spans), files={"logging.yml": PLAIN}
+    )
+    environment["KEDRO_LOGGING_CONFIG"] = str(
+        path / "logging.yml"
+    )  # Kedro's own would draw the message with Rich, for minutes
+    environment.update(
+        KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_SHIP="manual", OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url
+    )
+    done = subprocess.run(
+        [BIN / "kedro", "run"], cwd=path, env=environment, capture_output=True, check=False
+    )
     assert done.returncode == 1
     recordings = list((home / "recordings").glob("*.jsonl"))
     found = [one for one in operations(home) if one.end_ns is not None]
     assert {one.state for one in found} == {"ended"}
     assert {"kedro run", "node tell"} <= {one.name for one in found}
     assert sum(one.operation == "foreign" for one in found) == spans + 1
-    longest = max(len(line) for recording in recordings for line in recording.read_bytes().splitlines())
+    longest = max(
+        len(line) for recording in recordings for line in recording.read_bytes().splitlines()
+    )
     size_kept = sum(recording.stat().st_size for recording in recordings)
     assert longest < 4 << 20
     peaks = {}
     for words in (["otel", "ship"], ["otel", "show"], ["otel", "status"]):
-        seen = subprocess.run([sys.executable, "-c", PEAK, *words], cwd=path, env=environment, capture_output=True, text=True, check=False)
+        seen = subprocess.run(
+            [sys.executable, "-c", PEAK, *words],
+            cwd=path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert seen.returncode == 0, seen.stderr[-2000:]
         peaks[words[1]] = int(seen.stderr.rpartition("PEAK")[2]) // 1024
     assert max(peaks.values()) < (900 if full else 300)
@@ -138,12 +155,23 @@ def test_what_is_meant_to_be_obeyed_is_shown_only(
     figure: Callable[[str], None],
 ) -> None:
     """NUL, terminal sequences, bidirectional marks and markup in names and messages do nothing in terminal, JSON, HTML and on the wire."""
-    environment.update(KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_SHIP="manual", OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url)
+    environment.update(
+        KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_SHIP="manual", OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url
+    )
     path = project(nodes=NASTY, registry=REGISTRY)
     kedro("run", cwd=path, code=None)
     assert operations(home)
     looked = 0
-    for words in (["show"], ["show", "last"], ["list"], ["status"], ["show", "--json"], ["list", "--json"], ["export"], ["report", "-o", "run.html"]):
+    for words in (
+        ["show"],
+        ["show", "last"],
+        ["list"],
+        ["status"],
+        ["show", "--json"],
+        ["list", "--json"],
+        ["export"],
+        ["report", "-o", "run.html"],
+    ):
         result = kedro("otel", *words, cwd=path, code=None)
         if "No such command" in result.err:
             continue
@@ -169,7 +197,12 @@ def test_what_is_meant_to_be_obeyed_is_shown_only(
 
 @pytest.mark.parametrize("words", [["run"], ["otel", "ship"]])
 def test_no_credential_in_argv(
-    words: list[str], project: Callable[..., Path], environment: dict[str, str], home: Path, loopback: Loopback, figure: Callable[[str], None]
+    words: list[str],
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    home: Path,
+    loopback: Loopback,
+    figure: Callable[[str], None],
 ) -> None:
     """While something is sent no credential is in any process's command line, nor afterwards on disk."""
     loopback.always.update(traces=hang)
@@ -181,18 +214,35 @@ def test_no_credential_in_argv(
     )
     path = project()
     if words[0] == "otel":
-        subprocess.run([BIN / "kedro", "run"], cwd=path, env={**environment, "KEDRO_OTEL_SHIP": "manual"}, check=True, capture_output=True)
-    process = subprocess.Popen([BIN / "kedro", *words], cwd=path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.run(
+            [BIN / "kedro", "run"],
+            cwd=path,
+            env={**environment, "KEDRO_OTEL_SHIP": "manual"},
+            check=True,
+            capture_output=True,
+        )
+    process = subprocess.Popen(
+        [BIN / "kedro", *words],
+        cwd=path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     until(lambda: loopback.of("traces", accepted=False))
     lines = [_text(entry / "cmdline") for entry in Path("/proc").glob("[0-9]*")]
     assert [line for line in lines if b"CANARY" in line] == []
     loopback.closing.set()
     out, err = process.communicate(timeout=60)
     assert "CANARY" not in out + err
-    assert [found for found in home.rglob("*") if found.is_file() and b"CANARY" in found.read_bytes()] == []
+    assert [
+        found for found in home.rglob("*") if found.is_file() and b"CANARY" in found.read_bytes()
+    ] == []
     header = loopback.of("traces", accepted=False)[0].headers["authorization"]
     assert header == "Bearer CANARY-token"
-    figure(f"{len(lines)} command lines, {sum(1 for found in home.rglob('*') if found.is_file())} files, logs and stderr: 0 hits")
+    figure(
+        f"{len(lines)} command lines, {sum(1 for found in home.rglob('*') if found.is_file())} files, logs and stderr: 0 hits"
+    )
 
 
 def _text(path: Path) -> bytes:
@@ -203,18 +253,33 @@ def _text(path: Path) -> bytes:
 
 
 def test_a_proxy_is_used_and_gets_no_credential_of_its_own(
-    project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], loopback: Loopback, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    environment: dict[str, str],
+    loopback: Loopback,
+    figure: Callable[[str], None],
 ) -> None:
     """With a proxy set the request goes through it and nowhere else; .netrc has no say in it."""
     netrc = Path(environment["HOME"]) / ".netrc"
-    netrc.write_text("".join(f"{who} login CANARY password CANARY\n" for who in ("machine 127.0.0.1", "machine collector.invalid", "default")))
+    netrc.write_text(
+        "".join(
+            f"{who} login CANARY password CANARY\n"
+            for who in ("machine 127.0.0.1", "machine collector.invalid", "default")
+        )
+    )
     netrc.chmod(0o600)
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318", KEDRO_OTEL_SHIP="manual")
+    environment.update(
+        OTEL_EXPORTER_OTLP_ENDPOINT="http://collector.invalid:4318", KEDRO_OTEL_SHIP="manual"
+    )
     environment.update(HTTP_PROXY=loopback.url, http_proxy=loopback.url)
     path = project()
     kedro("run", cwd=path)
     kedro("otel", "ship", cwd=path)
     assert loopback.total("kedro.commands") == 1
-    assert [request for request in loopback.requests if any("CANARY" in value or "Q0FOQVJZ" in value for value in request.headers.values())] == []
+    assert [
+        request
+        for request in loopback.requests
+        if any("CANARY" in value or "Q0FOQVJZ" in value for value in request.headers.values())
+    ] == []
     assert {request.headers["host"] for request in loopback.requests} == {"collector.invalid:4318"}
     figure(f"{len(loopback.requests)} requests through the proxy, 0 credentials from .netrc")

@@ -20,9 +20,12 @@ from faulty import GONE
 from trees import segments
 
 import kedro_otel
-from kedro_otel.recording import bounds
+from kedro_otel.recording import retention
 
-pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="forks"), pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="forks"),
+    pytest.mark.timeout(1800),
+]
 POISON = Path(__file__).parent / "poison"
 SOURCE = Path(kedro_otel.__file__).parent
 REPORT = os.environ.get("POISON_REPORT")
@@ -128,7 +131,10 @@ SCENARIOS = {
     "failure": Scenario(("run", "--params", "fail=true"), {"KEDRO_OTEL_DETAIL": "full"}),
     "load failure": Scenario(("run", "--pipeline", "missing"), {}),
     "disk failure": Scenario(("run", "--params", "fail=disk"), {}),
-    "masking": Scenario(("new", "--starter=spaceflights-pandas", "--help"), {"KEDRO_OTEL_ENABLED": "true", "XDG_STATE_HOME": "relative"}),
+    "masking": Scenario(
+        ("new", "--starter=spaceflights-pandas", "--help"),
+        {"KEDRO_OTEL_ENABLED": "true", "XDG_STATE_HOME": "relative"},
+    ),
     "slow": Scenario(("run", "--params", "fail=slow"), {}),
     "own command": Scenario(("ours", "--word", "x"), {}),
     "script": Scenario(None, {}),
@@ -143,54 +149,65 @@ SCENARIOS = {
             "OTEL_RESOURCE_ATTRIBUTES": "team=blue",
         },
     ),
-    "sampled": Scenario(("run",), {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}),
-    "workers": Scenario(("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "fork"}, sorted=True),
-    "shipping": Scenario(("registry", "list"), {**WAITING, "KEDRO_OTEL_EPHEMERAL": "auto", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"}),
+    "sampled": Scenario(
+        ("run",), {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}
+    ),
+    "workers": Scenario(
+        ("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "fork"}, sorted=True
+    ),
+    "shipping": Scenario(
+        ("registry", "list"),
+        {**WAITING, "KEDRO_OTEL_EPHEMERAL": "auto", "OTEL_EXPORTER_OTLP_HEADERS": "a=b"},
+    ),
     "shipping a run": Scenario(("run",), {**ENDPOINT, "KEDRO_OTEL_SHIP": "auto"}),
-    "no place": Scenario(("run",), {**ENDPOINT, "KEDRO_OTEL_HOME": "/proc/nowhere", "KEDRO_OTEL_SHIP": "background"}),
-    "strangers": Scenario(("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "spawn"}, sorted=True),
+    "no place": Scenario(
+        ("run",), {**ENDPOINT, "KEDRO_OTEL_HOME": "/proc/nowhere", "KEDRO_OTEL_SHIP": "background"}
+    ),
+    "strangers": Scenario(
+        ("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "spawn"}, sorted=True
+    ),
 }
 
 NET = {"guard.py"}
 """What catches the others cannot be tried itself."""
 
 UNCOUNTED = {
-    "paths.py *": "names the file that errors are counted in",
-    "recording/bounds.py *": "writes it",
+    "config/paths.py *": "names the file that errors are counted in",
+    "recording/retention.py *": "writes it",
     "recording/writer.py *": "makes its folder",
-    "recording/host.py *": "as the writer",
-    "runtime/leaving.py _confess": "counts",
-    "runtime/leaving.py register": "sees to it that there is a count",
-    "runtime/leaving.py _at_exit": "has it counted",
-    "runtime/making.py *decide*": "without consent nothing may be written, not even that",
-    "runtime/making.py *join*": "as _decide, in a worker",
-    "runtime/making.py _forked": "as _decide, in a fork child: there nobody says that it ends",
-    "recording/handoff.py of_parent": "as _join",
-    "consent.py *": "as _decide",
-    "tomlfile.py *": "as _decide",
-    "settings.py truth": "as _decide",
+    "recording/machine.py *": "as the writer",
+    "runtime/shutdown.py _record_internal_errors": "counts",
+    "runtime/shutdown.py register": "sees to it that there is a count",
+    "runtime/shutdown.py _at_exit": "has it counted",
+    "runtime/setup.py *decide*": "without consent nothing may be written, not even that",
+    "runtime/setup.py *join*": "as _decide, in a worker",
+    "runtime/setup.py _forked": "as _decide, in a fork child: there nobody says that it ends",
+    "recording/worker_context.py of_parent": "as _join",
+    "config/consent.py *": "as _decide",
+    "config/toml_file.py *": "as _decide",
+    "config/toml_file.py parse_bool": "as _decide",
 }
 """Where an error is logged but may not be counted, and why."""
 
 AT_IMPORT = (
-    "cli_hooks.py _listen",
-    "hooks.py _tells*",
+    "cli/hooks.py _register",
+    "hooks.py _forward_to_nodes*",
     "runtime/state.py State.__init__",
-    "settings.py Setting.__init__",
-    "settings.py _own",
-    "settings.py _exporter",
-    "shipping/launch.py *__del__",
+    "config/settings.py Setting.__init__",
+    "config/settings.py _own",
+    "config/settings.py _exporter",
+    "shipping/process/launch.py *__del__",
 )
 """What runs when a module is imported, before there is anything to catch it (of hooks, what makes and then catches for them), or when an
 object goes, where Python itself does."""
 
-BY_CHANCE = ("shipping/fold.py *", "shipping/journal.py *")
+BY_CHANCE = ("shipping/state/aggregation.py *", "shipping/state/journal.py *")
 """What a command that waits calls only if the shipper, another process, has written its journal by then."""
 
-SLOWLY = ("recording/writer.py Writer._still_wanted", "consent.py watch.<locals>.still")
+SLOWLY = ("recording/writer.py Writer._still_wanted", "config/consent.py watch.<locals>.still")
 """What is called only after half a second."""
 
-DOORS = ("cli/", "viewing/", "testing.py", "demo_project/", "_stack/")
+DOORS = ("cli/", "viewing/", "testing.py", "_stack/")
 """What only a command of the user's reaches."""
 
 
@@ -200,44 +217,44 @@ UNREACHED = {
     "testing.py *": "the user's own tests",
     "shipping/*": "the detached process",
     "recording/reader.py *": "reading, which the detached process and commands do",
-    "recording/decode.py *": "reading",
+    "recording/decoder.py *": "reading",
     "recording/model.py *": "reading",
-    "recording/glance.py *": "reading",
-    "recording/liveness.py *": "reading",
-    "recording/bounds.py *": "pruning, which the detached process and commands do",
-    "detail.py *": "what leaves: the detached process",
+    "recording/scan.py *": "reading",
+    "recording/locking.py *": "reading",
+    "recording/retention.py *": "pruning, which the detached process and commands do",
+    "facts/redaction.py *": "what leaves: the detached process",
     "recording/writer.py Writer.drop": "a provider that is set while a command runs: test_sessions.py",
-    "tracing/live.py Live.flush*": "a worker with a provider of the user's: test_sessions.py",
+    "tracing/sdk/user_provider.py Live.flush*": "a worker with a provider of the user's: test_sessions.py",
     "guard.py *": "what catches the others",
-    "hooks.py KedroOtelHooks.*_node_*": "a signature: `_tells` answers for it",
+    "hooks.py KedroOtelHooks.*_node_*": "a signature: `_forward_to_nodes` answers for it",
     "hooks.py KedroOtelHooks.*_dataset_*": "a signature, too",
     "tracing/*.__repr__": "for a debugger",
-    "tracing/provider.py *get_description": "the SDK's, for a debugger",
+    "tracing/sdk/provider.py *get_description": "the SDK's, for a debugger",
     "recording/writer.py Writer._rotate": "after 16 MiB: test_reader.py",
-    "recording/lines.py _far": "a number past any float: test_writer.py",
-    "recording/memory.py Memory.abandon": "a fork without a place: test_places.py",
-    "identity.py _repaired": "a malformed file: test_identity.py",
-    "identity.py *": "a file that is not as it was: test_identity.py",
-    "tomledit.py *": "a malformed file: test_identity.py",
-    "files.py *": "a file system without hard links: test_identity.py",
-    "paths.py *": "another system: test_paths.py",
-    "settings.py *": "what status shows, and values that are wrong: test_settings.py",
-    "destination.py *": "values that are wrong: test_settings.py",
-    "consent.py _unclear": "a settings file that cannot be understood: test_consent.py",
-    "project.py *": "other forms of a repository and of validators: test_project.py",
-    "measurements.py *": "read again by the detached process: test_measurements.py",
+    "recording/encoder.py _far": "a number past any float: test_writer.py",
+    "recording/in_memory_writer.py InMemoryWriter.abandon": "a fork without a place: test_places.py",
+    "facts/identity.py _repaired": "a malformed file: test_identity.py",
+    "facts/identity.py *": "a file that is not as it was: test_identity.py",
+    "config/toml_edit.py *": "a malformed file: test_identity.py",
+    "config/files.py *": "a file system without hard links: test_identity.py",
+    "config/paths.py *": "another system: test_paths.py",
+    "config/settings.py *": "what status shows, and values that are wrong: test_settings.py",
+    "config/destination.py *": "values that are wrong: test_settings.py",
+    "config/consent.py _unclear": "a settings file that cannot be understood: test_consent.py",
+    "facts/project.py *": "other forms of a repository and of validators: test_project.py",
+    "semconv/measurements.py *": "read again by the detached process: test_measurements.py",
     "runtime/state.py reset": "the user's own tests",
     "runtime/sessions.py _cell_ended": "a notebook: test_sessions.py",
     "runtime/sessions.py _watch_notebook": "a notebook: test_sessions.py",
-    "runtime/making.py package_name": "a session without a project: test_sessions.py",
+    "runtime/setup.py package_name": "a session without a project: test_sessions.py",
     "tracing/recorder.py Recorder.interrupted": "a notebook: test_sessions.py",
-    "tracing/callers.py *": "a notebook, a server: test_sessions.py",
-    "tracing/family.py Family.busy": "several runs in one process: test_sessions.py",
-    "tracing/unplaced.py *": "several runs in one process: test_sessions.py",
+    "tracing/kedro_frames.py *": "a notebook, a server: test_sessions.py",
+    "tracing/run_nodes.py RunNodes.busy": "several runs in one process: test_sessions.py",
+    "tracing/pending_loads.py *": "several runs in one process: test_sessions.py",
     "tracing/nodes.py *": "several runs in one process: test_sessions.py",
     "tracing/runs.py *": "several runs in one process: test_sessions.py",
-    "tracing/provider.py *": "spans outside of a run: test_sessions.py",
-    "tracing/announce.py *": "a terminal: test_unchanged.py",
+    "tracing/sdk/provider.py *": "spans outside of a run: test_sessions.py",
+    "tracing/environment_carrier.py *": "a terminal: test_unchanged.py",
 }
 """Functions in modules that a hook loads and that no scenario here calls, by file and name, and why."""
 
@@ -250,7 +267,9 @@ class Bench:
         self.pyproject = (path / "pyproject.toml").read_text()
         self.tmp_path = tmp_path
         self.number = 0
-        environment = {key: value for key, value in environment.items() if key != "KEDRO_OTEL_RAISE"}
+        environment = {
+            key: value for key, value in environment.items() if key != "KEDRO_OTEL_RAISE"
+        }
         self.process = subprocess.Popen(
             [sys.executable, POISON / "driver.py"],
             cwd=path,
@@ -273,8 +292,15 @@ class Bench:
         for left in (self.path / "data").glob("*.json"):
             left.unlink()
         (self.path / "pyproject.toml").write_text(self.pyproject)  # as it was before it got an id
-        job: dict[str, Any] = {"env": {"HOME": str(home), "KEDRO_OTEL_HOME": str(home), **scenario.env, **env}, "out": out}
-        job.update({"words": list(scenario.words)} if scenario.words is not None else {"script": str(self.path / "script.py")})
+        job: dict[str, Any] = {
+            "env": {"HOME": str(home), "KEDRO_OTEL_HOME": str(home), **scenario.env, **env},
+            "out": out,
+        }
+        job.update(
+            {"words": list(scenario.words)}
+            if scenario.words is not None
+            else {"script": str(self.path / "script.py")}
+        )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(job) + "\n")
@@ -294,10 +320,15 @@ class Bench:
 
 
 @pytest.fixture
-def bench(project: Callable[..., Path], environment: dict[str, str], tmp_path: Path) -> Iterator[Bench]:
+def bench(
+    project: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> Iterator[Bench]:
     """Return the driver, in a project."""
     commit = "0123456789" * 4
-    git = {".git/HEAD": "ref: refs/heads/main\n", ".git/packed-refs": f"# pack-refs with: peeled\n{commit} refs/heads/main\n"}
+    git = {
+        ".git/HEAD": "ref: refs/heads/main\n",
+        ".git/packed-refs": f"# pack-refs with: peeled\n{commit} refs/heads/main\n",
+    }
     files = {**git, "script.py": SCRIPT, "logging.yml": LOGGING, "src/minimal/cli.py": CLI}
     path = project(nodes=NODES, registry=REGISTRY, catalog=CATALOG, settings=SETTINGS, files=files)
     found = Bench(path, environment, tmp_path)
@@ -330,7 +361,9 @@ def named(code: CodeType) -> str:
     return f"{code.co_filename.rpartition('/kedro_otel/')[2]}:{code.co_firstlineno}"
 
 
-def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: bool, figure: Callable[[str], None]) -> None:
+def test_no_error_of_ours_reaches_the_user(
+    bench: Bench, tmp_path: Path, full: bool, figure: Callable[[str], None]
+) -> None:
     """With any one function raising, exit code, output and results are Kedro's; the error is logged once per place and process, and counted."""
     reached: dict[str, str] = {}
     expected: dict[str, dict[str, Any]] = {}
@@ -339,7 +372,10 @@ def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: b
         expected[name], _ = bench.run(scenario, POISON_TRACE=str(trace))
         for line in trace.read_text().split():
             reached.setdefault(line, name)
-    assert {name: one["code"] for name, one in expected.items() if one["code"]} == {"failure": 1, "load failure": 1}
+    assert {name: one["code"] for name, one in expected.items() if one["code"]} == {
+        "failure": 1,
+        "load failure": 1,
+    }
     loaded = {line.partition(":")[0] for line in reached}
     known = {
         named(code): (code, qualified)
@@ -347,10 +383,16 @@ def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: b
         if str(file.relative_to(SOURCE)) in loaded
         for code, qualified in functions(file)
     }
-    called = {line: f"{line.partition(':')[0]} {qualified}" for line, (_, qualified) in known.items()}
+    called = {
+        line: f"{line.partition(':')[0]} {qualified}" for line, (_, qualified) in known.items()
+    }
     never = sorted(f"{name} ({line})" for line, name in called.items() if line not in reached)
     unexplained = [name for name in never if not matches(name.partition(" (")[0], UNREACHED)]
-    wanted = [line for line in sorted(reached) if line in known and line.partition(":")[0] not in NET and not line.startswith(DOORS)]
+    wanted = [
+        line
+        for line in sorted(reached)
+        if line in known and line.partition(":")[0] not in NET and not line.startswith(DOORS)
+    ]
     wanted = [line for line in wanted if not matches(called[line], AT_IMPORT)]
     reached.update({line: "slow" for line, name in called.items() if name in SLOWLY})
     chosen = wanted if full else wanted[:: len(wanted) // 40]
@@ -362,7 +404,9 @@ def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: b
         log = tmp_path / f"log-{line.replace('/', '-')}"
         seen, home = bench.run(scenario, POISON=line, POISON_LOG=str(log))
         who = f"{called[line]} ({name}, line {line.partition(':')[2]})"
-        wrong += [f"{who}: {key} {seen[key]!r:.600}" for key in seen if seen[key] != expected[name][key]]
+        wrong += [
+            f"{who}: {key} {seen[key]!r:.600}" for key in seen if seen[key] != expected[name][key]
+        ]
         lines = log.read_text().splitlines() if log.exists() else []
         failures = Counter(text for text in lines if "failed in" in text)
         if failures and max(failures.values()) > 1:
@@ -371,13 +415,21 @@ def test_no_error_of_ours_reaches_the_user(bench: Bench, tmp_path: Path, full: b
         missed = not failures and matches(called[line], BY_CHANCE)
         if not failures and not missed:
             wrong.append(f"{who}: not logged {lines[:2]}")
-        told = bounds.dropped(home / "recordings")["internal_error"] + sum(segment.lost["internal_error"] for segment in segments(home))
+        told = retention.dropped(home / "recordings")["internal_error"] + sum(
+            segment.lost["internal_error"] for segment in segments(home)
+        )
         counted += bool(told)
         if not told and not missed and not matches(called[line], UNCOUNTED) and name != "no place":
             wrong.append(f"{who}: not counted")
         shutil.rmtree(home, ignore_errors=True)
         if REPORT:
-            Path(REPORT).write_text("\n".join([f"{chosen.index(line)} of {len(chosen)}", *wrong, "--- never", *unexplained]))
+            Path(REPORT).write_text(
+                "\n".join(
+                    [f"{chosen.index(line)} of {len(chosen)}", *wrong, "--- never", *unexplained]
+                )
+            )
     assert wrong == []
     assert unexplained == []
-    figure(f"{len(chosen)} of {len(wanted)} functions raised: 0 changes seen by the user, {logged} logged, {counted} counted")
+    figure(
+        f"{len(chosen)} of {len(wanted)} functions raised: 0 changes seen by the user, {logged} logged, {counted} counted"
+    )

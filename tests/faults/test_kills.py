@@ -30,13 +30,19 @@ def copies(path: Path, number: int) -> list[Path]:
 
 
 def test_kill_9_of_a_run_at_random_moments(
-    project: Callable[..., Path], environment: dict[str, str], tmp_path: Path, full: bool, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    tmp_path: Path,
+    full: bool,
+    figure: Callable[[str], None],
 ) -> None:
     """Whenever a run is killed, there is one trace, the node that it died in is named, and no line whose write returned is missing."""
     number = 200 if full else 8
     path = chain(project, NODE_COUNT)
     began = time.monotonic()
-    subprocess.run([BIN / "kedro", "run"], cwd=path, env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [BIN / "kedro", "run"], cwd=path, env=environment, check=True, capture_output=True
+    )
     whole = time.monotonic() - began
     (path / "evidence.txt").unlink()
     choose = random.Random(8)
@@ -64,7 +70,11 @@ def test_kill_9_of_a_run_at_random_moments(
         # of the last write the witness may not have heard: that is two lines where a load took the write of what followed it
         assert returned <= read <= returned + 2, (returned, read)
         found = one_trace(home)
-        evidence = (folder / "evidence.txt").read_text().split() if (folder / "evidence.txt").exists() else []
+        evidence = (
+            (folder / "evidence.txt").read_text().split()
+            if (folder / "evidence.txt").exists()
+            else []
+        )
         nodes = {one.name.removeprefix("node "): one for one in found if one.operation == "node"}
         assert all(nodes[name].state == "ended" for name in evidence[:-1])
         dead = [name for name, one in nodes.items() if one.state == "died"]
@@ -79,18 +89,27 @@ def test_kill_9_of_a_run_at_random_moments(
             assert dead or nodes[evidence[-1]].state == "ended"
         return returned, read, "in a node" if dead else "elsewhere"
 
-    moments = [(index, folder, choose.random()) for index, folder in enumerate(copies(path, number))]
+    moments = [
+        (index, folder, choose.random()) for index, folder in enumerate(copies(path, number))
+    ]
     with ThreadPoolExecutor(2) as pool:
         results = list(pool.map(once, moments))
     died = sum(where == "in a node" for *_, where in results)
     assert died >= number // 5
     written, read = (sum(row[place] for row in results) for place in (0, 1))
-    figure(f"{number} runs killed, {died} of them in a node, each named; {written} lines whose write returned, {read} read, 0 lost")
+    figure(
+        f"{number} runs killed, {died} of them in a node, each named; {written} lines whose write returned, {read} read, 0 lost"
+    )
 
 
 @pytest.mark.parametrize("whom", ["a worker", "the parent"])
 def test_kill_9_under_parallel_runner(
-    whom: str, project: Callable[..., Path], environment: dict[str, str], tmp_path: Path, full: bool, figure: Callable[[str], None]
+    whom: str,
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    tmp_path: Path,
+    full: bool,
+    figure: Callable[[str], None],
 ) -> None:
     """A worker killed, or the parent with its workers orphaned: one trace, and no line whose write returned is missing."""
     number = 25 if full else 2
@@ -99,7 +118,11 @@ def test_kill_9_under_parallel_runner(
     died = lost = written = 0
     for index, folder in enumerate(copies(path, number)):
         witness, home = Witness(tmp_path / f"witness{index}"), tmp_path / f"home{index}"
-        variables = {"KEDRO_OTEL_HOME": str(home), "NODE_SECONDS": "0.15", "KEDRO_MP_CONTEXT": choose.choice(["fork", "spawn", "forkserver"])}
+        variables = {
+            "KEDRO_OTEL_HOME": str(home),
+            "NODE_SECONDS": "0.15",
+            "KEDRO_MP_CONTEXT": choose.choice(["fork", "spawn", "forkserver"]),
+        }
         process = begin(
             ["run", "--runner=ParallelRunner"],
             folder,
@@ -112,7 +135,17 @@ def test_kill_9_under_parallel_runner(
         if whom == "the parent":  # stopped, it makes no worker that nobody here would know of
             process.send_signal(signal.SIGSTOP)
         below = descendants(process.pid)
-        holders = [pid for pid in below if any("/recordings/" in _link(entry) for entry in Path(f"/proc/{pid}/fd").glob("*"))] if below else []
+        holders = (
+            [
+                pid
+                for pid in below
+                if any(
+                    "/recordings/" in _link(entry) for entry in Path(f"/proc/{pid}/fd").glob("*")
+                )
+            ]
+            if below
+            else []
+        )
         if whom == "a worker" and holders:
             os.kill(choose.choice(holders), signal.SIGKILL)
         elif whom == "the parent":
@@ -120,7 +153,9 @@ def test_kill_9_under_parallel_runner(
         code = process.wait(60)
         if whom == "the parent":  # what is orphaned ends its node, and waits for the next for ever
             time.sleep(choose.random() * 0.3)
-            below += [deeper for pid in below for deeper in descendants(pid)]  # a fork server may have been at it
+            below += [
+                deeper for pid in below for deeper in descendants(pid)
+            ]  # a fork server may have been at it
             for pid in below:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -139,7 +174,9 @@ def test_kill_9_under_parallel_runner(
         died += sum(one.state == "died" and one.operation == "node" for one in found)
         assert all(one.state in {"ended", "died"} for one in found)
     assert lost == 0
-    figure(f"{number} kills of {whom} (fork, spawn, forkserver): one trace each, {died} nodes named as died; {written} lines, 0 lost")
+    figure(
+        f"{number} kills of {whom} (fork, spawn, forkserver): one trace each, {died} nodes named as died; {written} lines, 0 lost"
+    )
 
 
 def _link(entry: Path) -> str:
@@ -152,17 +189,26 @@ def _link(entry: Path) -> str:
 def _running(pid: int) -> bool:
     """Tell whether a process, or any thread that outlived its first one and so keeps its files open, is still there."""
     try:
-        return ") Z" not in Path(f"/proc/{pid}/stat").read_text() or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+        return (
+            ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+            or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+        )
     except OSError:
         return False
 
 
 def test_stopped_and_continued(
-    project: Callable[..., Path], environment: dict[str, str], home: Path, full: bool, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    home: Path,
+    full: bool,
+    figure: Callable[[str], None],
 ) -> None:
     """A run that is stopped is not taken for dead, however long; continued, it ends as ever, no span ends twice."""
     path = chain(project, NODE_COUNT)
-    process = begin(["run"], path, environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = begin(
+        ["run"], path, environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     until((path / "evidence.txt").exists)
     stops = 10 if full else 3
     for _ in range(stops):
@@ -193,11 +239,18 @@ def tell(shouted, fail):
 """
 
 
-def test_memory_limit(project: Callable[..., Path], environment: dict[str, str], home: Path, figure: Callable[[str], None]) -> None:
+def test_memory_limit(
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """Under `ulimit -v` a node that asks for too much fails with MemoryError, and so does its trace."""
     path = project(nodes=HUNGRY)
     words = ["sh", "-c", f"ulimit -v 3000000; exec {BIN}/kedro run"]
-    done = subprocess.run(words, cwd=path, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        words, cwd=path, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     found = {one.name: one for one in one_trace(home)}
     assert found["node shout"].attributes["error.type"] == "MemoryError"
@@ -205,7 +258,12 @@ def test_memory_limit(project: Callable[..., Path], environment: dict[str, str],
     figure("the trace says MemoryError in its node; 0 operations open")
 
 
-def test_out_of_memory_killer(project: Callable[..., Path], environment: dict[str, str], home: Path, figure: Callable[[str], None]) -> None:
+def test_out_of_memory_killer(
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """A run that the kernel kills for its memory leaves a trace that names the node."""
     group = _memory_group()
     path = project(nodes=HUNGRY)
@@ -229,7 +287,11 @@ def _memory_group() -> Path:
     """Make a control group of 400 MiB below this process's own; skips the test where that is not allowed."""
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, kind, where = line.split(":", 2)
-        root, limit = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if kind == "memory" else ("/sys/fs/cgroup", "memory.max")
+        root, limit = (
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+            if kind == "memory"
+            else ("/sys/fs/cgroup", "memory.max")
+        )
         if kind not in {"memory", ""}:
             continue
         for parent in (Path(root + where), Path(root)):
@@ -245,11 +307,21 @@ def _memory_group() -> Path:
     pytest.skip("no control group may be made here")
 
 
-def test_a_clean_run_is_whole(project: Callable[..., Path], environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_clean_run_is_whole(
+    project: Callable[..., Path], environment: dict[str, str], tmp_path: Path
+) -> None:
     """The witness that the other tests rely on sees every line of a run that nobody disturbs."""
     path = chain(project, 5)
     witness, home = Witness(tmp_path / "witness"), tmp_path / "home0"
-    assert begin(["run"], path, {**environment, **witness.variables, "KEDRO_OTEL_HOME": str(home)}, stderr=subprocess.DEVNULL).wait(60) == 0
+    assert (
+        begin(
+            ["run"],
+            path,
+            {**environment, **witness.variables, "KEDRO_OTEL_HOME": str(home)},
+            stderr=subprocess.DEVNULL,
+        ).wait(60)
+        == 0
+    )
     assert witness.lines == lines_read(home) > 20
     assert len(segments(home)) == 1
     operations_: list[Any] = one_trace(home)

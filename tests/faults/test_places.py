@@ -27,7 +27,9 @@ from kedro_otel.recording.writer import RecordingError, Writer
 
 __all__ = ["loopback"]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux's own means")
-ROOT = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: other users, mounts")
+ROOT = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: other users, mounts"
+)
 NOBODY, STRANGER = 65534, 47110
 pytestmark = [LINUX, pytest.mark.timeout(600)]
 
@@ -52,7 +54,11 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     def tmpfs(size: str, options: str = "") -> Path:
         folder = tmp_path / f"disk{len(mounted)}"
         folder.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}{options}", "tmpfs", folder], capture_output=True, check=False)
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}{options}", "tmpfs", folder],
+            capture_output=True,
+            check=False,
+        )
         if done.returncode:
             pytest.skip("nothing may be mounted here")
         mounted.append(folder)
@@ -66,7 +72,11 @@ def tmpfs(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 @ROOT
 @pytest.mark.parametrize("room", [0, 1, 8, 40])
 def test_disk_full(
-    room: int, project: Callable[..., Path], kedro: Callable[..., Result], tmpfs: Callable[..., Path], figure: Callable[[str], None]
+    room: int,
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    tmpfs: Callable[..., Path],
+    figure: Callable[[str], None],
 ) -> None:
     """On a disk with no room, or with too little, the run is unchanged, one line says so, and the lines that were written are read."""
     disk = tmpfs("512k")
@@ -84,14 +94,31 @@ def test_disk_full(
     assert len(told(result)) == (1 if room < 40 else len(told(result)) and 1)
     assert all(set(segment.skipped) <= {"torn"} for segment in segments(disk / "home"))
     if room >= 8:
-        assert [one.name for one in kept if one.operation == "node"][:3] == ["node n0", "node n1", "node n2"]
-    figure(f"{room * 4} KiB of room: exit code 0, {len(told(result))} line on stderr, {len(kept)} operations kept")
+        assert [one.name for one in kept if one.operation == "node"][:3] == [
+            "node n0",
+            "node n1",
+            "node n2",
+        ]
+    figure(
+        f"{room * 4} KiB of room: exit code 0, {len(told(result))} line on stderr, {len(kept)} operations kept"
+    )
 
 
-def test_a_file_size_limit(project: Callable[..., Path], run: Callable[..., Result], home: Path, figure: Callable[[str], None]) -> None:
+def test_a_file_size_limit(
+    project: Callable[..., Path],
+    run: Callable[..., Result],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """Where a file may not grow (`ulimit -f`), recording stops with one line, and what is there is whole."""
     path = chain(project, 60)
-    result = run("sh", "-c", f"ulimit -f 16; exec {BIN}/kedro run", cwd=path, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    result = run(
+        "sh",
+        "-c",
+        f"ulimit -f 16; exec {BIN}/kedro run",
+        cwd=path,
+        env={"PYTHONDONTWRITEBYTECODE": "1"},
+    )
     assert (path / "evidence.txt").read_text().count("n") == 60
     assert len(told(result)) == 1
     assert "stopped recording" in told(result)[0]
@@ -114,7 +141,12 @@ def tell(shouted, fail):
 )
 
 
-def test_input_output_error(project: Callable[..., Path], kedro: Callable[..., Result], home: Path, figure: Callable[[str], None]) -> None:
+def test_input_output_error(
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """When the disk fails under a run, the run goes on; what was written before is kept."""
     path = project(nodes=EIO)
     result = kedro("run", cwd=path)
@@ -127,7 +159,11 @@ def test_input_output_error(project: Callable[..., Path], kedro: Callable[..., R
 
 @pytest.mark.parametrize("limit", [12, 20, 40])
 def test_too_many_open_files(
-    limit: int, project: Callable[..., Path], run: Callable[..., Result], bare_kedro: Callable[..., Result], figure: Callable[[str], None]
+    limit: int,
+    project: Callable[..., Path],
+    run: Callable[..., Result],
+    bare_kedro: Callable[..., Result],
+    figure: Callable[[str], None],
 ) -> None:
     """With nearly no descriptors left, whatever Kedro can do without us it can do with us."""
     path = project()
@@ -136,7 +172,9 @@ def test_too_many_open_files(
     bare = run("sh", "-c", f"ulimit -n {limit}; exec {_bare(bare_kedro)} run", cwd=path, code=None)
     assert ours.code == bare.code, f"{ours}\n{bare}"
     assert len(told(ours)) <= 1
-    figure(f"{limit} descriptors: exit code {ours.code} with and without us, {len(told(ours))} lines on stderr")
+    figure(
+        f"{limit} descriptors: exit code {ours.code} with and without us, {len(told(ours))} lines on stderr"
+    )
 
 
 def _bare(bare_kedro: Callable[..., Result]) -> str:
@@ -167,7 +205,12 @@ def tell(shouted, fail):
 """
 
 
-def test_descriptors_run_out_in_a_node(project: Callable[..., Path], kedro: Callable[..., Result], home: Path, figure: Callable[[str], None]) -> None:
+def test_descriptors_run_out_in_a_node(
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """A node that uses up all descriptors costs the recording nothing: its file is open."""
     path = project(nodes=FULL_TABLE)
     result = kedro("run", cwd=path, env={"KEDRO_OTEL_RAISE": None})
@@ -211,7 +254,9 @@ def test_no_place(
             # a user without a name, as some container platforms give out; it may read all, since this Python may be in a private folder
             other = ["setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
             other += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-            if subprocess.run([*other, sys.executable, "-c", "pass"], capture_output=True, check=False).returncode:
+            if subprocess.run(
+                [*other, sys.executable, "-c", "pass"], capture_output=True, check=False
+            ).returncode:
                 pytest.skip("no other user may run this Python here")
             path = Path(shutil.copytree(path, open_folder / "project"))
             _open_to_others(path)
@@ -219,11 +264,20 @@ def test_no_place(
             more["PYTHONDONTWRITEBYTECODE"] = "1"
         else:
             # root, without the power to ignore permissions, in a folder of somebody else
-            other = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all"]
+            other = [
+                "setpriv",
+                "--bounding-set=-dac_override,-dac_read_search,-fowner",
+                "--inh-caps=-all",
+            ]
             home = str(open_folder / "kedro-otel")
             os.chown(open_folder, NOBODY, NOBODY)
         words = [*other, *words]
-    more.update(KEDRO_OTEL_HOME=home, KEDRO_OTEL_SHIP="wait", KEDRO_OTEL_DETAIL="run", KEDRO_OTEL_SHIP_TIMEOUT="30")
+    more.update(
+        KEDRO_OTEL_HOME=home,
+        KEDRO_OTEL_SHIP="wait",
+        KEDRO_OTEL_DETAIL="run",
+        KEDRO_OTEL_SHIP_TIMEOUT="30",
+    )
     if receiver:
         more["OTEL_EXPORTER_OTLP_ENDPOINT"] = loopback.url
     result = run(*words, cwd=path, env=more)
@@ -255,11 +309,16 @@ def _open_to_others(folder: Path) -> None:
         inner.chmod(0o777)
 
 
-def test_memory_is_bounded(project: Callable[..., Path], kedro: Callable[..., Result], loopback: Loopback, figure: Callable[[str], None]) -> None:
+def test_memory_is_bounded(
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    loopback: Loopback,
+    figure: Callable[[str], None],
+) -> None:
     """A run that goes on for ever without a place keeps commands, runs and nodes, and counts what it dropped."""
-    from kedro_otel.recording import memory
+    from kedro_otel.recording import in_memory_writer
 
-    kept = memory.Memory({}, {"detail": "run"})
+    kept = in_memory_writer.InMemoryWriter({}, {"detail": "run"})
     line = b'{"span":"dataset","x":"' + b"y" * 1000 + b'"}\n'
     for _ in range(20_000):
         kept.span("dataset", line)
@@ -268,7 +327,7 @@ def test_memory_is_bounded(project: Callable[..., Path], kedro: Callable[..., Re
         kept.start(str(number), line)
         kept.end(str(number), line)
     taken = kept.take(whole=True)
-    assert len(taken) < memory.MAX_BYTES + 4096
+    assert len(taken) < in_memory_writer.MAX_BYTES + 4096
     assert b'"lost"' not in taken[-10:]
     figure(f"26 MB offered, {len(taken) / 2**20:.1f} MiB kept")
 
@@ -278,7 +337,12 @@ def test_memory_is_bounded(project: Callable[..., Path], kedro: Callable[..., Re
 
 @pytest.mark.parametrize("planted", ["symlink", "file", "fifo", "dangling"])
 def test_something_else_in_the_folders_place(
-    planted: str, project: Callable[..., Path], kedro: Callable[..., Result], home: Path, tmp_path: Path, figure: Callable[[str], None]
+    planted: str,
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    home: Path,
+    tmp_path: Path,
+    figure: Callable[[str], None],
 ) -> None:
     """A link, a file or a pipe in place of the recordings' folder is refused with one line; where it leads nothing is written."""
     home.mkdir(parents=True, mode=0o700)
@@ -302,7 +366,12 @@ def test_something_else_in_the_folders_place(
 
 
 @ROOT
-def test_a_folder_of_somebody_else(project: Callable[..., Path], kedro: Callable[..., Result], home: Path, figure: Callable[[str], None]) -> None:
+def test_a_folder_of_somebody_else(
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """A folder that belongs to another user is not written to, even by one who could."""
     (home / "recordings").mkdir(parents=True)
     os.chown(home / "recordings", NOBODY, NOBODY)
@@ -316,7 +385,11 @@ def test_a_folder_of_somebody_else(project: Callable[..., Path], kedro: Callable
 
 
 def test_planted_segments_are_not_read(
-    project: Callable[..., Path], kedro: Callable[..., Result], home: Path, tmp_path: Path, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    kedro: Callable[..., Result],
+    home: Path,
+    tmp_path: Path,
+    figure: Callable[[str], None],
 ) -> None:
     """Links, hard links and pipes among the recordings are neither followed nor waited for; neighbours are read."""
     path = project()
@@ -339,7 +412,10 @@ def test_planted_segments_are_not_read(
     listed = kedro("otel", "list", "--json", cwd=path, timeout=60).out
     assert "kedro planted" not in listed
     assert "kedro run" in listed
-    assert spoken(kedro("otel", "status", "--json", cwd=path, timeout=60).out)["recorded"]["commands"] == 1
+    assert (
+        spoken(kedro("otel", "status", "--json", cwd=path, timeout=60).out)["recorded"]["commands"]
+        == 1
+    )
     kedro("run", cwd=path)
     figure(f"{number} planted, 0 read, 0 s waited; the real one is listed")
 
@@ -355,7 +431,11 @@ def test_modes(
 ) -> None:
     """Whatever the umask, what we write is readable by its user alone."""
     path = project()
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="wait", KEDRO_OTEL_SHIP_TIMEOUT="30")
+    environment.update(
+        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url,
+        KEDRO_OTEL_SHIP="wait",
+        KEDRO_OTEL_SHIP_TIMEOUT="30",
+    )
     subprocess.run(
         [BIN / "kedro", "run", "--runner=ParallelRunner"],
         cwd=path,
@@ -364,26 +444,47 @@ def test_modes(
         check=True,
         capture_output=True,
     )
-    modes = {str(found.relative_to(home)): found.stat().st_mode & 0o777 for found in [home, *home.rglob("*")]}
+    modes = {
+        str(found.relative_to(home)): found.stat().st_mode & 0o777
+        for found in [home, *home.rglob("*")]
+    }
     assert len(modes) > 5
-    wrong = {name: oct(mode) for name, mode in modes.items() if mode & 0o077 or mode not in {0o600, 0o700}}
+    wrong = {
+        name: oct(mode)
+        for name, mode in modes.items()
+        if mode & 0o077 or mode not in {0o600, 0o700}
+    }
     # the folder itself may be one that the user made: what is in it counts
     assert {name for name in wrong if name != "."} == set()
     config = Path(environment["HOME"]) / ".config" / "kedro"
-    assert [oct(found.stat().st_mode & 0o777) for found in config.rglob("*") if found.is_file() and found.stat().st_mode & 0o077] == []
+    assert [
+        oct(found.stat().st_mode & 0o777)
+        for found in config.rglob("*")
+        if found.is_file() and found.stat().st_mode & 0o077
+    ] == []
     figure(f"umask {umask:03o}: {len(modes)} files and folders, all 0600 or 0700")
 
 
 # --- file systems without locks, two hosts ---------------------------------------------------------------------------------
 
-_FILTERS = {"x86_64": (0xC000003E, {"flock": 73, "fcntl": 72}), "aarch64": (0xC00000B7, {"flock": 32, "fcntl": 25})}
+_FILTERS = {
+    "x86_64": (0xC000003E, {"flock": 73, "fcntl": 72}),
+    "aarch64": (0xC00000B7, {"flock": 32, "fcntl": 25}),
+}
 
 
 def without_locks() -> None:
     """Make the kernel refuse every ``flock`` of this process and its children with ENOLCK (seccomp)."""
     arch, numbers = _FILTERS[os.uname().machine]
     number, answer = numbers["flock"], 0x00050000 | errno.ENOLCK
-    rows = [(0x20, 0, 0, 4), (0x15, 0, 3, arch), (0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, answer), (0x06, 0, 0, 0x7FFF0000)]
+    rows = [
+        (0x20, 0, 0, 4),
+        (0x15, 0, 3, arch),
+        (0x20, 0, 0, 0),
+        (0x15, 0, 1, number),
+        (0x06, 0, 0, answer),
+        (0x06, 0, 0, 0x7FFF0000),
+    ]
     program = b"".join(struct.pack("HBBI", *row) for row in rows)
     kept = ctypes.create_string_buffer(program)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -406,7 +507,13 @@ def test_no_locks(
     path = chain(project, 30)
     environment.update(KEDRO_OTEL_DETAIL="run", NODE_SECONDS="0.1")
     process = subprocess.Popen(
-        [BIN / "kedro", "run"], cwd=path, env=environment, preexec_fn=without_locks, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [BIN / "kedro", "run"],
+        cwd=path,
+        env=environment,
+        preexec_fn=without_locks,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     states: set[str] = set()
     while process.poll() is None:
@@ -422,8 +529,17 @@ def test_no_locks(
     assert {one.state for one in segment.operations} == {"ended"}
     environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url)
     manual = {**environment, "KEDRO_OTEL_SHIP": "manual"}
-    subprocess.run([BIN / "kedro", "run"], cwd=path, env=manual, preexec_fn=without_locks, check=True, capture_output=True)
-    for _ in range(2):  # locks stand in on a local disk, as they would beside a home on a file server
+    subprocess.run(
+        [BIN / "kedro", "run"],
+        cwd=path,
+        env=manual,
+        preexec_fn=without_locks,
+        check=True,
+        capture_output=True,
+    )
+    for _ in range(
+        2
+    ):  # locks stand in on a local disk, as they would beside a home on a file server
         kedro("otel", "ship", cwd=path)
     assert loopback.total("kedro.commands") == 1
     assert len(loopback.spans()) == len({span.span_id for span in loopback.spans()})
@@ -434,7 +550,11 @@ def test_no_locks(
 def test_two_hosts_one_home(home: Path, figure: Callable[[str], None]) -> None:
     """What another host, or this one before it was started anew, left open is never called dead here."""
     folder = home / "recordings"
-    for header in ({"bootId": "another"}, {"bootId": "another", "machineId": "another"}, {"bootId": "", "machineId": "another"}):
+    for header in (
+        {"bootId": "another"},
+        {"bootId": "another", "machineId": "another"},
+        {"bootId": "", "machineId": "another"},
+    ):
         tape = Tape(folder, **header)
         tape.start("command", "kedro run", 0)
     here = Tape(folder)
@@ -448,24 +568,26 @@ def test_two_hosts_one_home(home: Path, figure: Callable[[str], None]) -> None:
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-def test_the_clock_is_set(days: int, home: Path, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]) -> None:
+def test_the_clock_is_set(
+    days: int, home: Path, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
+) -> None:
     """Set by a day between the beginning and the end of an operation: no negative duration, nothing dead, nothing expires."""
-    from kedro_otel.recording import bounds, lines
+    from kedro_otel.recording import encoder, retention
 
     folder = home / "recordings"
     writer = Writer(folder, {}, {"detail": "run"}, pytest.fail)
     now = time.time_ns()
     trace = "ab" * 16
-    writer.start("cd" * 8, lines.start("command", trace, "cd" * 8, "", "kedro run", now, {}))
+    writer.start("cd" * 8, encoder.start("command", trace, "cd" * 8, "", "kedro run", now, {}))
     then = now + days * 86400 * 10**9
-    writer.end("cd" * 8, lines.end("command", trace, "cd" * 8, then, "[]", error=False))
-    writer.start("ef" * 8, lines.start("command", trace, "ef" * 8, "", "kedro run", then, {}))
+    writer.end("cd" * 8, encoder.end("command", trace, "cd" * 8, then, "[]", error=False))
+    writer.start("ef" * 8, encoder.start("command", trace, "ef" * 8, "", "kedro run", then, {}))
     (segment,) = segments(home)
     assert [one.state for one in segment.operations] == ["ended", "open"]
     assert all(one.end_ns is None or one.end_ns >= one.start_ns for one in segment.operations)
     writer.close()
-    limits = bounds.Limits(1 << 20, 30, 10)
-    assert not bounds.prune(folder, limits, lambda _: False, now_ns=then)
+    limits = retention.Limits(1 << 20, 30, 10)
+    assert not retention.prune(folder, limits, lambda _: False, now_ns=then)
     (path,) = reader.segments(folder)
     (segment,) = segments(home)
     assert {one.state for one in segment.operations} == {"ended", "died"}

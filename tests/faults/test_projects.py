@@ -41,7 +41,17 @@ def test_a_project_changes_neither_destination_nor_detail(
     url = thief.url
     settings = f'endpoint = "{url}"\ntraces_endpoint = "{url}/v1/traces"\ndetail = "full"\nheaders = {{x = "y"}}\ncertificate = "x"\n'
     settings += 'enabled = true\nship = "wait"\nhome = "stolen"\n'
-    names = ("sitecustomize", "usercustomize", "requests", "opentelemetry", "kedro_otel", "grpc", "json", "signal", "platformdirs")
+    names = (
+        "sitecustomize",
+        "usercustomize",
+        "requests",
+        "opentelemetry",
+        "kedro_otel",
+        "grpc",
+        "json",
+        "signal",
+        "platformdirs",
+    )
     path = project(
         "innocent",
         pyproject=f"[tool.kedro_otel]\n{settings}",
@@ -55,12 +65,18 @@ def test_a_project_changes_neither_destination_nor_detail(
             "pip.conf": "",
             ".netrc": "machine 127.0.0.1 login thief password thief\n",
             **{f"innocent_{name}/x.py": "" for name in names},
-            **{f"{name}.py": MODULE for name in names if name in {"sitecustomize", "usercustomize", "grpc"}},
+            **{
+                f"{name}.py": MODULE
+                for name in names
+                if name in {"sitecustomize", "usercustomize", "grpc"}
+            },
             **{f"src/{name}.py": MODULE for name in ("sitecustomize", "usercustomize", "grpc")},
         },
     )
     mark = tmp_path / "mark"
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="background", MARK=str(mark))
+    environment.update(
+        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="background", MARK=str(mark)
+    )
     kedro("run", cwd=path)
     kedro("run", cwd=path, env={"PYTHONPATH": str(path)})
     until(lambda: loopback.total("kedro.commands") == 2, 60)

@@ -16,7 +16,9 @@ __all__ = ["loopback"]
 
 def lost(kedro: Callable[..., Any], path: Path) -> dict[str, int]:
     """Return what status says was lost."""
-    found: dict[str, int] = spoken(kedro("otel", "status", "--json", cwd=path).out)["recorded"]["lost"]
+    found: dict[str, int] = spoken(kedro("otel", "status", "--json", cwd=path).out)["recorded"][
+        "lost"
+    ]
     return found
 
 
@@ -24,15 +26,26 @@ def lost(kedro: Callable[..., Any], path: Path) -> dict[str, int]:
     ("damage", "says"),
     [
         (lambda data: data[: len(data) // 2], "lines skipped (torn)"),
-        (lambda data: data.replace(b'{"end":"node"', b'{"xnd":"node"', 1), "lines skipped (not known)"),
+        (
+            lambda data: data.replace(b'{"end":"node"', b'{"xnd":"node"', 1),
+            "lines skipped (not known)",
+        ),
         (lambda _: b"", "segments unreadable"),
-        (lambda data: data.replace(b'{"kedro-otel":1', b'{"kedro-otel":999', 1), "segments unreadable"),
+        (
+            lambda data: data.replace(b'{"kedro-otel":1', b'{"kedro-otel":999', 1),
+            "segments unreadable",
+        ),
         (lambda data: b"\x00" * len(data), "segments unreadable"),
     ],
     ids=["truncated", "a line", "0 bytes", "unknown version", "zeros"],
 )
 def test_neighbours_survive_and_status_says_so(
-    damage: Callable[[bytes], bytes], says: str, project: Callable[..., Path], kedro: Callable[..., Any], home: Path, figure: Callable[[str], None]
+    damage: Callable[[bytes], bytes],
+    says: str,
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    home: Path,
+    figure: Callable[[str], None],
 ) -> None:
     """One of three recordings is damaged: the others are listed, and status says what was skipped."""
     path = project()
@@ -47,7 +60,9 @@ def test_neighbours_survive_and_status_says_so(
     figure(f"{says}: 1; neighbours: 3 of 3 read")
 
 
-def test_a_folder_in_a_recordings_place_is_said(project: Callable[..., Path], kedro: Callable[..., Any], home: Path) -> None:
+def test_a_folder_in_a_recordings_place_is_said(
+    project: Callable[..., Path], kedro: Callable[..., Any], home: Path
+) -> None:
     """What has a recording's name and is none is counted as unreadable; its neighbours are told."""
     path = project()
     for _ in range(2):
@@ -70,11 +85,18 @@ def test_a_damaged_journal_is_said_and_nothing_is_stuck(
     """With a folder or nonsense in the journal's place the commit before goes on: all is counted once, and status says what was damaged."""
     environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="manual")
     path = project()
-    damages: list[Callable[[Path], Any]] = [lambda place: place.mkdir(), lambda place: place.write_bytes(b"nonsense")]
+    damages: list[Callable[[Path], Any]] = [
+        lambda place: place.mkdir(),
+        lambda place: place.write_bytes(b"nonsense"),
+    ]
     for number, damage in enumerate(damages, 1):
         kedro("registry", "list", cwd=path)
         kedro("otel", "ship", cwd=path)
-        (place,) = (found for found in (home / "destinations").glob("*/journal-*.json") if ".before" not in found.name)
+        (place,) = (
+            found
+            for found in (home / "destinations").glob("*/journal-*.json")
+            if ".before" not in found.name
+        )
         place.unlink()
         damage(place)
         (told,) = spoken(kedro("otel", "status", "--json", cwd=path).out)["shipped"]
@@ -103,7 +125,12 @@ nodes.Nodes.after_node = broken
 """
 
 
-def test_an_internal_error_is_counted(project: Callable[..., Path], kedro: Callable[..., Any], home: Path, figure: Callable[[str], None]) -> None:
+def test_an_internal_error_is_counted(
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    home: Path,
+    figure: Callable[[str], None],
+) -> None:
     """What fails in our code is counted in the recording, and shown."""
     path = project(settings=FAILING)
     result = kedro("run", cwd=path, env={"KEDRO_OTEL_RAISE": None})
@@ -114,7 +141,9 @@ def test_an_internal_error_is_counted(project: Callable[..., Path], kedro: Calla
     figure("3 errors of ours: exit code 0, 3 counted, 12 of 12 operations recorded")
 
 
-def test_what_the_bounds_dropped_is_said(project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path) -> None:
+def test_what_the_bounds_dropped_is_said(
+    project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path
+) -> None:
     """Recordings beyond the bounds are counted by reason in what status says."""
     path = chain(project, 2)
     for _ in range(4):

@@ -34,12 +34,23 @@ def test_many_shells_at_once(
     kedro("run", cwd=path)  # makes the ids
     for left in (home / "recordings").iterdir():
         left.unlink()
-    environment.update(OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url, KEDRO_OTEL_SHIP="background", KEDRO_OTEL_DETAIL="run")
+    environment.update(
+        OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url,
+        KEDRO_OTEL_SHIP="background",
+        KEDRO_OTEL_DETAIL="run",
+    )
 
     def shell(_: int) -> list[tuple[int, str]]:
         found = []
         for _round in range(each):
-            done = subprocess.run([BIN / "kedro", "registry", "list"], cwd=path, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [BIN / "kedro", "registry", "list"],
+                cwd=path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             found.append((done.returncode, done.stderr))
         return found
 
@@ -48,17 +59,38 @@ def test_many_shells_at_once(
     assert {code for code, _ in results} == {0}
     assert [err for _, err in results if "kedro-otel" in err] == []
     number = shells * each
-    lines = [line for recording in (home / "recordings").glob("*.jsonl") for line in recording.read_text().splitlines()]
+    lines = [
+        line
+        for recording in (home / "recordings").glob("*.jsonl")
+        for line in recording.read_text().splitlines()
+    ]
     assert all(json.loads(line) for line in lines)
     found = operations(home)
-    assert (len(found), len({one.trace_id for one in found}), {one.state for one in found}) == (number, number, {"ended"})
-    until(lambda: loopback.total("kedro.commands") == number and sum(loopback.span_names().values()) == number, 120)
+    assert (len(found), len({one.trace_id for one in found}), {one.state for one in found}) == (
+        number,
+        number,
+        {"ended"},
+    )
+    until(
+        lambda: (
+            loopback.total("kedro.commands") == number
+            and sum(loopback.span_names().values()) == number
+        ),
+        120,
+    )
     assert len(loopback.spans()) == number
-    figure(f"{shells} shells × {each} commands: {len(lines)} lines, all whole; {number} commands counted, {len(loopback.spans())} spans, none twice")
+    figure(
+        f"{shells} shells × {each} commands: {len(lines)} lines, all whole; {number} commands counted, {len(loopback.spans())} spans, none twice"
+    )
 
 
 def test_pruning_while_writing(
-    project: Callable[..., Path], kedro: Callable[..., Any], environment: dict[str, str], home: Path, full: bool, figure: Callable[[str], None]
+    project: Callable[..., Path],
+    kedro: Callable[..., Any],
+    environment: dict[str, str],
+    home: Path,
+    full: bool,
+    figure: Callable[[str], None],
 ) -> None:
     """With bounds that let nothing stay, what is being written stays until it has ended: no command says a word, no live recording goes."""
     path = project()
@@ -67,14 +99,27 @@ def test_pruning_while_writing(
     stop = time.monotonic() + 600
 
     def write(_: int) -> tuple[int, str]:
-        done = subprocess.run([BIN / "kedro", "run"], cwd=path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [BIN / "kedro", "run"],
+            cwd=path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         return done.returncode, done.stderr
 
     def prune(running: list[bool]) -> int:
         rounds = 0
-        code = "from kedro_otel.shipping import pruning; from kedro_otel import settings; import os; print(pruning.prune(settings.load(os.environ)))"
+        code = "from kedro_otel.shipping.state import pruning; from kedro_otel.config import settings; import os; print(pruning.prune(settings.load(os.environ)))"
         while running and time.monotonic() < stop:
-            subprocess.run([BIN / "python", "-c", code], cwd=path, env=environment, check=True, capture_output=True)
+            subprocess.run(
+                [BIN / "python", "-c", code],
+                cwd=path,
+                env=environment,
+                check=True,
+                capture_output=True,
+            )
             rounds += 1
         return rounds
 
@@ -91,4 +136,6 @@ def test_pruning_while_writing(
     dropped = spoken(kedro("otel", "status", "--json", cwd=path).out)["recorded"]["lost"]
     kept = len(list((home / "recordings").glob("[0-9]*.jsonl")))
     assert kept + dropped.get("segments dropped (too many)", 0) == number
-    figure(f"{number} runs, {rounds} prunings meanwhile: {kept} kept, the other {number - kept} counted as dropped; 0 runs disturbed")
+    figure(
+        f"{number} runs, {rounds} prunings meanwhile: {kept} kept, the other {number - kept} counted as dropped; 0 runs disturbed"
+    )

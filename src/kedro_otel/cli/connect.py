@@ -8,23 +8,38 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kedro_otel import consent, destination, names, settings
-from kedro_otel.cli import receivers
+from kedro_otel.cli.common import endpoint
+from kedro_otel.cli.common.json_output import json_option
 from kedro_otel.cli.consent import project_of
-from kedro_otel.cli.facts import plain
-from kedro_otel.cli.machine import json_option
-from kedro_otel.userfile import UserFileError, save
+from kedro_otel.cli.status import plain
+from kedro_otel.config import consent, destination, settings
+from kedro_otel.config.user_file import UserFileError, save
+from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
-    from kedro_otel.destination import Destination
-    from kedro_otel.settings import Settings
+    from kedro_otel.config.destination import Destination
+    from kedro_otel.config.settings import Settings
 
 
 @click.command("connect", short_help="Send traces and counters to an OTLP endpoint.")
 @click.argument("url")
-@click.option("--detail", type=click.Choice(names.DETAILS), help="What may leave. Without it: what is in force, usage unless you changed it.")
-@click.option("--header", "headers", multiple=True, metavar="NAME=env:VARIABLE", help="A header to send along, such as Authorization=env:OTLP_TOKEN.")
-@click.option("--protocol", type=click.Choice(["http/protobuf", "grpc"]), help="How the endpoint is spoken to; http/protobuf without it.")
+@click.option(
+    "--detail",
+    type=click.Choice(names.DETAILS),
+    help="What may leave. Without it: what is in force, usage unless you changed it.",
+)
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME=env:VARIABLE",
+    help="A header to send along, such as Authorization=env:OTLP_TOKEN.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["http/protobuf", "grpc"]),
+    help="How the endpoint is spoken to; http/protobuf without it.",
+)
 @click.option("--untested", is_flag=True, help="Save without asking the endpoint first.")
 @click.pass_context
 def connect_(
@@ -33,17 +48,19 @@ def connect_(
     detail: str | None,
     headers: tuple[str, ...],
     protocol: str | None,
-    untested: bool,  # noqa: FBT001 (click passes flags so)
+    untested: bool,
 ) -> None:
     """Send traces and counters to the OTLP endpoint URL, such as http://localhost:4318, from now on."""
     changes = _changes(url, detail, headers, protocol)
     decided = consent.decide(os.environ, project_of(ctx))
-    tried = receivers.as_if(changes, os.environ)
+    tried = endpoint.as_if(changes, os.environ)
     if destination.current(tried) is None:
-        raise click.UsageError("An endpoint for http/protobuf begins with http:// or https://. For gRPC add: --protocol grpc")
+        raise click.UsageError(
+            "An endpoint for http/protobuf begins with http:// or https://. For gRPC add: --protocol grpc"
+        )
     for problem in destination.problems(tried):
         click.echo(f"! {plain(problem)}", err=True)
-    if decided.enabled and not untested and not receivers.test(tried):
+    if decided.enabled and not untested and not endpoint.test(tried):
         click.echo("Nothing was saved. To save all the same: add --untested", err=True)
         ctx.exit(1)
     try:
@@ -52,21 +69,31 @@ def connect_(
         click.echo(str(error), err=True)
         ctx.exit(1)
     known = settings.load(os.environ, project_of(ctx))
-    click.echo(f"Saved in {path}. What was recorded before stays here; from the next kedro command on this leaves:")
-    click.echo(receivers.leaving(known.value("detail"), url))
-    for word in (*receivers.overridden(known, changes), *destination.kept(known).values()):
+    click.echo(
+        f"Saved in {path}. What was recorded before stays here; from the next kedro command on this leaves:"
+    )
+    click.echo(endpoint.leaving(known.value("detail"), url))
+    for word in (*endpoint.overridden(known, changes), *destination.kept(known).values()):
         click.echo(f"! {plain(word)}", err=True)
     if not decided.enabled:
-        click.echo(f"Nothing is recorded or sent here: {plain(decided.reason)}. To change that: kedro otel on", err=True)
+        click.echo(
+            f"Nothing is recorded or sent here: {plain(decided.reason)}. To change that: kedro otel on",
+            err=True,
+        )
 
 
 @click.command("disconnect", short_help="Send nothing any more.")
 @click.pass_context
 def disconnect_(ctx: click.Context) -> None:
     """Send nothing any more: forget endpoint, headers and detail in your own settings file."""
-    changes = receivers.forgotten()
-    if not any(name != "headers" or change for name, change in changes.items()) and destination.current(settings.load(os.environ, None)) is None:
-        click.echo("No endpoint is named, so nothing is sent, and nothing was changed. To name one: kedro otel connect URL")
+    changes = endpoint.forgotten()
+    if (
+        not any(name != "headers" or change for name, change in changes.items())
+        and destination.current(settings.load(os.environ, None)) is None
+    ):
+        click.echo(
+            "No endpoint is named, so nothing is sent, and nothing was changed. To name one: kedro otel connect URL"
+        )
         return
     try:
         path = save(changes)
@@ -76,27 +103,39 @@ def disconnect_(ctx: click.Context) -> None:
     known = settings.load(os.environ, project_of(ctx))
     left = destination.current(known)
     if left is None:
-        click.echo(f"Nothing is sent any more ({path}). Recording goes on, on this machine only; see it: kedro otel show")
+        click.echo(
+            f"Nothing is sent any more ({path}). Recording goes on, on this machine only; see it: kedro otel show"
+        )
         return
     origin = known.origin("endpoint") if known.value("endpoint") else "environment"
-    click.echo(f"Forgotten in {path}, but {left.traces or left.metrics} is still named by {origin}.", err=True)
+    click.echo(
+        f"Forgotten in {path}, but {left.traces or left.metrics} is still named by {origin}.",
+        err=True,
+    )
     ctx.exit(1)
 
 
 @click.command("doctor", short_help="Test the endpoint, and say what to do.")
 @json_option()
 @click.pass_context
-def doctor_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click passes flags so)
+def doctor_(ctx: click.Context, as_json: bool) -> None:
     """Send a test span and a test metric, and say for each what became of it, with which settings, and what to do."""
-    found = receivers.examined(os.environ, project_of(ctx))
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else receivers.diagnosis(found))
+    found = endpoint.examined(os.environ, project_of(ctx))
+    click.echo(
+        json.dumps(found, indent=2, ensure_ascii=False) if as_json else endpoint.diagnosis(found)
+    )
     ctx.exit(0 if found["well"] else 1)
 
 
 @click.command("ship", short_help="Deliver now what is waiting.")
-@click.option("--all", "everything", is_flag=True, help="Also what was recorded for no or another endpoint, or by another machine in a shared home.")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also what was recorded for no or another endpoint, or by another machine in a shared home.",
+)
 @click.pass_context
-def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click passes flags so)
+def ship_(ctx: click.Context, everything: bool) -> None:
     """Deliver now what is recorded for the endpoint, and wait for it; exit code 1 if something could not be delivered.
 
     With `console` in OTEL_TRACES_EXPORTER or OTEL_METRICS_EXPORTER, also print those of the last command as OTLP/JSON, one message a line.
@@ -107,10 +146,16 @@ def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click 
     target = destination.current(known)
     if not decided.enabled:
         raise _failure(f"Nothing is sent: {plain(decided.reason)}. To change that: kedro otel on")
-    printed = [name for name in destination.SIGNALS if destination.uses(known, name, destination.CONSOLE)]
+    printed = [
+        name for name in destination.SIGNALS if destination.uses(known, name, destination.CONSOLE)
+    ]
     if target is None and not printed:
-        raise _failure(receivers.nowhere(known))
-    clean = _deliver(known, target, everything=everything, aside=bool(printed)) if target is not None else True
+        raise _failure(endpoint.nowhere(known))
+    clean = (
+        _deliver(known, target, everything=everything, aside=bool(printed))
+        if target is not None
+        else True
+    )
     for name in printed:
         if name in (kept := destination.kept(known)):
             click.echo(f"kedro-otel: {plain(kept[name].partition(';')[0])}", err=True)
@@ -121,39 +166,51 @@ def ship_(ctx: click.Context, everything: bool) -> None:  # noqa: FBT001 (click 
 
 def _deliver(known: Settings, target: Destination, *, everything: bool, aside: bool) -> bool:
     """Deliver and say what became of it, ``aside`` where stdout is for something else; return whether nothing is left or refused."""
-    from kedro_otel.shipping import delivery, places, waiting
+    from kedro_otel.shipping.process import flush, foreground
+    from kedro_otel.shipping.state import destination_paths
 
     try:
-        done = delivery.deliver(known, target, everything=everything)
+        done = foreground.deliver(known, target, everything=everything)
     except OSError as error:
         what = error.strerror or str(error)
-        raise _failure(f"kedro-otel: the journal of what was sent cannot be written ({what}); nothing was lost. See: kedro otel status") from error
+        raise _failure(
+            f"kedro-otel: the journal of what was sent cannot be written ({what}); nothing was lost. See: kedro otel status"
+        ) from error
     _tell(done.counts, target, aside=aside)
     refused = sum(count for word, count in done.counts.items() if word.endswith("refused"))
     if refused:
         why = "; ".join(one.why for one in _signals(target) if one.why)
-        click.echo(f"kedro-otel: {refused} refused for good ({plain(why)}); which: {places.of(target.id).letters}", err=True)
+        click.echo(
+            f"kedro-otel: {refused} refused for good ({plain(why)}); which: {destination_paths.of(target.id).letters}",
+            err=True,
+        )
     if done.left:
-        click.echo(plain(waiting.said(done.left, target)), err=True)
+        click.echo(plain(flush.said(done.left, target)), err=True)
     return not (done.left or refused)
 
 
 def _print(ctx: click.Context, known: Settings, signals: list[str]) -> None:
     """Print what ``console`` asks for: the messages of the last command, as OTLP/JSON."""
-    from kedro_otel.cli.which import trace_of
+    from kedro_otel.cli.common.run_argument import trace_of
     from kedro_otel.shipping.preview import messages
 
-    for message in messages(((span.header, span.operation) for span in trace_of(ctx, "last").root.walk()), known, signals):
+    for message in messages(
+        ((span.header, span.operation) for span in trace_of(ctx, "last").root.walk()),
+        known,
+        signals,
+    ):
         click.echo(json.dumps(message, separators=(",", ":")))
 
 
-def _changes(url: str, detail: str | None, headers: tuple[str, ...], protocol: str | None) -> dict[str, Any]:
+def _changes(
+    url: str, detail: str | None, headers: tuple[str, ...], protocol: str | None
+) -> dict[str, Any]:
     """Return what connecting writes: nothing of a former endpoint stays, least of all its credentials."""
     try:
         address = settings.parse(settings.BY_NAME["endpoint"], url)
     except ValueError as error:
         raise click.UsageError(f"URL {error}") from None
-    changes = receivers.forgotten()
+    changes = endpoint.forgotten()
     changes |= {"endpoint": address, "protocol": protocol}
     if detail is None:
         changes.pop("detail", None)
@@ -162,23 +219,34 @@ def _changes(url: str, detail: str | None, headers: tuple[str, ...], protocol: s
     for header in headers:
         name, sign, value = header.partition("=")
         if not sign or not name.strip() or not value.startswith("env:") or not value[4:]:
-            raise click.UsageError("Write a header as NAME=env:VARIABLE and export VARIABLE, so that the secret is in no file and no history.")
+            raise click.UsageError(
+                "Write a header as NAME=env:VARIABLE and export VARIABLE, so that the secret is in no file and no history."
+            )
         changes["headers"][name.strip().lower()] = value
     return changes
 
 
 def _tell(counts: Any, target: Destination, *, aside: bool) -> None:
-    from kedro_otel.shipping import places
+    from kedro_otel.shipping.state import destination_paths
 
-    sent = [f"{counts[word]} {word.partition(' ')[0]}" for word in ("spans sent", "points sent") if counts[word]]
-    where = places.receiver(target)
-    click.echo(f"Delivered to {where}: {' and '.join(sent)}." if sent else f"Nothing new to deliver to {where}.", err=aside)
+    sent = [
+        f"{counts[word]} {word.partition(' ')[0]}"
+        for word in ("spans sent", "points sent")
+        if counts[word]
+    ]
+    where = destination_paths.receiver(target)
+    click.echo(
+        f"Delivered to {where}: {' and '.join(sent)}."
+        if sent
+        else f"Nothing new to deliver to {where}.",
+        err=aside,
+    )
 
 
 def _signals(target: Destination) -> list[Any]:
-    from kedro_otel.shipping import journal, places
+    from kedro_otel.shipping.state import destination_paths, journal
 
-    return list(journal.load(places.of(target.id).journal).signals.values())
+    return list(journal.load(destination_paths.of(target.id).journal).signals.values())
 
 
 def _failure(message: str) -> click.exceptions.Exit:

@@ -9,19 +9,20 @@ from typing import Any
 
 import click
 
-from kedro_otel import consent, paths, project
-from kedro_otel.cli import erasing, facts
-from kedro_otel.cli.machine import json_option
-from kedro_otel.userfile import UserFileError, save
+from kedro_otel.cli import purge, status
+from kedro_otel.cli.common.json_output import json_option
+from kedro_otel.config import consent, paths
+from kedro_otel.config.user_file import UserFileError, save
+from kedro_otel.facts import project
 
 
 @click.command("status", short_help="Say whether commands are recorded, and why, and where to.")
 @json_option()
 @click.pass_context
-def status_(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 (click passes flags so)
+def status_(ctx: click.Context, as_json: bool) -> None:
     """Say whether commands are recorded and why, where to, at which detail, and who you are in it."""
-    found = facts.gather(os.environ, project_of(ctx))
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else facts.text(found))
+    found = status.gather(os.environ, project_of(ctx))
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else status.text(found))
 
 
 @click.command("on", short_help="Record, whatever other tools were told.")
@@ -33,7 +34,10 @@ def on_(ctx: click.Context) -> None:
     if decided.enabled:
         click.echo(f"Commands are recorded ({path}). See them: kedro otel list")
     else:
-        click.echo(f"Written to {path}, but here it stays off: {facts.plain(decided.reason)}. Take that away to record here too.", err=True)
+        click.echo(
+            f"Written to {path}, but here it stays off: {status.plain(decided.reason)}. Take that away to record here too.",
+            err=True,
+        )
 
 
 @click.command("off", short_help="Record nothing and send nothing.")
@@ -41,24 +45,35 @@ def on_(ctx: click.Context) -> None:
 def off_(ctx: click.Context) -> None:
     """Record nothing and send nothing, for this user, whatever else says yes."""
     path = _saved(ctx, enabled=False)
-    click.echo(f"Nothing is recorded or sent any more ({path}). What was recorded stays in {paths.home()}; to erase it: kedro otel purge")
+    click.echo(
+        f"Nothing is recorded or sent any more ({path}). What was recorded stays in {paths.home()}; to erase it: kedro otel purge"
+    )
 
 
 @click.command("purge", short_help="Erase what was recorded.")
-@click.option("--ids", is_flag=True, help="Forget this user's UUID too. The next recorded command makes a new one.")
-def purge_(ids: bool) -> None:  # noqa: FBT001 (click passes flags so)
+@click.option(
+    "--ids",
+    is_flag=True,
+    help="Forget this user's UUID too. The next recorded command makes a new one.",
+)
+def purge_(ids: bool) -> None:
     """Erase all recordings and all journals of what was sent. What has left this machine cannot be called back."""
-    erased = erasing.erase(paths.recordings(), paths.destinations())
+    erased = purge.erase(paths.recordings(), paths.destinations())
     if erased.files or erased.failures:
         click.echo(f"Erased {erased.files} files ({erased.size / 1024:.0f} KiB) in {paths.home()}.")
     else:
         click.echo(f"Nothing is recorded in {paths.home()}, so there was nothing to erase.")
     for failure in erased.failures:
-        click.echo(f"Could not erase {failure}. The rest is gone; remove this one by hand.", err=True)
+        click.echo(
+            f"Could not erase {failure}. The rest is gone; remove this one by hand.", err=True
+        )
     failed = bool(erased.failures)
     if ids:
         failed = not _forget_user() or failed
-        click.echo("A project's id is the project's: to forget it, remove project_id from [tool.kedro_telemetry] in its pyproject.toml.", err=True)
+        click.echo(
+            "A project's id is the project's: to forget it, remove project_id from [tool.kedro_telemetry] in its pyproject.toml.",
+            err=True,
+        )
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -77,7 +92,7 @@ def _forget_user() -> bool:
 
 def _forgotten(path: Path) -> bool:
     try:
-        if erasing.forget_uuid(path):
+        if purge.forget_uuid(path):
             click.echo(f"This user's UUID is gone from {path}.")
     except OSError as error:
         click.echo(f"{path} still holds the UUID: {error}. Remove it by hand.", err=True)
@@ -89,6 +104,9 @@ def _saved(ctx: click.Context, **changes: Any) -> Path:
     try:
         return save(changes)
     except UserFileError as error:
-        click.echo(f"{error} Until then: export {consent.ENABLED}={str(changes['enabled']).lower()}", err=True)
+        click.echo(
+            f"{error} Until then: export {consent.ENABLED}={str(changes['enabled']).lower()}",
+            err=True,
+        )
         ctx.exit(1)
         raise

@@ -10,10 +10,16 @@ from pathlib import Path
 
 import click
 
-NEEDED = {"kedro_datasets": "kedro-datasets", "matplotlib": "matplotlib", "pandas": "pandas", "pyarrow": "pyarrow", "sklearn": "scikit-learn"}
+NEEDED = {
+    "kedro_datasets": "kedro-datasets",
+    "matplotlib": "matplotlib",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "sklearn": "scikit-learn",
+}
 """What the demo project imports → the distribution that has it: the extra ``demo``."""
 
-TEMPLATE = Path(__file__).parents[1] / "demo_project"
+TEMPLATE = Path(__file__).parent / "demo_project"
 
 NEXT = """
 Now try, in {folder}:
@@ -25,7 +31,12 @@ Now try, in {folder}:
 
 
 @click.command("demo", short_help="Run a small project on real data, and show it.")
-@click.argument("folder", metavar="[DIR]", type=click.Path(file_okay=False, path_type=Path), default="kedro-otel-demo")
+@click.argument(
+    "folder",
+    metavar="[DIR]",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="kedro-otel-demo",
+)
 @click.pass_context
 def demo_(ctx: click.Context, folder: Path) -> None:
     """Make a small Kedro project in DIR (./kedro-otel-demo), run it, and show the run.
@@ -33,18 +44,29 @@ def demo_(ctx: click.Context, folder: Path) -> None:
     The data are real (scikit-learn's wines), nothing is downloaded, and `kedro run` runs in DIR just as you would run it.
     """
     if folder.exists() and any(folder.iterdir()):
-        click.echo(f"{folder} is not empty, and nothing in it was changed. Name a new folder: kedro otel demo {_beside(folder)}", err=True)
+        click.echo(
+            f"{folder} is not empty, and nothing in it was changed. Name a new folder: kedro otel demo {_beside(folder)}",
+            err=True,
+        )
         ctx.exit(2)
     missing = [distribution for module, distribution in NEEDED.items() if find_spec(module) is None]
     if missing:
-        click.echo(f"The demo needs {', '.join(missing)}; nothing was written. Type: pip install 'kedro-otel[demo]'", err=True)
+        click.echo(
+            f"The demo needs {', '.join(missing)}; nothing was written. Type: pip install 'kedro-otel[demo]'",
+            err=True,
+        )
         ctx.exit(1)
     _write(folder)
     for words in (["run"], ["otel", "show"]):
         click.secho(f"$ kedro {' '.join(words)}", bold=True)
-        code = subprocess.run([sys.executable, "-m", "kedro", *words], cwd=folder, check=False).returncode
+        code = subprocess.run(
+            [sys.executable, "-m", "kedro", *words], cwd=folder, check=False
+        ).returncode
         if code:
-            click.echo(f"`kedro {' '.join(words)}` exited {code}. The project is in {folder}: type `cd {folder}` and try it there.", err=True)
+            click.echo(
+                f"`kedro {' '.join(words)}` exited {code}. The project is in {folder}: type `cd {folder}` and try it there.",
+                err=True,
+            )
             ctx.exit(1)
     click.echo(NEXT.format(folder=folder))
 
@@ -61,7 +83,9 @@ def _write(folder: Path) -> None:
     """Copy the project to ``folder`` and write scikit-learn's wines as its two raw tables."""
     from sklearn.datasets import load_wine
 
-    shutil.copytree(TEMPLATE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        TEMPLATE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__")
+    )
     raw = folder / "data" / "01_raw"
     raw.mkdir(parents=True)
     wines = load_wine(as_frame=True)

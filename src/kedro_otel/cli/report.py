@@ -8,23 +8,30 @@ from pathlib import Path
 
 import click
 
-from kedro_otel.cli.machine import json_option, tell_of_log
-from kedro_otel.cli.which import RunCommand, RunType, patient, say_if_off, trace_of
+from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
+from kedro_otel.cli.common.run_argument import RunCommand, RunType, patient, say_if_off, trace_of
 
 
 @click.command("report", cls=RunCommand, short_help="Write a run as one HTML file.")
 @click.argument("run", type=RunType(), required=False)
-@click.option("-o", "--output", metavar="FILE", help="Where to write it; - is stdout. [default: run-TRACE.html]")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where to write it; - is stdout. [default: run-TRACE.html]",
+)
 @click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
 @json_option("Print a JSON object that says what was written where.")
 @click.pass_context
-def report_(ctx: click.Context, run: str | None, output: str | None, in_browser: bool, as_json: bool) -> None:  # noqa: FBT001
+def report_(
+    ctx: click.Context, run: str | None, output: str | None, in_browser: bool, as_json: bool
+) -> None:
     """Write a run as one HTML file: timeline, pipeline, figures; the failure first, if there was one.
 
     The file needs no network and no other file: open it, mail it, keep it with a CI job. RUN as for `kedro otel show`.
     """
-    from kedro_otel.viewing import outcome
-    from kedro_otel.viewing.report.page import page
+    from kedro_otel.viewing.html.page import page
+    from kedro_otel.viewing.model import outcome
 
     with patient():
         trace = trace_of(ctx, run)
@@ -32,12 +39,17 @@ def report_(ctx: click.Context, run: str | None, output: str | None, in_browser:
     if output == "-":
         if as_json or in_browser:
             raise click.UsageError("-o - writes the page to stdout: leave out --json and --open")
-        tell_of_log(ctx)
+        warn_of_log_line(ctx)
         sys.stdout.buffer.write(html)
         return
     path = Path(output or f"run-{trace.trace_id[:8]}.html")
     _write(path, html)
-    told = {"file": str(path), "bytes": len(html), "trace_id": trace.trace_id, "outcome": outcome.of(trace)}
+    told = {
+        "file": str(path),
+        "bytes": len(html),
+        "trace_id": trace.trace_id,
+        "outcome": outcome.of(trace),
+    }
     click.echo(json.dumps(told) if as_json else str(path))
     if in_browser:
         click.launch(path.resolve().as_uri())
@@ -46,7 +58,7 @@ def report_(ctx: click.Context, run: str | None, output: str | None, in_browser:
 
 def _write(path: Path, html: bytes) -> None:
     """Replace the file in one step; what is no regular file (a device, a pipe) is written to as it is."""
-    from kedro_otel import files
+    from kedro_otel.config import files
 
     try:
         if path.exists() and not path.is_file():
@@ -54,4 +66,6 @@ def _write(path: Path, html: bytes) -> None:
         else:
             files.replace(path, html, mode=None if path.exists() else 0o644)
     except OSError as error:
-        raise click.ClickException(f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o.") from error
+        raise click.ClickException(
+            f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o."
+        ) from error

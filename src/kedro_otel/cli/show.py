@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kedro_otel import destination
+from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
+from kedro_otel.cli.common.run_argument import (
+    RunCommand,
+    RunType,
+    entry_of,
+    patient,
+    say,
+    say_if_off,
+    tell_link,
+    tidy,
+    trace_of,
+)
 from kedro_otel.cli.consent import project_of
-from kedro_otel.cli.machine import json_option, tell_of_log
-from kedro_otel.cli.which import RunCommand, RunType, entry_of, patient, say, say_if_off, tell_link, tidy, trace_of
+from kedro_otel.config import destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kedro_otel.viewing.find import Entry
-    from kedro_otel.viewing.summary import Summary
-    from kedro_otel.viewing.trace import Trace
+    from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.model.summary import Summary
+    from kedro_otel.viewing.model.trace import Trace
 
 _WAIT = 0.25
 """Seconds between two looks for a run that begins."""
@@ -29,19 +39,37 @@ _BAD = ("failed", "killed", "interrupted")
 
 
 @click.command("list", short_help="List what ran, newest first.")
-@click.option("-n", "limit", type=click.IntRange(min=0), default=20, show_default=True, help="At most so many; 0 is all.")
+@click.option(
+    "-n",
+    "limit",
+    type=click.IntRange(min=0),
+    default=20,
+    show_default=True,
+    help="At most so many; 0 is all.",
+)
 @click.option("--failed", is_flag=True, help="Only what failed, was killed or interrupted.")
 @click.option("--pipeline", help="Only runs of this pipeline.")
-@click.option("--since", metavar="TIME", help="Only what began since: 30m, 2h, 3d, 1w, today, or a date and time.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Only what began since: 30m, 2h, 3d, 1w, today, or a date and time.",
+)
 @json_option("Print a JSON list.")
 @click.pass_context
-def list_(ctx: click.Context, limit: int, failed: bool, pipeline: str | None, since: str | None, as_json: bool) -> None:  # noqa: FBT001
+def list_(
+    ctx: click.Context,
+    limit: int,
+    failed: bool,
+    pipeline: str | None,
+    since: str | None,
+    as_json: bool,
+) -> None:
     """List what ran: outcome, duration, pipeline and command, newest first.
 
     Name a run to the other commands by its number (-2), its run id, or four characters of its trace id.
     """
-    from kedro_otel.viewing.find import newest_first, nothing
-    from kedro_otel.viewing.summary import summaries
+    from kedro_otel.viewing.model.find import newest_first, nothing
+    from kedro_otel.viewing.model.summary import summaries
 
     now = time.time_ns()
     after = _since(ctx, since, now)
@@ -69,14 +97,37 @@ def list_(ctx: click.Context, limit: int, failed: bool, pipeline: str | None, si
     tidy(ctx)
 
 
-@click.command("show", cls=RunCommand, short_help="Draw a run as a waterfall, or follow one that runs.")
+@click.command(
+    "show", cls=RunCommand, short_help="Draw a run as a waterfall, or follow one that runs."
+)
 @click.argument("run", type=RunType(), required=False)
-@click.option("--depth", type=click.IntRange(min=0), help="Levels below the run: 1 is nodes, 2 their loads, saves and spans too.")
-@click.option("--slowest", metavar="N", type=click.IntRange(min=1), help="Only the N slowest nodes, slowest first.")
-@click.option("--follow", "-f", is_flag=True, help="Stay with a run while it runs; wait for the next one if none does.")
+@click.option(
+    "--depth",
+    type=click.IntRange(min=0),
+    help="Levels below the run: 1 is nodes, 2 their loads, saves and spans too.",
+)
+@click.option(
+    "--slowest",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Only the N slowest nodes, slowest first.",
+)
+@click.option(
+    "--follow",
+    "-f",
+    is_flag=True,
+    help="Stay with a run while it runs; wait for the next one if none does.",
+)
 @json_option()
 @click.pass_context
-def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int | None, follow: bool, as_json: bool) -> None:  # noqa: FBT001
+def show_(
+    ctx: click.Context,
+    run: str | None,
+    depth: int | None,
+    slowest: int | None,
+    follow: bool,
+    as_json: bool,
+) -> None:
     """Draw a run as a waterfall: every node on one time axis, loads, computing and saves told apart.
 
     RUN is nothing (the last pipeline run), `last` (the last command of any kind), -2 (the run before the last), a run id of Kedro's,
@@ -90,30 +141,38 @@ def show_(ctx: click.Context, run: str | None, depth: int | None, slowest: int |
     with patient():
         trace = trace_of(ctx, run)
         if as_json:
-            from kedro_otel.viewing.document import document
+            from kedro_otel.viewing.trace_json import document
 
             click.echo(json.dumps(document(trace)))
         else:
-            from kedro_otel.viewing import screen
-            from kedro_otel.viewing.picture import picture
+            from kedro_otel.viewing.terminal import console
+            from kedro_otel.viewing.terminal.trace_view import render_trace
 
-            console = screen.console()
-            screen.put(console, *picture(trace, console.width, screen.glyphs(console), depth, slowest))
+            screen = console.console()
+            console.print_lines(
+                screen, *render_trace(trace, screen.width, console.glyphs(screen), depth, slowest)
+            )
     tell_link(ctx, trace)
     tidy(ctx)
     say_if_off(ctx)
 
 
-@click.command("export", cls=RunCommand, short_help="Print a run as OTLP/JSON, or what of it would leave.")
+@click.command(
+    "export", cls=RunCommand, short_help="Print a run as OTLP/JSON, or what of it would leave."
+)
 @click.argument("run", type=RunType(), required=False)
-@click.option("--as-sent", is_flag=True, help="Print the messages that would leave at the detail in force, counters included.")
+@click.option(
+    "--as-sent",
+    is_flag=True,
+    help="Print the messages that would leave at the detail in force, counters included.",
+)
 @click.pass_context
-def export_(ctx: click.Context, run: str | None, as_sent: bool) -> None:  # noqa: FBT001
+def export_(ctx: click.Context, run: str | None, as_sent: bool) -> None:
     """Print a run as OTLP/JSON, one line per process, as any OTLP/HTTP receiver takes it.
 
     RUN as for `kedro otel show`.
     """
-    tell_of_log(ctx)
+    warn_of_log_line(ctx)
     with patient():
         trace = trace_of(ctx, run)
         for message in _as_sent(ctx, trace) if as_sent else _as_recorded(trace):
@@ -124,13 +183,13 @@ def export_(ctx: click.Context, run: str | None, as_sent: bool) -> None:  # noqa
 
 
 def _as_recorded(trace: Trace) -> Iterator[dict[str, Any]]:
-    from kedro_otel.viewing.otlp import messages
+    from kedro_otel.viewing.otlp_json import messages
 
     return messages(trace)
 
 
 def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
-    from kedro_otel import settings
+    from kedro_otel.config import settings
     from kedro_otel.shipping.preview import messages
 
     known = settings.load(os.environ, project_of(ctx))
@@ -144,14 +203,14 @@ def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
 
 def _follow(ctx: click.Context, run: str | None) -> None:
     """Attach to the run meant, or to the newest that is alive, or to the next one."""
-    from kedro_otel.viewing import screen
-    from kedro_otel.viewing.find import NotFoundError
-    from kedro_otel.viewing.follow import follow
-    from kedro_otel.viewing.live import Live
+    from kedro_otel.viewing.model.find import NotFoundError
+    from kedro_otel.viewing.model.live_trace import Live
+    from kedro_otel.viewing.terminal import console
+    from kedro_otel.viewing.terminal.follow import follow
 
     try:
         entry = entry_of(ctx, run) if run else _alive_or_next(ctx)
-        follow(Live(entry), screen.console())
+        follow(Live(entry), console.console())
     except NotFoundError as error:
         say(str(error))
         raise click.exceptions.Exit(1) from None
@@ -160,7 +219,7 @@ def _follow(ctx: click.Context, run: str | None) -> None:
 
 
 def _alive_or_next(ctx: click.Context) -> Entry:
-    from kedro_otel.viewing.live import coming, running
+    from kedro_otel.viewing.model.live_trace import coming, running
 
     began = time.time_ns()
     alive = running()
@@ -174,17 +233,23 @@ def _alive_or_next(ctx: click.Context) -> Entry:
 
 
 def _since(ctx: click.Context, since: str | None, now: int) -> int:
-    from kedro_otel.viewing import summary
+    from kedro_otel.viewing.model import summary
 
     if since is None:
         return 0
     try:
         return summary.since(since, now)
     except ValueError:
-        raise click.BadParameter(f"{since!r} is no time: say 30m, 2h, 3d, 1w, today, or 2026-01-31", ctx, param_hint="--since") from None
+        raise click.BadParameter(
+            f"{since!r} is no time: say 30m, 2h, 3d, 1w, today, or 2026-01-31",
+            ctx,
+            param_hint="--since",
+        ) from None
 
 
-def _wanted(first: Summary, rest: Iterator[Summary], after: int, pipeline: str | None, *, failed: bool) -> Iterator[Summary]:
+def _wanted(
+    first: Summary, rest: Iterator[Summary], after: int, pipeline: str | None, *, failed: bool
+) -> Iterator[Summary]:
     """Yield what the filters let through; no older recording is read once all are too old."""
     one: Summary | None = first
     while one is not None and one.start_ns >= after:
@@ -194,8 +259,8 @@ def _wanted(first: Summary, rest: Iterator[Summary], after: int, pipeline: str |
 
 
 def _print_table(found: list[Summary], now: int) -> None:
-    from kedro_otel.viewing import screen
-    from kedro_otel.viewing.table import table
+    from kedro_otel.viewing.terminal import console
+    from kedro_otel.viewing.terminal.run_table import table
 
-    console = screen.console()
-    screen.put(console, *table(found, console.width, screen.glyphs(console), now))
+    screen = console.console()
+    console.print_lines(screen, *table(found, screen.width, console.glyphs(screen), now))

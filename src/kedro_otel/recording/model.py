@@ -143,7 +143,9 @@ class Segment:
         "skipped",
     )
 
-    def __init__(self, path: Path, header: Header, skipped: Counter[str], lost: Counter[str]) -> None:
+    def __init__(
+        self, path: Path, header: Header, skipped: Counter[str], lost: Counter[str]
+    ) -> None:
         """Begin with a header and nothing else."""
         self.path = path
         self.header = header

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel import names, paths
-from kedro_otel.recording import decode, liveness
-from kedro_otel.recording.decode import BadLineError
+from kedro_otel.config import paths
+from kedro_otel.recording import decoder, locking
+from kedro_otel.recording.decoder import BadLineError
 from kedro_otel.recording.model import (
     DIED,
     OPEN,
@@ -25,6 +25,7 @@ from kedro_otel.recording.model import (
     Segment,
     SegmentError,
 )
+from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,12 @@ __all__ = ["Follower", "SegmentError", "listing", "opened", "read", "segments"]
 MAX_LINE: Final = 16 << 20
 """Bytes of a line that is still read; a longer one is skipped without being held in memory."""
 
-_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 _CHUNK: Final = 1 << 20
 _NAME: Final = re.compile(r"\d{20}-\d{1,10}-[0-9a-f]{8}" + re.escape(SUFFIX))
 _OPENED: Final = (names.COMMAND, names.RUN, names.NODE)
@@ -52,7 +58,9 @@ def listing(folder: Path | None = None, since_ns: int = 0) -> list[tuple[Path, o
     folder = paths.recordings() if folder is None else folder
     try:
         with os.scandir(folder) as entries:
-            named = [entry for entry in entries if entry.name >= since and _NAME.fullmatch(entry.name)]
+            named = [
+                entry for entry in entries if entry.name >= since and _NAME.fullmatch(entry.name)
+            ]
             found = [(entry.name, known) for entry in named if (known := _ours(entry))]
     except OSError:
         return []
@@ -107,7 +115,7 @@ class Follower:
                 self._read(descriptor)
             if self.segment is None:
                 return []
-            self.segment.alive = liveness.alive(descriptor, self.segment.header)
+            self.segment.alive = locking.alive(descriptor, self.segment.header)
             self._read(descriptor)
         except OSError as error:
             raise SegmentError(f"{self.path.name}: {error.strerror or error}") from error
@@ -187,13 +195,15 @@ class Follower:
         """Take in one line, which ends at ``offset``, if that is known. Raises :class:`SegmentError` where the first is no header."""
         if self.segment is None:
             try:
-                header = decode.header(decode.parse(line), self.path.name)
+                header = decoder.header(decoder.parse(line), self.path.name)
             except BadLineError:
-                raise SegmentError(f"{self.path.name}: no header, not a recording of kedro-otel") from None
+                raise SegmentError(
+                    f"{self.path.name}: no header, not a recording of kedro-otel"
+                ) from None
             self.segment = Segment(self.path, header, self._skipped, Counter())
             return
         try:
-            self._line(self.segment, decode.parse(line), offset)
+            self._line(self.segment, decoder.parse(line), offset)
         except BadLineError as error:
             self._skipped[str(error)] += 1
 
@@ -205,13 +215,13 @@ class Follower:
             operation = self._open.get(key) if type(key) is str else None
             if operation is None:
                 raise BadLineError("end without start")
-            decode.end(operation, fields)
+            decoder.end(operation, fields)
             del self._open[operation.span_id]
             self._ended(segment, operation, offset)
         elif first == "span" and word in _SPANS:
-            self._ended(segment, decode.span(fields), offset)
+            self._ended(segment, decoder.span(fields), offset)
         elif first == "start" and word in _OPENED:
-            operation = decode.start(fields)
+            operation = decoder.start(fields)
             self._open[operation.span_id] = operation
             segment.last_ns = max(segment.last_ns, operation.start_ns)
         elif first == "drop" and type(word) is str:
@@ -223,7 +233,13 @@ class Follower:
         elif first == "continued":
             segment.continued = True
         elif first == "lost" and type(word) is dict:
-            segment.lost.update({reason: count for reason, count in word.items() if type(count) is int and count > 0})
+            segment.lost.update(
+                {
+                    reason: count
+                    for reason, count in word.items()
+                    if type(count) is int and count > 0
+                }
+            )
         else:
             raise BadLineError("not known")
 

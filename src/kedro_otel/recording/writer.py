@@ -10,7 +10,7 @@ from collections import Counter
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.recording import host, lines
+from kedro_otel.recording import encoder, machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,14 @@ LOOK_SECONDS: Final = 0.5
 
 FORMAT: Final = 1
 
-_FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+_FRESH: Final = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | os.O_APPEND
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
 
 
 class RecordingError(OSError):
@@ -97,7 +104,7 @@ class Writer:
         folder: Path,
         resource: Mapping[str, Any],
         facts: Mapping[str, Any],
-        complain: Callable[[str], None],
+        warn: Callable[[str], None],
         wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.process = os.urandom(8).hex()
@@ -105,7 +112,7 @@ class Writer:
         self.resource = dict(resource)
         self.facts = dict(facts)
         self.lost: Counter[str] = Counter()
-        self._complain = complain
+        self._complain = warn
         self._wanted = wanted
         self._look_at = time.monotonic() + LOOK_SECONDS
         self._lock = RLock()
@@ -124,7 +131,9 @@ class Writer:
         """Write the line with which the operation ``span_id`` begins, and keep it until :meth:`end`."""
         with self._lock:
             self._write(line)
-            self._open[span_id] = line  # afterwards: a new segment begins with what was open before this line
+            self._open[span_id] = (
+                line  # afterwards: a new segment begins with what was open before this line
+            )
 
     def end(self, span_id: str, line: bytes, dataset: bytes = b"") -> None:
         """Write the line with which the operation ``span_id`` ends, and before it, in the same write, that of its last ``dataset``."""
@@ -212,18 +221,21 @@ class Writer:
         words = {
             "segment": stem,
             "process": self.process,
-            "bootId": host.boot_id(),
-            "machineId": host.machine_id(),
+            "bootId": machine.boot_id(),
+            "machineId": machine.machine_id(),
             "startTimeUnixNano": str(now),
             "owner": "user" if self._owned_by_user else "kedro-otel",
             **{key: value for key, value in self.facts.items() if isinstance(value, str)},
         }
-        flags = {"locked": locked, **{key: value for key, value in self.facts.items() if not isinstance(value, str)}}
-        members = [f'"{key}":{lines.text(value)}' for key, value in words.items()]
+        flags = {
+            "locked": locked,
+            **{key: value for key, value in self.facts.items() if not isinstance(value, str)},
+        }
+        members = [f'"{key}":{encoder.text(value)}' for key, value in words.items()]
         members += [f'"{key}":{_JSON[value]}' for key, value in flags.items()]
         return (
             f'{{"kedro-otel":{FORMAT},"sequence":{self._sequence},"pid":{os.getpid()},{",".join(members)},'
-            f'"resource":{{"attributes":{lines.attributes(self.resource)}}}}}\n'
+            f'"resource":{{"attributes":{encoder.attributes(self.resource)}}}}}\n'
         ).encode()
 
     def _write(self, line: bytes) -> None:
@@ -249,7 +261,9 @@ class Writer:
     def _still_wanted(self) -> bool:
         """Look whether the user has switched recording off or purged the recordings meanwhile; if so, stop without a word."""
         self._look_at = time.monotonic() + LOOK_SECONDS
-        if (os.fstat(self._descriptor).st_nlink or (self.folder / f"{self.stem}.jsonl").exists()) and self._wanted():
+        if (
+            os.fstat(self._descriptor).st_nlink or (self.folder / f"{self.stem}.jsonl").exists()
+        ) and self._wanted():
             return True
         self._release()
         return False
@@ -271,7 +285,9 @@ class Writer:
         if refused:
             self._stop(refused)
             with contextlib.suppress(OSError):
-                os.unlink(self.folder / f"{self.stem}.jsonl")  # what is open is told once: in the segment before, which nothing continues
+                os.unlink(
+                    self.folder / f"{self.stem}.jsonl"
+                )  # what is open is told once: in the segment before, which nothing continues
 
     def _stop(self, reason: str) -> None:
         self._release()

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.runtime import making
+from kedro_otel.runtime import setup
 from kedro_otel.runtime.state import state
 
 if TYPE_CHECKING:
@@ -24,10 +24,13 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     if list(args[:1]) == ["otel"] or COMPLETE in os.environ:
         state.decided = True
         return
-    recorder = making.decide(metadata.project_path if metadata else None, metadata.package_name if metadata else None)
+    recorder = setup.decide(
+        metadata.project_path if metadata else None, metadata.package_name if metadata else None
+    )
     if recorder is None:
         return
-    from kedro_otel import masking, names
+    from kedro_otel.facts import masking
+    from kedro_otel.semconv import names
     from kedro_otel.tracing import clock
 
     masked = masking.mask(running_cli(), args, _own_group(metadata))
@@ -49,16 +52,18 @@ def ended(exit_code: object) -> None:
     recorder = state.recorder
     if recorder is None or recorder.command is None:
         return
-    from kedro_otel.runtime import leaving
+    from kedro_otel.runtime import shutdown
 
     trace_id = recorder.command.trace_id if recorder.command.sampled else ""
     recorder.command_ended(exit_code)
-    leaving.ship("end")
+    shutdown.ship("end")
     if recorder.ran and state.settings is not None and state.settings.value("trace_url"):
-        from kedro_otel.viewing import link
+        from kedro_otel.viewing import trace_link
 
-        link.tell(state.settings, trace_id, recorder.writer.facts.get("destination"), everywhere=False)
-    leaving.notice()
+        trace_link.tell(
+            state.settings, trace_id, recorder.writer.facts.get("destination"), everywhere=False
+        )
+    shutdown.notice()
 
 
 def running_cli() -> Any:
@@ -68,7 +73,10 @@ def running_cli() -> Any:
     """
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- see above
     while frame is not None:
-        if frame.f_code.co_name == "main" and frame.f_globals.get("__name__") == "kedro.framework.cli.cli":
+        if (
+            frame.f_code.co_name == "main"
+            and frame.f_globals.get("__name__") == "kedro.framework.cli.cli"
+        ):
             return frame.f_locals.get("self")
         frame = frame.f_back
     return None

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kedro_otel.recording.handoff import Inherited
-    from kedro_otel.recording.memory import Memory
-    from kedro_otel.settings import Settings
+    from kedro_otel.config.settings import Settings
+    from kedro_otel.recording.in_memory_writer import InMemoryWriter
+    from kedro_otel.recording.worker_context import WorkerContext
     from kedro_otel.tracing.nodes import Nodes
     from kedro_otel.tracing.recorder import Recorder
 
@@ -36,7 +36,7 @@ class State:
         context: The session's Kedro context.
         statistics: Catalogs not run yet (weak references), each with its sizes.
         commands: How many commands began here.
-        closing: Whether the end of the process is seen to.
+        exit_registered: Whether the end of the process is seen to.
         watching: Whether a notebook tells when its cells end.
     """
 
@@ -47,14 +47,14 @@ class State:
         self.decided = False
         self.root: Path | None = None
         self.settings: Settings | None = None
-        self.inherited: Inherited | None = None
-        self.memory: Memory | None = None
-        self.voice: object = None
+        self.inherited: WorkerContext | None = None
+        self.memory: InMemoryWriter | None = None
+        self.active_hooks: object = None
         self.context: weakref.ref[Any] | None = None
         self.statistics: list[tuple[Callable[[], Any], dict[str, Any]]] = []
         self.commands = 0
-        self.closing = False
-        self.watching = False
+        self.exit_registered = False
+        self.ipython_hooked = False
 
     @property
     def recorder(self) -> Recorder | None:
@@ -72,9 +72,9 @@ state = State()
 def reset() -> None:
     """Close this process's recording and forget what was decided: what comes next is recorded by the environment as it is then."""
     close_recorder()
-    closing = state.closing
+    exit_registered = state.exit_registered
     state.__init__()  # type: ignore[misc]
-    state.closing = closing
+    state.exit_registered = exit_registered
 
 
 def close_recorder() -> None:
@@ -92,7 +92,7 @@ def close_recorder() -> None:
         recorder.writer.close()
 
 
-def complain(sentence: str) -> None:
+def warn(sentence: str) -> None:
     """Print one of the documented lines on stderr."""
     if sys.stderr is not None:
         print(sentence, file=sys.stderr)  # noqa: T201 -- see above

@@ -10,23 +10,24 @@ import json
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.destination import METRICS, TRACES, signal
-from kedro_otel.shipping import answers, letters, otlp, places
-from kedro_otel.shipping.exporters import Sender
+from kedro_otel.config.destination import METRICS, TRACES, signal
 from kedro_otel.shipping.failpoints import reached
-from kedro_otel.shipping.journal import OK, REJECT, Journal
-from kedro_otel.shipping.reading import Item, Reading
+from kedro_otel.shipping.state import dead_letters, destination_paths
+from kedro_otel.shipping.state.journal import OK, REJECT, Journal
+from kedro_otel.shipping.state.segment_feed import Item, SegmentFeed
+from kedro_otel.shipping.transport import otlp, responses
+from kedro_otel.shipping.transport.exporters import Sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.resources import Resource
 
-    from kedro_otel.destination import Destination
+    from kedro_otel.config.destination import Destination
+    from kedro_otel.config.settings import Settings
     from kedro_otel.recording.model import Header
-    from kedro_otel.settings import Settings
-    from kedro_otel.shipping.answers import Answer
-    from kedro_otel.shipping.fold import Totals
+    from kedro_otel.shipping.state.aggregation import Totals
+    from kedro_otel.shipping.transport.responses import Answer
 
 MAX_SPANS: Final = 512
 MAX_BYTES: Final = 3 << 20
@@ -51,18 +52,34 @@ class Round(NamedTuple):
 class Shipper:
     """One destination's shipper. ``everything`` ships what was recorded for no or another destination, and by another machine, too."""
 
-    def __init__(self, destination: Destination, settings: Settings, journal: Journal, where: places.Places, *, everything: bool = False) -> None:
+    def __init__(
+        self,
+        destination: Destination,
+        settings: Settings,
+        journal: Journal,
+        where: destination_paths.DestinationPaths,
+        *,
+        everything: bool = False,
+    ) -> None:
         """Connect to nothing yet."""
         self.journal = journal
-        journal.address = places.receiver(destination)
+        journal.address = destination_paths.receiver(destination)
         self.where = where
-        self._senders = {name: Sender(name, found) for name in (TRACES, METRICS) if (found := signal(settings, name)) is not None}
+        self._senders = {
+            name: Sender(name, found)
+            for name in (TRACES, METRICS)
+            if (found := signal(settings, name)) is not None
+        }
 
         def wants(header: Header) -> bool:
-            return everything or (header.destination == destination.id and places.mine(header.machine_id))
+            return everything or (
+                header.destination == destination.id and destination_paths.mine(header.machine_id)
+            )
 
         level = settings.value("detail")
-        self.reading = Reading(journal, wants, level, traced=TRACES in self._senders, reconsider=everything)
+        self.reading = SegmentFeed(
+            journal, wants, level, traced=TRACES in self._senders, reconsider=everything
+        )
         self._resources: dict[str, Resource] = {}
         self._metrics_at = 0.0
         self._refused_in_a_row = 0
@@ -96,7 +113,8 @@ class Shipper:
     def _state(self) -> Round:
         unsent = {
             TRACES: TRACES in self._senders and self.reading.unsent,
-            METRICS: METRICS in self._senders and any(totals.pending for totals in self.journal.totals.values()),
+            METRICS: METRICS in self._senders
+            and any(totals.pending for totals in self.journal.totals.values()),
         }
         due = [self.journal.signals[name].next_ns for name, lacking in unsent.items() if lacking]
         return Round(self.reading.alive, any(unsent.values()), min(due, default=0))
@@ -112,7 +130,9 @@ class Shipper:
                 self.reading.abandon([item])
                 continue
             weight = otlp.size(item.operation) if item.operation is not None else 0
-            if batch and (count >= MAX_SPANS or size + weight > MAX_BYTES or len(batch) >= MAX_ITEMS):
+            if batch and (
+                count >= MAX_SPANS or size + weight > MAX_BYTES or len(batch) >= MAX_ITEMS
+            ):
                 sending = self._ship(batch)
                 batch, count, size = [], 0, 0
                 if not sending:
@@ -135,12 +155,14 @@ class Shipper:
 
     def _deliver(self, items: list[Item]) -> int:
         """Send ``items``, halving what is refused; return how many, from the first, are done with."""
-        operations = [(item.operation, item.resource) for item in items if item.operation is not None]
+        operations = [
+            (item.operation, item.resource) for item in items if item.operation is not None
+        ]
         if operations:
             if len(operations) == 1 and otlp.size(operations[0][0]) > MAX_BYTES:
-                answer = answers.Answer(REJECT, "larger than 3 MiB: not sent")
+                answer = responses.Answer(REJECT, "larger than 3 MiB: not sent")
             elif self._refused_in_a_row >= HOPELESS:
-                answer = answers.Answer(REJECT, self.journal.signals[TRACES].why)
+                answer = responses.Answer(REJECT, self.journal.signals[TRACES].why)
             else:
                 spans = [otlp.span(operation, self._resource(key)) for operation, key in operations]
                 reached("spans encoded")
@@ -151,11 +173,13 @@ class Shipper:
                 middle = _middle(items)
                 done = self._deliver(items[:middle])
                 return done if done < middle else middle + self._deliver(items[middle:])
-            answers.note(self.journal.signals[TRACES], answer, time.time_ns())
+            responses.note(self.journal.signals[TRACES], answer, time.time_ns())
             if answer.outcome == REJECT:
                 self._refused_in_a_row += 1
                 self.journal.counts["spans refused"] += len(operations)
-                letters.write(self.where.letters, answer.why, [operation for operation, _ in operations])
+                dead_letters.write(
+                    self.where.letters, answer.why, [operation for operation, _ in operations]
+                )
             elif answer.outcome == OK:
                 self._refused_in_a_row = 0
                 self._accepted(answer, len(operations), "spans")
@@ -168,12 +192,16 @@ class Shipper:
         self.journal.counts[f"{what} sent"] += max(count - answer.rejected, 0)
         if answer.rejected:
             self.journal.counts[f"{what} refused"] += answer.rejected
-            self.journal.signals[TRACES if what == "spans" else METRICS].why = f"{answer.rejected} {what} refused: {answer.why}"
+            self.journal.signals[
+                TRACES if what == "spans" else METRICS
+            ].why = f"{answer.rejected} {what} refused: {answer.why}"
 
     def _resource(self, key: str) -> Resource:
         found = self._resources.get(key)
         if found is None:
-            totals = self.journal.totals.get(key) or self.journal.resource(json.loads(key), time.time_ns())
+            totals = self.journal.totals.get(key) or self.journal.resource(
+                json.loads(key), time.time_ns()
+            )
             found = self._resources[key] = otlp.resource(totals.attributes, totals.instance)
         return found
 
@@ -200,13 +228,15 @@ class Shipper:
         if answer.outcome == REJECT and len(group) > 1:
             middle = len(group) // 2
             return self._totals(group[:middle]) and self._totals(group[middle:])
-        answers.note(self.journal.signals[METRICS], answer, time.time_ns())
+        responses.note(self.journal.signals[METRICS], answer, time.time_ns())
         if answer.outcome not in (OK, REJECT):
             return False
         if answer.outcome == REJECT:
             self.journal.counts["metrics refused"] += len(group)
         for totals in group:
-            totals.acked = totals.revision  # refused ones too: totals are cumulative, the next change brings everything again
+            totals.acked = (
+                totals.revision
+            )  # refused ones too: totals are cumulative, the next change brings everything again
         return True
 
     def _streams(self, streams: list[tuple[Resource, Totals]]) -> Answer:
@@ -220,7 +250,7 @@ class Shipper:
             for series in fresh:
                 series.zero_sent = True
             self.journal.commit()  # a second zero after the first real point would look like a restart
-        answer = answers.Answer(OK)
+        answer = responses.Answer(OK)
         for data, count in otlp.points(streams):
             reached("metrics encoded")
             answer = sender.metrics(data)

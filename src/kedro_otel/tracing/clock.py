@@ -15,7 +15,9 @@ def process_start_ns() -> int:
     try:
         with open("/proc/self/stat", "rb") as file:  # noqa: PTH123 -- on the path of every start
             ticks = int(file.read().rsplit(b")", 1)[1].split()[19])
-        age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - ticks * 1_000_000_000 // os.sysconf(
+            "SC_CLK_TCK"
+        )
     except (OSError, ValueError, IndexError, AttributeError):
         age = time.process_time_ns()
     return now - max(age, 0)

@@ -15,18 +15,19 @@ from threading import Lock, get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel import names, project
-from kedro_otel.tracing.family import OpenNode, behind
-from kedro_otel.tracing.operation import Open, OpenDataset, seconds
-from kedro_otel.tracing.unplaced import Unplaced
+from kedro_otel.facts import project
+from kedro_otel.semconv import names
+from kedro_otel.tracing.pending_loads import PendingLoads
+from kedro_otel.tracing.run_nodes import ActiveNode, behind
+from kedro_otel.tracing.span import ActiveDataset, ActiveSpan, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from kedro_otel.tracing.family import Family
-    from kedro_otel.tracing.operation import Scribe
-    from kedro_otel.tracing.unplaced import Load
+    from kedro_otel.tracing.pending_loads import Load
+    from kedro_otel.tracing.run_nodes import RunNodes
+    from kedro_otel.tracing.span import SpanWriter
 
 LOAD: Final = "load"
 SAVE: Final = "save"
@@ -48,25 +49,31 @@ class Nodes:
 
     def __init__(
         self,
-        scribe: Scribe,
+        span_writer: SpanWriter,
         root: Path | None,
-        family_of: Callable[..., Family | None],
-        enter: Callable[[Open], None],
-        leave: Callable[[Open], None],
+        family_of: Callable[..., RunNodes | None],
+        enter: Callable[[ActiveSpan], None],
+        leave: Callable[[ActiveSpan], None],
     ) -> None:
-        self._scribe = scribe
+        self._span_writer = span_writer
         self._root = root
         self._family_of = family_of
         self._enter = enter
         self._leave = leave
         self._lock = Lock()
-        self.only: Family | None = None
+        self.only: RunNodes | None = None
         """The one run that is open, where there is no doubt that a node is one of its."""
         self._files: dict[str, str] = {}
-        self._unplaced = Unplaced()
-        self._current: dict[int, OpenNode] = {}
-        self.before_load, self.before_save = partial(self.before_dataset, LOAD), partial(self.before_dataset, SAVE)
-        self.after_load, self.after_save = partial(self.after_dataset, LOAD), partial(self.after_dataset, SAVE)
+        self._unplaced = PendingLoads()
+        self._current: dict[int, ActiveNode] = {}
+        self.before_load, self.before_save = (
+            partial(self.before_dataset, LOAD),
+            partial(self.before_dataset, SAVE),
+        )
+        self.after_load, self.after_save = (
+            partial(self.after_dataset, LOAD),
+            partial(self.after_dataset, SAVE),
+        )
 
     def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
         """A load or save begins."""
@@ -81,9 +88,9 @@ class Nodes:
         if again is not None:
             self._fail_dataset(again, now)
         kind = family.types.get(dataset) or family.type_of(dataset)
-        opened = OpenDataset(operation, dataset, kind, found, now)
-        if self._scribe.live is not None:
-            self._scribe.begin(opened)
+        opened = ActiveDataset(operation, dataset, kind, found, now)
+        if self._span_writer.live is not None:
+            self._span_writer.begin(opened)
         found.datasets[operation, dataset] = opened
         # Nobody's code runs in a load from memory. Asynchronous saves run in other threads, several at once: none of them is current here.
         if kind != _MEMORY and (operation == LOAD or not found.is_async):
@@ -123,10 +130,14 @@ class Nodes:
         family = self.only or self._family_of(node, run_id, catalog)
         if family is None:
             return
-        if family.catalog is None:  # not known yet, or, in a worker, that of a node before, and gone with it
+        if (
+            family.catalog is None
+        ):  # not known yet, or, in a worker, that of a node before, and gone with it
             family.catalog = catalog
         loads = self._unplaced.take(node, is_async=is_async) if self._unplaced.waiting else []
-        found = family.open.get(id(node)) or self._node(family, node, min((load.start_ns for load in loads), default=now))
+        found = family.open.get(id(node)) or self._node(
+            family, node, min((load.start_ns for load in loads), default=now)
+        )
         found.thread = get_ident()
         found.ran_ns = now
         found.is_async = is_async
@@ -153,7 +164,9 @@ class Nodes:
             found.computed_ns = time.time_ns()
             self._finish(found, found.computed_ns, error=error, failed=True)
 
-    def close(self, family: Family, error: BaseException | None, failing: Any, *, failed: bool) -> None:
+    def close(
+        self, family: RunNodes, error: BaseException | None, failing: Any, *, failed: bool
+    ) -> None:
         """Close what is still open of a run that ended.
 
         Args:
@@ -164,15 +177,23 @@ class Nodes:
         """
         remaining = list(family.open.values())
         for found in remaining:
-            wrong = bool(found.stopped_ns or found.raised) or (failed and (found.node is failing or bool(found.datasets) or not found.streaming))
-            why = found.raised or (error if wrong and (found.node is failing or failing is None or len(remaining) == 1) else None)
-            self._finish(found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong)
+            wrong = bool(found.stopped_ns or found.raised) or (
+                failed and (found.node is failing or bool(found.datasets) or not found.streaming)
+            )
+            why = found.raised or (
+                error
+                if wrong and (found.node is failing or failing is None or len(remaining) == 1)
+                else None
+            )
+            self._finish(
+                found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong
+            )
 
-    def _find(self, node: Any, run_id: str | None) -> OpenNode | None:
+    def _find(self, node: Any, run_id: str | None) -> ActiveNode | None:
         family = self.only or self._family_of(node, run_id)
         return family.open.get(id(node)) if family is not None else None
 
-    def _node(self, family: Family, node: Any, start_ns: int) -> OpenNode:
+    def _node(self, family: RunNodes, node: Any, start_ns: int) -> ActiveNode:
         """Return the open operation of ``node``, begun at ``start_ns`` if there is none: its loads may come from several threads at once."""
         found = family.open.get(id(node))
         if found is None:
@@ -181,20 +202,22 @@ class Nodes:
             with self._lock:
                 found = family.open.get(id(node))
                 if found is None:
-                    found = OpenNode(family, node, start_ns)
+                    found = ActiveNode(family, node, start_ns)
                     self._look_at_function(found)
-                    self._scribe.node_begins(found)
+                    self._span_writer.node_begins(found)
                     family.open[id(node)] = self._current[found.thread] = found
         return found
 
-    def _close_predecessor(self, family: Family) -> None:
+    def _close_predecessor(self, family: RunNodes) -> None:
         """Close the node that this thread ran before for the same run: a generator that ended, or one whose failure no hook told."""
         before = self._current.get(get_ident())
         if before is None or before.family is not family:
             return
         if before.streaming and not before.datasets:
-            self._finish(before, before.last_ns, error=before.raised, failed=before.raised is not None)
-        elif isinstance(family.parent, Open):
+            self._finish(
+                before, before.last_ns, error=before.raised, failed=before.raised is not None
+            )
+        elif isinstance(family.parent, ActiveSpan):
             # The run will end here too, and then say why it failed.
             before.stopped_ns = time.time_ns()
             self._forget(before)
@@ -202,7 +225,13 @@ class Nodes:
             self._finish(before, 0, failed=True)
 
     def _finish(
-        self, found: OpenNode, end_ns: int, *, error: BaseException | None = None, failed: bool = False, last: OpenDataset | None = None
+        self,
+        found: ActiveNode,
+        end_ns: int,
+        *,
+        error: BaseException | None = None,
+        failed: bool = False,
+        last: ActiveDataset | None = None,
     ) -> None:
         """Close a node; ``last`` is the dataset whose save, the last one, ended at the same time."""
         of = found.family
@@ -222,50 +251,66 @@ class Nodes:
                 self._type_loads(found, always=True)
             if failed:
                 of.failed, of.why, of.left = True, self._facts(error), 0
-                self._scribe.finish(found, {**seconds(found.times(now)), **of.why}, end_ns=now, error=error, failed=True)
+                self._span_writer.finish(
+                    found,
+                    {**seconds(found.times(now)), **of.why},
+                    end_ns=now,
+                    error=error,
+                    failed=True,
+                )
             else:
-                self._scribe.node_ends(found, now, found.times(now), last)
+                self._span_writer.node_ends(found, now, found.times(now), last)
         finally:
             self._leave(found)
             self._forget(found)
             found.raised, found.watched = None, ()
 
-    def _forget(self, found: OpenNode) -> None:
+    def _forget(self, found: ActiveNode) -> None:
         current = self._current
         if current.get(found.thread) is found:
             del current[found.thread]
         if found.first_thread != found.thread and current.get(found.first_thread) is found:
             del current[found.first_thread]
 
-    def _end_dataset(self, found: OpenNode, opened: OpenDataset, end_ns: int) -> None:
+    def _end_dataset(self, found: ActiveNode, opened: ActiveDataset, end_ns: int) -> None:
         if opened.type is None:
             found.untyped.append((opened, end_ns))
         else:
-            self._scribe.dataset(opened, end_ns)
+            self._span_writer.dataset(opened, end_ns)
 
-    def _fail_dataset(self, opened: OpenDataset, end_ns: int, error: BaseException | None = None) -> None:
-        self._scribe.finish(opened, self._facts(error), end_ns=end_ns, error=error, failed=True)
+    def _fail_dataset(
+        self, opened: ActiveDataset, end_ns: int, error: BaseException | None = None
+    ) -> None:
+        self._span_writer.finish(
+            opened, self._facts(error), end_ns=end_ns, error=error, failed=True
+        )
 
-    def _type_loads(self, found: OpenNode, *, always: bool = False) -> None:
+    def _type_loads(self, found: ActiveNode, *, always: bool = False) -> None:
         """Write the loads that waited for the catalog, without which their dataset's type is not known."""
         if always or found.family.catalog is not None:
             for opened, end_ns in found.untyped:
                 opened.type = found.family.type_of(opened.dataset) or names.CUSTOM
-                self._scribe.dataset(opened, end_ns)
+                self._span_writer.dataset(opened, end_ns)
             found.untyped.clear()
 
-    def here(self, node: Any) -> Family | None:
+    def here(self, node: Any) -> RunNodes | None:
         """Return the run for which this thread runs the Kedro ``node``, if it does."""
         found = self._current.get(get_ident())
         return found.family if found is not None and found.node is node else None
 
-    def _place_loads(self, found: OpenNode, loads: Iterable[Load]) -> None:
+    def _place_loads(self, found: ActiveNode, loads: Iterable[Load]) -> None:
         for load in loads:
-            opened = OpenDataset(LOAD, load.dataset, found.family.type_of(load.dataset) or names.CUSTOM, found, load.start_ns)
-            self._scribe.begin(opened)
-            self._scribe.dataset(opened, load.end_ns)
+            opened = ActiveDataset(
+                LOAD,
+                load.dataset,
+                found.family.type_of(load.dataset) or names.CUSTOM,
+                found,
+                load.start_ns,
+            )
+            self._span_writer.begin(opened)
+            self._span_writer.dataset(opened, load.end_ns)
 
-    def _look_at_function(self, found: OpenNode) -> None:
+    def _look_at_function(self, found: ActiveNode) -> None:
         """Note which function the user wrote, and where."""
         function = behind(found.node.func)
         code = getattr(function, "__code__", None)
@@ -284,6 +329,6 @@ class Nodes:
         return known
 
     def _facts(self, error: BaseException | None) -> dict[str, Any]:
-        from kedro_otel.tracing import failures
+        from kedro_otel.tracing import errors
 
-        return failures.facts(error, self._root)
+        return errors.facts(error, self._root)

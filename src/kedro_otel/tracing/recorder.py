@@ -6,16 +6,17 @@ import sys
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from kedro_otel import names, propagation
+from kedro_otel.facts import trace_context
 from kedro_otel.guard import guarded
-from kedro_otel.tracing import failures
-from kedro_otel.tracing.operation import Open, Scribe
+from kedro_otel.semconv import names
+from kedro_otel.tracing import errors
+from kedro_otel.tracing.span import ActiveSpan, SpanWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
 
-    from kedro_otel.recording.handoff import Handoff, Inherited
+    from kedro_otel.recording.worker_context import WorkerContext, WorkerContextFile
     from kedro_otel.recording.writer import Writer
     from kedro_otel.tracing.runs import Runs
 
@@ -31,12 +32,19 @@ class Recorder:
         handoff: Makes what is left for worker processes, when a first run needs it.
     """
 
-    def __init__(self, writer: Writer, root: Path | None, environ: MutableMapping[str, str], detail: str, handoff: Callable[[], Handoff]) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        root: Path | None,
+        environ: MutableMapping[str, str],
+        detail: str,
+        handoff: Callable[[], WorkerContextFile],
+    ) -> None:
         self.writer = writer
         self.root = root
-        self.scribe = Scribe(writer, environ, full=detail == names.FULL)
-        self.command: Open | None = None
-        self._outer: list[Open] = []
+        self.span_writer = SpanWriter(writer, environ, full=detail == names.FULL)
+        self.command: ActiveSpan | None = None
+        self._outer: list[ActiveSpan] = []
         """Commands that run another one."""
         self._own_command = False
         self._detail = detail
@@ -54,10 +62,19 @@ class Recorder:
                 if self._runs is None:
                     from kedro_otel.tracing.runs import Runs
 
-                    self._runs = Runs(self.scribe, self.root, self._environ, self._handoff(), self.contexts, lambda: self.command)
+                    self._runs = Runs(
+                        self.span_writer,
+                        self.root,
+                        self._environ,
+                        self._handoff(),
+                        self.contexts,
+                        lambda: self.command,
+                    )
         return self._runs
 
-    def run_began(self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any) -> None:
+    def run_began(
+        self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any
+    ) -> None:
         """A pipeline run begins: decide whose provider makes the spans of the user's code in it."""
         with self._lock:  # until it is open, lest the end of another one withdraws our provider
             self.contexts()
@@ -87,7 +104,7 @@ class Recorder:
             self._runs.end_stale(error)
             self._withdraw()
 
-    def forked(self) -> Inherited | None:
+    def forked(self) -> WorkerContext | None:
         """Return what a fork child works for, if a run was ever begun here."""
         return self._runs.forked() if self._runs is not None else None
 
@@ -99,8 +116,8 @@ class Recorder:
         while self.command is not None:
             # Another plugin raised when it was told that the command ended, so that we were not.
             self._end_command(1, error)
-        if self.scribe.live is not None:
-            self.scribe.live.flush_worker()
+        if self.span_writer.live is not None:
+            self.span_writer.live.flush_worker()
 
     def command_began(self, name: str, values: dict[str, Any], start_ns: int, *, own: bool) -> None:
         """A command began at ``start_ns``, in another one or by itself; ``own`` says that it is one of the project's own cli.py."""
@@ -108,7 +125,9 @@ class Recorder:
         self._look_for_meters()
         if self.command is not None:
             self._outer.append(self.command)
-        self.command = Open(names.COMMAND, name, self.command or propagation.incoming(self._environ), start_ns)
+        self.command = ActiveSpan(
+            names.COMMAND, name, self.command or trace_context.incoming(self._environ), start_ns
+        )
         self._own_command = own
         self._begin_command(values)
 
@@ -117,12 +136,12 @@ class Recorder:
         if command is not None:
             if command.parent is None:
                 command.trace_id = ""
-            self.scribe.begin(command, values, own=self._own_command)
+            self.span_writer.begin(command, values, own=self._own_command)
 
     def command_ended(self, exit_code: object) -> None:
         """The command ended; what it left open (Ctrl-C, SystemExit) failed with what click is leaving for."""
         code = exit_code if isinstance(exit_code, int) else int(exit_code is not None)
-        self._end_command(int(code), failures.behind(sys.exc_info()[1]))
+        self._end_command(int(code), errors.behind(sys.exc_info()[1]))
 
     def _end_command(self, code: int, error: BaseException | None) -> None:
         command, self.command = self.command, self._outer.pop() if self._outer else None
@@ -133,15 +152,15 @@ class Recorder:
             self._withdraw()
         values: dict[str, Any] = {names.EXIT_CODE: code}
         if code:
-            values.update(failures.facts(error, self.root))
-        self.scribe.finish(command, values, error=error, failed=bool(code))
+            values.update(errors.facts(error, self.root))
+        self.span_writer.finish(command, values, error=error, failed=bool(code))
 
     def contexts(self) -> Any:
         """Return the module that knows OpenTelemetry's context; with the first call, decide whose provider makes spans."""
         if self._context is None:
             with self._lock:
                 if self._context is None:
-                    from kedro_otel.tracing import context
+                    from kedro_otel.tracing.sdk import context
 
                     self._look_for_provider()
                     self._look_for_meters()
@@ -150,40 +169,46 @@ class Recorder:
         return self._context
 
     def _install(self) -> None:
-        if self.scribe.live is None:
-            from kedro_otel.tracing import provider
+        if self.span_writer.live is None:
+            from kedro_otel.tracing.sdk import provider
 
             provider.install(self.writer.resource, self._environ, self.foreign)
 
     def _withdraw(self) -> None:
         with self._lock:
-            if self.scribe.live is None and self._context is not None and not self.running:
-                from kedro_otel.tracing import provider
+            if self.span_writer.live is None and self._context is not None and not self.running:
+                from kedro_otel.tracing.sdk import provider
 
                 provider.withdraw()
 
     def _look_for_meters(self) -> None:
         """Measure with the user's MeterProvider, if nothing of this recording is counted elsewhere."""
-        elsewhere = self.scribe.live is None and self.writer.facts.get("destination") is not None
-        if "opentelemetry.metrics" not in sys.modules or self.scribe.measure is not None or elsewhere:
+        elsewhere = (
+            self.span_writer.live is None and self.writer.facts.get("destination") is not None
+        )
+        if (
+            "opentelemetry.metrics" not in sys.modules
+            or self.span_writer.measure is not None
+            or elsewhere
+        ):
             return
-        from kedro_otel.tracing import meters
+        from kedro_otel.tracing.sdk import user_meters
 
-        theirs = meters.of_user()
+        theirs = user_meters.of_user()
         if theirs is not None:
-            self.scribe.measure = meters.measure(theirs, self._detail)
+            self.span_writer.measure = user_meters.measure(theirs, self._detail)
 
     def _look_for_provider(self) -> None:
-        if "opentelemetry.trace" not in sys.modules or self.scribe.live is not None:
+        if "opentelemetry.trace" not in sys.modules or self.span_writer.live is not None:
             return
-        from kedro_otel.tracing import provider
+        from kedro_otel.tracing.sdk import provider
 
         theirs = provider.of_user()
         if theirs is None:
             return
-        from kedro_otel.tracing.live import Live
+        from kedro_otel.tracing.sdk.user_provider import Live
 
-        self.scribe.live = Live(theirs, self.writer.resource)
+        self.span_writer.live = Live(theirs, self.writer.resource)
         later = self._context is not None
         self.writer.owned_by_user(anew=later)
         if self.command is not None and not later:
@@ -194,6 +219,6 @@ class Recorder:
     @guarded
     def foreign(self, span: Any) -> None:
         """Record a finished span of the user's code, or of an instrumentation, that our provider made."""
-        from kedro_otel.tracing.foreign import line
+        from kedro_otel.tracing.sdk.user_spans import line
 
-        self.writer.span(names.FOREIGN, line(span, full=self.scribe.full))
+        self.writer.span(names.FOREIGN, line(span, full=self.span_writer.full))

@@ -7,20 +7,20 @@ import time
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel import names
-from kedro_otel.tracing import callers, failures
-from kedro_otel.tracing.announce import Announcer
-from kedro_otel.tracing.family import Family, OpenNode
+from kedro_otel.semconv import names
+from kedro_otel.tracing import errors, kedro_frames
+from kedro_otel.tracing.environment_carrier import EnvironmentCarrier
 from kedro_otel.tracing.nodes import Nodes
-from kedro_otel.tracing.operation import Open
+from kedro_otel.tracing.run_nodes import ActiveNode, RunNodes
+from kedro_otel.tracing.span import ActiveSpan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from pathlib import Path
 
-    from kedro_otel.propagation import Remote
-    from kedro_otel.recording.handoff import Handoff
-    from kedro_otel.tracing.operation import Scribe
+    from kedro_otel.facts.trace_context import Remote
+    from kedro_otel.recording.worker_context import WorkerContextFile
+    from kedro_otel.tracing.span import SpanWriter
 
 _ONE_PROCESS: Final = frozenset({"SequentialRunner", "ThreadRunner"})
 """Runners that are known to start no worker process."""
@@ -29,7 +29,7 @@ _SERVER: Final = "kedro server start"
 """A command that never belongs to what it runs: each request is a trace of its own."""
 
 
-class OpenRun(Open):
+class ActiveRun(ActiveSpan):
     """A pipeline run between ``before_pipeline_run`` and whatever ends it.
 
     Where a runner is called without a session, hence without that hook, ``call`` says which call of the runner it is.
@@ -37,9 +37,16 @@ class OpenRun(Open):
 
     __slots__ = ("call", "family", "members", "params", "pipeline")
 
-    def __init__(self, name: str, parent: Open | Remote | None, start_ns: int, run_id: str | None, catalog: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        parent: ActiveSpan | Remote | None,
+        start_ns: int,
+        run_id: str | None,
+        catalog: Any,
+    ) -> None:
         super().__init__(names.RUN, name, parent, start_ns)
-        self.family = Family(self, run_id, catalog)
+        self.family = RunNodes(self, run_id, catalog)
         self.params: Any = None
         self.pipeline: Any = None
         self.call: tuple[int, Any] | None = None
@@ -48,7 +55,11 @@ class OpenRun(Open):
     def has(self, node: Any) -> bool:
         """Return whether the Kedro node is of this run's pipeline."""
         if self.members is None:
-            self.members = frozenset(map(id, self.pipeline.nodes)) if self.pipeline is not None else frozenset()
+            self.members = (
+                frozenset(map(id, self.pipeline.nodes))
+                if self.pipeline is not None
+                else frozenset()
+            )
         return id(node) in self.members
 
     def let_go(self) -> None:
@@ -64,30 +75,30 @@ class Runs:
         root: The project's folder.
         environ: The environment.
         handoff: What is left for worker processes, and what this process has from its parent if it is one.
-        contexts: Returns :mod:`kedro_otel.tracing.context`, having decided whose provider makes spans.
+        contexts: Returns :mod:`kedro_otel.tracing.sdk.context`, having decided whose provider makes spans.
         command: Returns the command that is running, if there is one.
     """
 
     def __init__(
         self,
-        scribe: Scribe,
+        span_writer: SpanWriter,
         root: Path | None,
         environ: MutableMapping[str, str],
-        handoff: Handoff,
+        handoff: WorkerContextFile,
         contexts: Callable[[], Any],
-        command: Callable[[], Open | None],
+        command: Callable[[], ActiveSpan | None],
     ) -> None:
-        self.open: list[OpenRun] = []
-        self._scribe = scribe
+        self.open: list[ActiveRun] = []
+        self._span_writer = span_writer
         self._root = root
         self._environ = environ
-        self._announcer = Announcer(environ)
+        self._carrier = EnvironmentCarrier(environ)
         self._handoff = handoff
         self._contexts = contexts
         self._command = command
         self._lock = RLock()
-        self._families: dict[str, Family] = {}
-        self.nodes = Nodes(scribe, root, self._family_of, self._enter, self._leave)
+        self._families: dict[str, RunNodes] = {}
+        self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave)
 
     def forked(self) -> Any:
         """Return what a fork child works for: the runs that are open here."""
@@ -101,29 +112,31 @@ class Runs:
         self._families.clear()
         self._handoff.remove()
 
-    def began(self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any) -> None:
+    def began(
+        self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any
+    ) -> None:
         """A pipeline run begins in this thread."""
         now = time.time_ns()
         context = self._contexts()
         self.end_stale()
         before = context.adopt_baggage(self._environ)
-        run = OpenRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
+        run = ActiveRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
         run.params, run.pipeline, run.family.left = params, pipeline, len(pipeline.nodes)
         self._open_run(run, values)
         run.previous = before
 
-    def _above(self) -> Open | Remote | None:
+    def _above(self) -> ActiveSpan | Remote | None:
         """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
         found = self._contexts().current()
-        if isinstance(found, Open) and callers.runner() is None:
+        if isinstance(found, ActiveSpan) and kedro_frames.runner() is None:
             found = None  # left behind by an interruption
         command = self._command()
         if found is None and command is not None:
             return command if command.name != _SERVER else None
-        return found or self._announcer.incoming()
+        return found or self._carrier.incoming()
 
-    def _open_run(self, run: OpenRun, values: dict[str, Any]) -> None:
-        self._scribe.begin(run, values)
+    def _open_run(self, run: ActiveRun, values: dict[str, Any]) -> None:
+        self._span_writer.begin(run, values)
         with self._lock:
             self.open.append(run)
             self._look_around()
@@ -132,15 +145,25 @@ class Runs:
 
     def _look_around(self) -> None:
         """Note whether one run is all there is, for then every node is its."""
-        self.nodes.only = self.open[0].family if len(self.open) == 1 and self.open[0].call is None else None
+        self.nodes.only = (
+            self.open[0].family if len(self.open) == 1 and self.open[0].call is None else None
+        )
 
     def _hand_off(self) -> None:
-        if not self._scribe.writer.on:  # switched off or purged meanwhile: no file of ours comes back
+        if (
+            not self._span_writer.writer.on
+        ):  # switched off or purged meanwhile: no file of ours comes back
             return
-        strangers = any(run.values.get(names.RUNNER_NAME) not in _ONE_PROCESS for run in self.open if run.call is None)
+        strangers = any(
+            run.values.get(names.RUNNER_NAME) not in _ONE_PROCESS
+            for run in self.open
+            if run.call is None
+        )
         self._handoff.note(self.open, for_strangers=strangers)
 
-    def ended(self, params: Any, error: BaseException | None = None, *, failed: bool = False) -> None:
+    def ended(
+        self, params: Any, error: BaseException | None = None, *, failed: bool = False
+    ) -> None:
         """The run that began with ``params`` ended."""
         run = self._run_of(params)
         if run is not None:
@@ -151,21 +174,26 @@ class Runs:
         for run in reversed(list(self.open)):
             self._end_run(run, error, failed=True)
 
-    def _end_run(self, run: OpenRun, error: BaseException | None, *, failed: bool) -> None:
+    def _end_run(self, run: ActiveRun, error: BaseException | None, *, failed: bool) -> None:
         with self._lock:
             if run not in self.open:
                 return
             self.open.remove(run)
             self._look_around()
-        failing = failures.node_of(error) if error is not None else None
-        end_ns, why = 0, failures.facts(error, self._root) if failed else {}
+        failing = errors.node_of(error) if error is not None else None
+        end_ns, why = 0, errors.facts(error, self._root) if failed else {}
         try:
             self.nodes.close(run.family, error, failing, failed=failed)
             self._leave(run)
             if run.call is not None:
                 # Nobody said when it ended or how: as its last node did.
-                error, failed, end_ns, why = None, run.family.failed, run.family.last_ns, run.family.why
-            self._scribe.finish(run, why, end_ns=end_ns, error=error, failed=failed)
+                error, failed, end_ns, why = (
+                    None,
+                    run.family.failed,
+                    run.family.last_ns,
+                    run.family.why,
+                )
+            self._span_writer.finish(run, why, end_ns=end_ns, error=error, failed=failed)
         finally:
             run.let_go()
             self._hand_off()
@@ -175,14 +203,18 @@ class Runs:
         self._end_calls()
         thread = get_ident()
         stale = [run for run in self.open if run.thread == thread]
-        if stale and callers.runner() is None:
-            stale = [run for run in stale if run.params is None or not callers.in_session(run.params)]
+        if stale and kedro_frames.runner() is None:
+            stale = [
+                run
+                for run in stale
+                if run.params is None or not kedro_frames.in_session(run.params)
+            ]
             last = why or getattr(sys, "last_value", None)
             error = last if isinstance(last, KeyboardInterrupt | SystemExit) else None
             for run in reversed(stale):
                 self._end_run(run, error, failed=True)
 
-    def _run_of(self, params: Any) -> OpenRun | None:
+    def _run_of(self, params: Any) -> ActiveRun | None:
         for run in reversed(self.open):
             if run.params is params:
                 return run
@@ -193,7 +225,7 @@ class Runs:
                 return run
         return None
 
-    def _family_of(self, node: Any, run_id: str | None, catalog: Any = None) -> Family | None:
+    def _family_of(self, node: Any, run_id: str | None, catalog: Any = None) -> RunNodes | None:
         """Return the run that ``node`` belongs to in this thread; None where only its run id or catalog, not known yet, can tell.
 
         Two runs that begin in one millisecond have one run id.
@@ -210,13 +242,21 @@ class Runs:
             return here
         candidates = [run for run in runs if run.has(node)] or runs
         if len(candidates) > 1:
-            same = [run for run in candidates if run.family.catalog is catalog] if catalog is not None else []
-            named = same or ([run for run in candidates if run.family.run_id == run_id] if run_id is not None else [])
+            same = (
+                [run for run in candidates if run.family.catalog is catalog]
+                if catalog is not None
+                else []
+            )
+            named = same or (
+                [run for run in candidates if run.family.run_id == run_id]
+                if run_id is not None
+                else []
+            )
             chosen = named or [run for run in candidates if run.family.busy(node, thread)]
             return chosen[0].family if chosen else None
         return candidates[0].family
 
-    def _family_without_run(self, node: Any, run_id: str | None) -> Family | None:
+    def _family_without_run(self, node: Any, run_id: str | None) -> RunNodes | None:
         """Return the run of the parent process that this worker works for, or a run of our own for a runner that is called without one."""
         if self._handoff.inherited is not None:
             remote = self._handoff.inherited.run(run_id)
@@ -225,10 +265,10 @@ class Runs:
             family = self._families.get(remote.span_id)
             if family is None:
                 self._contexts().adopt_baggage(self._environ)
-                family = self._families[remote.span_id] = Family(remote, run_id)
+                family = self._families[remote.span_id] = RunNodes(remote, run_id)
             return family
-        frame = callers.of_node(node)
-        call = callers.call(frame)
+        frame = kedro_frames.of_node(node)
+        call = kedro_frames.call(frame)
         self._contexts()  # which may take the recorder's lock, and that comes before this one
         with self._lock:
             for run in self.open:
@@ -236,10 +276,10 @@ class Runs:
                     return run.family
             self._end_calls()
             known = run_id or (frame.f_locals.get("run_id") if frame is not None else None)
-            run = OpenRun("run", self._above(), time.time_ns(), known, None)
+            run = ActiveRun("run", self._above(), time.time_ns(), known, None)
             run.call = call
             # No hook says when it is over, so it never becomes current: only its nodes do.
-            self._scribe.begin(run, {names.RUN_ID: known})
+            self._span_writer.begin(run, {names.RUN_ID: known})
             self.open.append(run)
             self._look_around()
             return run.family
@@ -247,31 +287,31 @@ class Runs:
     def _end_calls(self) -> None:
         """End the runs of runners that have returned since."""
         called = [run for run in self.open if run.call is not None]
-        running = callers.running() if called else set()
+        running = kedro_frames.running() if called else set()
         for run in called:
             if run.call not in running:
                 self._end_run(run, None, failed=True)
 
-    def _enter(self, operation: Open) -> None:
+    def _enter(self, operation: ActiveSpan) -> None:
         self._contexts().enter(operation)
         if self._alone(operation):
-            self._announcer.name(operation)
+            self._carrier.name(operation)
         elif operation.kind == names.RUN:
-            self._announcer.name(None)
+            self._carrier.name(None)
 
-    def _leave(self, operation: Open) -> None:
+    def _leave(self, operation: ActiveSpan) -> None:
         self._contexts().leave(operation)
-        if isinstance(operation, OpenNode) and operation.family.left > 0:
+        if isinstance(operation, ActiveNode) and operation.family.left > 0:
             return  # the next node names itself before anybody else's code runs
         if self._alone(operation):
             above = operation.parent
-            while isinstance(above, Open) and above.current is None:
+            while isinstance(above, ActiveSpan) and above.current is None:
                 above = above.parent
-            self._announcer.name(above if isinstance(above, Open) else None)
+            self._carrier.name(above if isinstance(above, ActiveSpan) else None)
         elif operation.kind == names.RUN:
-            self._announcer.name(None)
+            self._carrier.name(None)
 
-    def _alone(self, operation: Open) -> bool:
+    def _alone(self, operation: ActiveSpan) -> bool:
         """Return whether nothing else can be running beside ``operation``, so that the environment may name it."""
         return {run.thread for run in self.open} <= {operation.thread}
 

@@ -32,7 +32,11 @@ def clean(text: object, longest: int = LONGEST) -> str:
     kept: list[str] = []
     marks = 0
     for character in found:
-        marks = marks + 1 if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me") else 0
+        marks = (
+            marks + 1
+            if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me")
+            else 0
+        )
         if marks <= _MARKS:
             kept.append(_harmless(character))
     return "".join(kept)
@@ -57,7 +61,11 @@ def duration(nanoseconds: int) -> str:
         return f"{nanoseconds // _MICROSECOND} µs"
     if nanoseconds < _SECOND:
         milliseconds = nanoseconds / _MILLISECOND
-        return f"{milliseconds:.1f} ms" if milliseconds < _EXACT - 0.05 else f"{min(milliseconds, 999):.0f} ms"
+        return (
+            f"{milliseconds:.1f} ms"
+            if milliseconds < _EXACT - 0.05
+            else f"{min(milliseconds, 999):.0f} ms"
+        )
     if nanoseconds < _MINUTE:
         seconds = nanoseconds / _SECOND
         return f"{seconds:.2f} s" if seconds < _EXACT - 0.005 else f"{min(seconds, 59.9):.1f} s"
@@ -72,7 +80,9 @@ def moment(nanoseconds: int, now_ns: int) -> str:
     """Return a point in time (since the epoch) in the local zone: ``today 14:03:22``, ``yesterday …``, else with its date."""
     then, now = _local(nanoseconds), _local(now_ns)
     days = (now.date() - then.date()).days
-    day = {0: "today", 1: "yesterday"}.get(days) or then.strftime("%a %d %b" if then.year == now.year else "%d %b %Y")
+    day = {0: "today", 1: "yesterday"}.get(days) or then.strftime(
+        "%a %d %b" if then.year == now.year else "%d %b %Y"
+    )
     return f"{day} {then:%H:%M:%S}"
 
 
@@ -80,7 +90,11 @@ def timestamp(nanoseconds: int) -> str:
     """Return a point in time for machines: ISO 8601 in UTC, to the microsecond."""
     from datetime import timezone
 
-    return datetime.fromtimestamp(nanoseconds // _MICROSECOND / 10**6, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(nanoseconds // _MICROSECOND / 10**6, timezone.utc)
+        .isoformat(timespec="microseconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _local(nanoseconds: int) -> datetime:

@@ -30,7 +30,9 @@ def child(job: dict) -> None:
     if "script" in job:
         sys.argv = ["script.py"]
         sys.modules["__main__"].__dict__["__file__"] = job["script"]
-        exec(compile(Path(job["script"]).read_text(), job["script"], "exec"), {"__name__": "script"})
+        exec(
+            compile(Path(job["script"]).read_text(), job["script"], "exec"), {"__name__": "script"}
+        )
     else:
         sys.argv = ["kedro", *job["words"]]
         kedro.framework.cli.cli.main()

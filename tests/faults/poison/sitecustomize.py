@@ -39,8 +39,16 @@ def poisoned(code: CodeType, target: str) -> CodeType:
     """Return ``code`` with the function at ``target``, wherever it is in it, replaced."""
     if code.co_name != "<module>" and place(code) == target and not code.co_name.startswith("<"):
         more = {"co_qualname": code.co_qualname} if sys.version_info >= (3, 11) else {}
-        return deadly(code.co_freevars).replace(co_name=code.co_name, co_filename=code.co_filename, co_firstlineno=code.co_firstlineno, **more)
-    consts = tuple(poisoned(const, target) if isinstance(const, CodeType) else const for const in code.co_consts)
+        return deadly(code.co_freevars).replace(
+            co_name=code.co_name,
+            co_filename=code.co_filename,
+            co_firstlineno=code.co_firstlineno,
+            **more,
+        )
+    consts = tuple(
+        poisoned(const, target) if isinstance(const, CodeType) else const
+        for const in code.co_consts
+    )
     return code.replace(co_consts=consts)
 
 
@@ -71,7 +79,12 @@ def trace(file: str) -> None:
 
     def profile(frame, event, _):
         code = frame.f_code
-        if event == "call" and code not in seen and "/kedro_otel/" in code.co_filename and not code.co_name.startswith("<"):
+        if (
+            event == "call"
+            and code not in seen
+            and "/kedro_otel/" in code.co_filename
+            and not code.co_name.startswith("<")
+        ):
             seen.add(code)
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             os.write(descriptor, f"{place(code)}\n".encode())

@@ -1,0 +1,1 @@
+"""What several commands share: the RUN argument, --json, facts about an endpoint."""

@@ -1,0 +1,168 @@
+"""The RUN argument of the reading commands: what it may be, how it is completed, and what is said where nothing answers to it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import re
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from kedro_otel.cli.consent import project_of
+from kedro_otel.config import consent
+from kedro_otel.guard import guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click.shell_completion import CompletionItem
+
+    from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.model.trace import Trace
+
+    _ParamType = click.ParamType[str]
+else:
+    _ParamType = click.ParamType
+
+_BACK: Final = re.compile(r"-\d+")
+_MARK: Final = "\0"
+_COMPLETED: Final = 30
+"""Runs offered to complete RUN with."""
+
+
+class RunType(_ParamType):
+    """Nothing (the last pipeline run), ``last``, ``-2``, a run id of Kedro's, a trace id or its beginning."""
+
+    name = "run"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the argument as it was typed."""
+        return str(value).removeprefix(_MARK)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer the latest runs."""
+        import time
+
+        from click.shell_completion import CompletionItem
+
+        from kedro_otel.viewing.model.find import newest_first
+        from kedro_otel.viewing.model.summary import summaries
+        from kedro_otel.viewing.text import clean, moment
+
+        now = time.time_ns()
+        found = [("last", "the last command of any kind")]
+        for one in islice(summaries(newest_first(), now), _COMPLETED):
+            said = clean(f"{moment(one.start_ns, now)} {one.command} {one.pipeline} {one.outcome}")
+            found += [
+                (word, said)
+                for word in (one.run_id, one.trace_id[:8])
+                if word and clean(word) == word
+            ]
+        return [
+            CompletionItem(word, help=said) for word, said in found if word.startswith(incomplete)
+        ]
+
+
+class RunCommand(click.Command):
+    """A command of which an argument may be a negative number, which click would take for an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Mark negative numbers as words before click looks at them."""
+        try:
+            return super().parse_args(
+                ctx, [f"{_MARK}{word}" if _BACK.fullmatch(word) else word for word in args]
+            )
+        except click.UsageError as error:
+            if _MARK not in error.message:
+                raise
+            raise click.UsageError(
+                error.message.replace(_MARK, ""), ctx
+            ) from None  # it quotes what was typed
+
+
+def say(message: str) -> None:
+    """Tell the person something that is not the answer, on stderr."""
+    click.echo(f"kedro-otel: {message}", err=True)
+
+
+def say_if_off(ctx: click.Context) -> None:
+    """Where nothing is recorded, say which word switched it off."""
+    decided = consent.decide(os.environ, project_of(ctx))
+    if not decided.enabled:
+        from kedro_otel.viewing.text import clean
+
+        say(
+            f"commands are not recorded here ({clean(decided.reason)}). To change that: kedro otel on"
+        )
+
+
+@guarded
+def tidy(ctx: click.Context) -> None:
+    """Keep the recordings within their bounds: who has no endpoint has no other process that does."""
+    from kedro_otel.config import settings
+    from kedro_otel.shipping.state.pruning import prune
+
+    prune(settings.load(os.environ, project_of(ctx)))
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Hold back the garbage collector: a command reads much, makes no circles worth collecting, and ends.
+
+    What was read is kept out of its sight for good, since walking through it once more, at the end of the process, is for nothing.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was:
+            gc.enable()
+
+
+def entry_of(ctx: click.Context, run: str | None) -> Entry:
+    """Return the entry of a RUN; where there is none, say so and end the command with exit code 1."""
+    from kedro_otel.viewing.model.find import NotFoundError, find
+
+    try:
+        found = find(run)
+    except NotFoundError as error:
+        raise _not_there(ctx, error) from None
+    if found.note:
+        say(found.note)
+    return found.entry
+
+
+def trace_of(ctx: click.Context, run: str | None) -> Trace:
+    """Return the trace of a RUN; where there is none, say so and end the command with exit code 1."""
+    from kedro_otel.viewing.model.find import NotFoundError
+    from kedro_otel.viewing.model.trace import load
+
+    try:
+        return load(entry_of(ctx, run))
+    except NotFoundError as error:
+        raise _not_there(ctx, error) from None
+
+
+def _not_there(ctx: click.Context, error: Exception) -> click.exceptions.Exit:
+    say(str(error))
+    say_if_off(ctx)
+    return click.exceptions.Exit(1)
+
+
+def tell_link(ctx: click.Context, trace: Trace) -> None:
+    """Say where the trace is in the user's backend, if it was recorded to be sent there and the address is known."""
+    from kedro_otel.config import settings
+    from kedro_otel.viewing import trace_link
+
+    known = settings.load(os.environ, project_of(ctx))
+    sent = trace.root.operation.sampled
+    trace_link.tell(
+        known, trace.trace_id if sent else "", trace.root.header.destination, everywhere=True
+    )

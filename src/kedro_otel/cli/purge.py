@@ -1,0 +1,96 @@
+"""Erase what this package wrote, and nothing else: a folder may have been named by mistake."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel.config import files, toml_edit, toml_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_RECORDING: Final = re.compile(
+    r"\d{20}-\d+-[0-9a-f]{8}\.jsonl|\.new-.*|handoff-\d+\.json|dropped\.jsonl"
+)
+_DESTINATION: Final = re.compile(r"[0-9a-f]{16}")
+
+
+class Erased(NamedTuple):
+    """How many files went, of how many bytes together, and what did not go, each with the reason."""
+
+    files: int
+    size: int
+    failures: list[str]
+
+
+def erase(recordings: Path, destinations: Path) -> Erased:
+    """Remove all segments in ``recordings``, also those being written, and all journals in ``destinations``."""
+    done = [_removed(path) for path in (*_recorded(recordings), *_journals(destinations))]
+    for folder in _folders(destinations):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    sizes = [found for found in done if isinstance(found, int)]
+    return Erased(len(sizes), sum(sizes), [found for found in done if isinstance(found, str)])
+
+
+def forget_uuid(path: Path) -> bool:
+    """Take ``[telemetry] uuid`` out of the file at ``path``, and the file away if nothing else is in it; return whether it was there.
+
+    Raises:
+        OSError: if the file cannot be read or written.
+    """
+    if not path.exists():
+        return False
+    text = path.read_bytes().decode("utf-8", "replace")
+    document = toml_file.loads(text)
+    said = toml_file.table(document, "telemetry")
+    if document is not None and "uuid" not in said:
+        return False
+    if document is None or (len(document) == 1 and len(said) == 1):
+        path.unlink()
+        return True
+    left = toml_edit.remove(text, ("telemetry",), "uuid") or toml_edit.assign(
+        text, ("telemetry",), "uuid", '""'
+    )
+    if left is None:
+        raise OSError("it has the UUID in a form that is not changed by machine")
+    files.replace(path, left.encode())
+    return True
+
+
+def _removed(path: Path) -> int | str | None:
+    """Remove a file; return its size in bytes, or why it is still there, or None if somebody was faster."""
+    try:
+        size = path.lstat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{path}: {error.strerror or error}"
+    return size
+
+
+def _recorded(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (
+            path
+            for path in folder.iterdir()
+            if _RECORDING.fullmatch(path.name) and (path.is_symlink() or path.is_file())
+        )
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in folder.iterdir()
+        if _DESTINATION.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+
+
+def _journals(folder: Path) -> Iterator[Path]:
+    for inner in _folders(folder):
+        yield from (path for path in inner.rglob("*") if path.is_symlink() or not path.is_dir())

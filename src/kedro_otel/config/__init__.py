@@ -1,0 +1,1 @@
+"""Settings, consent, destination, and the files and folders in which they are kept."""

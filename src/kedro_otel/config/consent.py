@@ -1,0 +1,137 @@
+"""May anything be recorded? A specific no beats a specific yes beats a generic no beats the default yes.
+
+Specific means: said to this package. Generic means: said to every tool, or to Kedro's telemetry. A word that was meant
+for this package and cannot be understood is taken for a no.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kedro_otel.config import paths, toml_file
+from kedro_otel.config.paths import PYPROJECT
+from kedro_otel.config.toml_file import parse_bool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+ENABLED: Final = "KEDRO_OTEL_ENABLED"
+SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
+GENERIC: Final = ("DO_NOT_TRACK", "KEDRO_DISABLE_TELEMETRY")
+OWNER: Final = "GITHUB_REPOSITORY_OWNER"
+OWN_CI: Final = "kedro-org"
+"""kedro-telemetry is silent in the CI of Kedro's own repositories. A generic no here, for the same reason."""
+
+
+class Consent(NamedTuple):
+    """Whether to record, and the word that decided."""
+
+    enabled: bool
+    reason: str
+
+
+def decide(settings_environ: Mapping[str, str], project: Path | None) -> Consent:
+    """Return whether to record in this environment and project (None: outside one).
+
+    Reads at most the user's and the site's settings file, the project's pyproject.toml and its ``.telemetry``.
+    """
+    user = toml_file.read(paths.user_config())
+    said = settings_environ.get(ENABLED, "").strip()
+    no = _specific_no(settings_environ, said, user, project)
+    if no:
+        return Consent(enabled=False, reason=no)
+    if said:
+        return Consent(enabled=True, reason=f"{ENABLED}={said}")
+    if user and user.get("enabled") is True:
+        return Consent(enabled=True, reason="kedro otel on")
+    no = _generic_no(settings_environ, project)
+    return Consent(enabled=not no, reason=no or "default")
+
+
+def watch(settings_environ: Mapping[str, str], project: Path | None) -> Callable[[], bool]:
+    """Return a function that tells whether the answer is still yes: it looks at the time of the user's file, and asks again when that changed."""
+    known = _changed(paths.user_config())
+
+    def still() -> bool:
+        nonlocal known
+        now = _changed(paths.user_config())
+        if now == known:
+            return True
+        known = now
+        return decide(settings_environ, project).enabled
+
+    return still
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _specific_no(
+    environ: Mapping[str, str], said: str, user: dict[str, Any] | None, project: Path | None
+) -> str:
+    if said and parse_bool(said) is not True:
+        return (
+            f"{ENABLED}={said}"
+            if parse_bool(said) is False
+            else f"{ENABLED} is neither true nor false"
+        )
+    if environ.get(SDK_DISABLED, "").strip().lower() == "true":
+        return f"{SDK_DISABLED}=true"
+    if _no(user):
+        return (
+            "kedro otel off"
+            if user is not None and user["enabled"] is False
+            else _unclear(paths.user_config())
+        )
+    site = toml_file.read(paths.site_config())
+    if _no(site):
+        return (
+            f"enabled = false in {paths.site_config()}"
+            if site is not None and site["enabled"] is False
+            else _unclear(paths.site_config())
+        )
+    if project is not None and _no(
+        toml_file.table(toml_file.read(project / PYPROJECT), "tool", "kedro_otel")
+    ):
+        return "[tool.kedro_otel] enabled = false"
+    return ""
+
+
+def _no(content: dict[str, Any] | None) -> bool:
+    """Return whether a settings file says no: it cannot be read, or ``enabled`` is there and not ``true``."""
+    return content is None or content.get("enabled", True) is not True
+
+
+def _unclear(path: Path) -> str:
+    return f"{path} cannot be understood"
+
+
+def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:
+    for name in GENERIC:
+        if environ.get(name):
+            return f"{name} is set"
+    if environ.get(OWNER) == OWN_CI:
+        return f"{OWNER}={OWN_CI}"
+    if project is not None and _says_no(project / ".telemetry"):
+        return ".telemetry consent: false"
+    return ""
+
+
+def _says_no(path: Path) -> bool:
+    """Return whether kedro-telemetry's file says no; what is neither yes nor no in it is ignored, as there."""
+    try:
+        text = path.read_bytes().decode()
+    except (OSError, ValueError):
+        return False
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    return isinstance(content, dict) and content.get("consent") is False

@@ -1,0 +1,205 @@
+"""Where data go: which receiver each signal has, and the id by which recordings and journals name it.
+
+Endpoints, headers and certificates come from the environment, the user's file or the site's file, never from a
+project. The address of one signal comes from the strongest source that names one; in the same source the signal's own
+beats the general one. What authorises (headers, keys) is used only if its source is at least as strong as the
+address's: a token kept in a file for one receiver is never sent to another that an environment variable named.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kedro_otel.config.settings import USER, Settings, without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TRACES: Final = "traces"
+METRICS: Final = "metrics"
+SIGNALS: Final = (TRACES, METRICS)
+GRPC: Final = "grpc"
+OTLP: Final = "otlp"
+CONSOLE: Final = "console"
+_ENV: Final = "env:"
+
+
+class Destination(NamedTuple):
+    """A receiver: its id (16 hex digits), the address of each signal without credentials, and the protocol of the first."""
+
+    id: str
+    traces: str | None
+    metrics: str | None
+    protocol: str
+
+
+class Signal(NamedTuple):
+    """All that an exporter of one signal needs. ``url`` may hold credentials: do not print it. ``timeout`` is in seconds."""
+
+    url: str
+    protocol: str
+    headers: dict[str, str]
+    timeout: float
+    compression: str | None
+    certificate: str | None
+    client_key: str | None
+    client_certificate: str | None
+    insecure: bool | None
+
+
+def current(settings: Settings) -> Destination | None:
+    """Return the destination in force, None where no endpoint is named or neither list of exporters has ``otlp``."""
+    found = {name: _address(settings, name) for name in SIGNALS}
+    if not any(found.values()):
+        return None
+    import hashlib
+
+    shown = {
+        name: without_credentials(address) if address else None for name, address in found.items()
+    }
+    protocols = {name: _nearest(settings, "protocol", name) for name in SIGNALS}
+    canonical = json.dumps(
+        [
+            [name, _canonical(shown[name]), protocols[name] if shown[name] else None]
+            for name in SIGNALS
+        ]
+    )
+    protocol = protocols[TRACES if shown[TRACES] else METRICS]
+    return Destination(
+        hashlib.sha256(canonical.encode()).hexdigest()[:16], shown[TRACES], shown[METRICS], protocol
+    )
+
+
+def signal(settings: Settings, name: str) -> Signal | None:
+    """Return what the exporter of ``name`` ("traces" or "metrics") needs, None where that signal is not shipped."""
+    url = _address(settings, name)
+    if url is None:
+        return None
+    rank = settings.rank(_endpoint(settings, name))
+    return Signal(
+        url=url,
+        protocol=_nearest(settings, "protocol", name),
+        headers=_headers(settings, name, rank),
+        timeout=_nearest(settings, "timeout", name),
+        compression=None
+        if (compression := _nearest(settings, "compression", name)) == "none"
+        else compression,
+        certificate=_nearest(settings, "certificate", name, rank),
+        client_key=_nearest(settings, "client_key", name, rank),
+        client_certificate=_nearest(settings, "client_certificate", name, rank),
+        insecure=_nearest(settings, "insecure", name, rank),
+    )
+
+
+def uses(settings: Settings, name: str, exporter: str) -> bool:
+    """Tell whether ``exporter`` (OTLP or CONSOLE) is in the list of those of the signal ``name``."""
+    return exporter in settings.value(f"{name}_exporter")
+
+
+def kept(settings: Settings) -> dict[str, str]:
+    """Return, for each signal that does not leave because its list of exporters says so, a sentence about that."""
+    found = {}
+    for name in SIGNALS:
+        key = f"{name}_exporter"
+        if not uses(settings, name, OTLP):
+            shown = (
+                "; to print those of the last command: kedro otel ship"
+                if uses(settings, name, CONSOLE)
+                else ""
+            )
+            found[name] = (
+                f"{key} is {settings.value(key)} ({settings.origin(key)}): no {name} leave this machine{shown}"
+            )
+    return found
+
+
+def problems(settings: Settings) -> list[str]:
+    """Return what keeps data from their destination, one sentence each: an address that says too little, a header without its value."""
+    found = []
+    for name in SIGNALS:
+        source = _endpoint(settings, name)
+        if (
+            settings.value(source)
+            and _address(settings, name) is None
+            and uses(settings, name, OTLP)
+        ):
+            found.append(
+                f"{source} from {settings.origin(source)}: must begin with http:// or https://; no {name} are sent."
+            )
+    headers = [
+        value
+        for key in ("headers", "traces_headers", "metrics_headers")
+        for value in (settings.value(key) or {}).values()
+    ]
+    unset = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)} - set(
+        settings.environ
+    )
+    return found + [
+        f"A header needs the environment variable {name}, which is not set."
+        for name in sorted(unset)
+    ]
+
+
+def _endpoint(settings: Settings, name: str) -> str:
+    """Return the name of the setting from which the address of ``name`` comes."""
+    own = f"{name}_endpoint"
+    return (
+        own
+        if settings.value(own) and settings.rank(own) <= settings.rank("endpoint")
+        else "endpoint"
+    )
+
+
+def _address(settings: Settings, name: str) -> str | None:
+    """Return the full address of one signal, as the OTLP exporter specification makes it from the settings."""
+    if not uses(settings, name, OTLP):
+        return None
+    source = _endpoint(settings, name)
+    address: str | None = settings.value(source)
+    if address is None or _nearest(settings, "protocol", name) == GRPC:
+        return address
+    if "://" not in address:
+        return None  # HTTP needs to know whether to encrypt
+    if source != "endpoint":
+        return address
+    before, mark, query = address.partition("?")
+    return f"{before.rstrip('/')}/v1/{name}{mark}{query}"
+
+
+def _canonical(address: str | None) -> str | None:
+    """Return ``address`` with scheme and host in lower case: the same receiver, the same journal."""
+    if address is None:
+        return None
+    scheme, separator, rest = address.rpartition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}{separator}{host.lower()}{slash}{path}".rstrip("/")
+
+
+def _nearest(settings: Settings, key: str, name: str, rank: int | None = None) -> Any:
+    """Return the setting ``key`` for the signal ``name``; with ``rank``, only from a source at least that strong."""
+    own = f"{name}_{key}"
+    chosen = (
+        own if settings.value(own) is not None and settings.rank(own) <= settings.rank(key) else key
+    )
+    if rank is not None and settings.rank(chosen) > rank:
+        return None
+    return settings.value(chosen)
+
+
+def _headers(settings: Settings, name: str, rank: int) -> dict[str, str]:
+    own = f"{name}_headers"
+    chosen = (
+        own
+        if settings.value(own) is not None and settings.rank(own) <= settings.rank("headers")
+        else "headers"
+    )
+    headers = _nearest(settings, "headers", name, rank) or {}
+    if settings.rank(chosen) < USER:
+        return dict(headers)
+    resolved = {key: _resolved(value, settings.environ) for key, value in headers.items()}
+    return {key: value for key, value in resolved.items() if value is not None}
+
+
+def _resolved(value: str, environ: Mapping[str, str]) -> str | None:
+    return environ.get(value[len(_ENV) :]) if value.startswith(_ENV) else value

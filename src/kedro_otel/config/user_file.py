@@ -1,0 +1,71 @@
+"""Change this user's settings file: one key at a time, every comment and other key as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel.config import files, paths, toml_edit, toml_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class UserFileError(Exception):
+    """The file could not be changed and is as it was; the message says why and what to do."""
+
+
+def save(changes: Mapping[str, Any]) -> Path:
+    """Set the keys in ``changes`` in the user's settings file, make it 0600, and return its path.
+
+    A value of None takes the key away. A mapping sets keys of a table (``{"headers": {"x-token": "env:TOKEN"}}``).
+
+    Raises:
+        UserFileError: if the file is not TOML, cannot be written, or has the key in a form that is not changed by machine.
+    """
+    path = paths.user_config()
+    try:
+        text = path.read_bytes().decode("utf-8") if path.exists() else ""
+        if toml_file.loads(text) is None:
+            raise UserFileError(f"{path} is not TOML, so nothing was changed; repair or remove it.")
+        new = _changed(text, changes, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.replace(path, new.encode("utf-8"), mode=0o600)
+    except (OSError, UnicodeError) as error:
+        raise UserFileError(
+            f"{path} could not be written, so nothing was changed: {error}."
+        ) from error
+    return path
+
+
+def _changed(text: str, changes: Mapping[str, Any], path: Path) -> str:
+    for key, value in changes.items():
+        steps = (
+            [((key,), name, inner) for name, inner in value.items()]
+            if isinstance(value, dict)
+            else [((), key, value)]
+        )
+        for table, name, said in steps:
+            new = _step(text, table, name, said)
+            if new is None:
+                raise UserFileError(
+                    f"{path} has {name!r} in a form that is not changed by machine, so nothing was changed; edit the file."
+                )
+            text = new
+    return text
+
+
+def _step(text: str, table: tuple[str, ...], key: str, value: Any) -> str | None:
+    if value is None:
+        return (
+            toml_edit.remove(text, table, key)
+            if key in toml_file.table(toml_file.loads(text), *table)
+            else text
+        )
+    return toml_edit.assign(text, table, key, _literal(value))
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return toml_edit.quoted(value) if isinstance(value, str) else repr(value)

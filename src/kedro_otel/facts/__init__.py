@@ -1,0 +1,1 @@
+"""Facts about the user, the project and the run, and what of them may be recorded or sent."""

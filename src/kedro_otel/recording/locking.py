@@ -1,0 +1,83 @@
+"""Is the process that writes a segment still there? Its lock on the file says so, never its process id."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+from kedro_otel.recording import machine
+
+if TYPE_CHECKING:
+    from kedro_otel.recording.model import Header
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_LOCK_BYTE: Final = 1 << 62
+"""Windows locks ranges of bytes, and a locked range cannot be read: so a byte that no segment reaches. The writer's is the same."""
+
+_BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
+
+
+def hold(descriptor: int) -> bool | None:
+    """Take the lock, if it is free, for as long as ``descriptor`` is open; None where the folder has no locks."""
+    try:
+        if sys.platform == "win32":
+            _windows(descriptor, msvcrt.LK_NBLCK)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _BUSY else None
+    return True
+
+
+def held(descriptor: int) -> bool | None:
+    """Tell whether some other open file holds the lock; None where the folder has no locks. ``descriptor`` is open for reading."""
+    try:
+        if sys.platform == "win32":
+            _windows(descriptor, msvcrt.LK_NBLCK)
+            _windows(descriptor, msvcrt.LK_UNLCK)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        return True if error.errno in _BUSY else None
+    return False
+
+
+def alive(descriptor: int, header: Header) -> bool | None:
+    """Tell whether the writer of the segment lives; None where a free lock proves nothing.
+
+    Locks may stay on the host that took them (NFS), so "not held" is believed only on the kernel that wrote the segment.
+    """
+    locked = held(descriptor) if header.locked else None
+    return None if locked is False and not same_kernel(header) else locked
+
+
+def same_kernel(header: Header) -> bool:
+    """Tell whether the segment was written under the kernel that runs now.
+
+    A boot id is random, so where there is one it is enough (two containers of one host share it, and each other's locks);
+    elsewhere the machine has to do.
+    """
+    boot = machine.boot_id()
+    return (
+        header.boot_id == boot
+        if boot or header.boot_id
+        else header.machine_id == machine.machine_id()
+    )
+
+
+if sys.platform == "win32":
+
+    def _windows(descriptor: int, mode: int) -> None:
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        try:
+            os.lseek(descriptor, _LOCK_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, mode, 1)
+        finally:
+            os.lseek(descriptor, position, os.SEEK_SET)

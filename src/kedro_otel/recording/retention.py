@@ -1,0 +1,193 @@
+"""Keep the recordings within bounds: the oldest go first, never one that is being written, and what went is counted for ever."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel.recording import decoder, locking, machine
+from kedro_otel.recording.decoder import BadLineError
+from kedro_otel.recording.model import NEW, SegmentError
+from kedro_otel.recording.reader import listing, opened
+from kedro_otel.recording.writer import private_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+AGE: Final = "age"
+BYTES: Final = "bytes"
+SEGMENTS: Final = "segments"
+"""Why a segment went: too old, or the oldest of too many bytes or of too many files."""
+
+LEDGER: Final = "dropped.jsonl"
+"""In the recordings' folder: one line for each time that something went, ``{"age": 3}``."""
+
+_APPEND: Final = (
+    os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+)
+_DAY_NS: Final = 86400 * 10**9
+_LEDGER_BYTES: Final = 16 * 1024
+_LITTER: Final = re.compile(re.escape(NEW) + r".+|handoff-(\d+)\.json")
+
+
+class Limits(NamedTuple):
+    """What may be kept: bytes and number of all segments, and days since one was last written."""
+
+    max_bytes: int
+    max_age_days: float
+    max_segments: int
+
+
+def prune(
+    folder: Path, limits: Limits, keep: Callable[[Path], bool], now_ns: int | None = None
+) -> Counter[str]:
+    """Remove segments until ``folder`` is within ``limits``; return how many went, by reason.
+
+    Segments that are alive stay, and those that ``keep`` says are still needed, even beyond the limits. So do, for a day after they were
+    last written, those of which it cannot be told whether they are alive. Never raises: what cannot be removed stays.
+    """
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    with _alone(folder) as ledger:
+        if ledger is None:
+            return Counter()
+        _sweep(folder, now_ns)
+        found = listing(folder)
+        size, number = sum(known.st_size for _, known in found), len(found)
+        gone: Counter[str] = Counter()
+        for path, known in found:
+            reason = _reason(limits, (now_ns - known.st_mtime_ns) / _DAY_NS, size, number)
+            if (
+                reason
+                and not keep(path)
+                and not _needed(path, now_ns - known.st_mtime_ns)
+                and _removed(path)
+            ):
+                gone[reason] += 1
+                size -= known.st_size
+                number -= 1
+        if gone:
+            _note(ledger, gone)
+    return gone
+
+
+def dropped(folder: Path) -> Counter[str]:
+    """Return how many segments ever went from ``folder``, by reason."""
+    with contextlib.suppress(OSError), open(folder / LEDGER, "rb") as file:
+        return _sum(file.read(_LEDGER_BYTES * 4))
+    return Counter()
+
+
+def note(folder: Path, reason: str, count: int) -> None:
+    """Add to what :func:`dropped` tells, for what no segment could tell. Raises OSError where that cannot be written."""
+    private_folder(folder)
+    descriptor = os.open(folder / LEDGER, _APPEND, 0o600)
+    try:
+        _write(descriptor, {reason: count})
+    finally:
+        os.close(descriptor)
+
+
+def _reason(limits: Limits, age_days: float, size: int, number: int) -> str:
+    if age_days > limits.max_age_days:
+        return AGE
+    if size > limits.max_bytes:
+        return BYTES
+    return SEGMENTS if number > limits.max_segments else ""
+
+
+def _needed(path: Path, age_ns: int) -> bool:
+    """Whether a segment's process may still be writing it."""
+    try:
+        descriptor = opened(path)
+    except SegmentError:
+        return False
+    try:
+        header = decoder.header(
+            decoder.parse(os.read(descriptor, 1 << 20).partition(b"\n")[0]), path.name
+        )
+        alive = locking.alive(descriptor, header)
+    except (SegmentError, BadLineError):
+        alive = locking.held(descriptor)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return age_ns < _DAY_NS if alive is None else alive
+
+
+def _removed(path: Path | str) -> bool:
+    try:
+        os.unlink(path)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[int | None]:
+    """Open the ledger and keep other pruners out meanwhile; None where one is at it, or nothing may be written here."""
+    try:
+        descriptor = os.open(folder / LEDGER, _APPEND, 0o600)
+    except OSError:
+        yield None
+        return
+    try:
+        # Without locks two pruners meet at worst over one file, which one of them then does not find.
+        yield None if locking.hold(descriptor) is False else descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _note(ledger: int, gone: Counter[str]) -> None:
+    with contextlib.suppress(OSError):
+        if os.fstat(ledger).st_size > _LEDGER_BYTES:
+            os.lseek(ledger, 0, os.SEEK_SET)
+            gone = gone + _sum(os.read(ledger, _LEDGER_BYTES * 4))
+            os.ftruncate(ledger, 0)
+        _write(ledger, gone)
+
+
+def _write(ledger: int, gone: Mapping[str, int]) -> None:
+    os.write(ledger, json.dumps(gone).encode() + b"\n")
+
+
+def _sum(data: bytes) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for line in data.splitlines():
+        with contextlib.suppress(BadLineError):
+            total.update(
+                {
+                    reason: count
+                    for reason, count in decoder.parse(line).items()
+                    if type(count) is int
+                }
+            )
+    return total
+
+
+def _sweep(folder: Path, now_ns: int) -> None:
+    """Remove what a process left behind that died while it made a segment, or before it took back its word to its workers."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            litter = _LITTER.fullmatch(entry.name)
+            if litter is None:
+                continue
+            known = os.lstat(entry.path)
+            if (
+                stat.S_ISREG(known.st_mode)
+                and now_ns - known.st_mtime_ns >= _DAY_NS
+                and (not litter[1] or _gone(int(litter[1])))
+            ):
+                _removed(entry.path)
+
+
+def _gone(pid: int) -> bool:
+    """Whether there is surely no process of this number: some systems do not say."""
+    return bool(machine.process_start(os.getpid())) and not machine.process_start(pid)

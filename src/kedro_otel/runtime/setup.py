@@ -1,0 +1,186 @@
+"""The recorder of this process: made once, with consent; in a worker, as its parent said; let go of in a fork."""
+
+from __future__ import annotations
+
+import os
+import sys
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel import guard
+from kedro_otel.runtime.state import close_recorder, state, warn
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kedro_otel.config.settings import Settings
+    from kedro_otel.recording.in_memory_writer import InMemoryWriter
+    from kedro_otel.recording.worker_context import WorkerContext, WorkerContextFile
+    from kedro_otel.recording.writer import Writer
+    from kedro_otel.tracing.recorder import Recorder
+
+
+def decide(root: Path | None, package: str | None) -> Recorder | None:
+    """Look for consent for the project at ``root`` and, given it, make the recorder that this process keeps."""
+    with state.lock:
+        recorder = _decided(root, package)
+        state.decided = True  # not before, for other threads look at it without the lock
+        return recorder
+
+
+def _decided(root: Path | None, package: str | None) -> Recorder | None:
+    from kedro_otel.config import consent
+
+    if state.recorder is not None and root != state.root:
+        close_recorder()
+    state.root = root
+    if not consent.decide(os.environ, root).enabled:
+        close_recorder()
+        return None
+    if state.recorder is None:
+        from kedro_otel.config import settings
+        from kedro_otel.runtime import shutdown
+
+        shutdown.register(worker=False)
+        state.settings = settings.load(os.environ, root)
+        state.recorder = _make(state.settings, root, package)
+    return state.recorder
+
+
+def _make(known: Settings, root: Path | None, package: str | None) -> Recorder | None:
+    from kedro_otel.facts import identity, resource
+
+    ours = project_id = None
+    if root is not None:
+        from kedro_otel.facts import project
+
+        ours = project.read(root)
+        if package:
+            ours = ours._replace(package=package)
+        project_id = identity.project_id(root, package, create=not resource.is_ci(os.environ))
+    found = resource.attributes(
+        os.environ, known, ours, installation=identity.installation_id(), project_id=project_id
+    )
+    facts: dict[str, Any] = {
+        "detail": known.value("detail"),
+        "destination": None,
+        "ephemeral": False,
+    }
+    if known.names_endpoint:
+        from kedro_otel.config import destination
+        from kedro_otel.shipping.process import environment
+
+        where = destination.current(known)
+        if where is not None:
+            facts.update(destination=where.id, ephemeral=environment.ephemeral(known, os.environ))
+    return _recorder(found, facts, root, None)
+
+
+def _recorder(
+    resource: dict[str, Any],
+    facts: dict[str, Any],
+    root: Path | None,
+    inherited: WorkerContext | None,
+) -> Recorder | None:
+    from kedro_otel.config import consent, paths
+    from kedro_otel.recording.writer import RecordingError, Writer
+    from kedro_otel.tracing.recorder import Recorder
+
+    folder = paths.recordings()
+    writer: Writer | None
+    try:
+        writer = Writer(folder, resource, facts, warn, consent.watch(os.environ, root))
+    except RecordingError as error:
+        writer = _without_place(error, resource, facts, quiet=inherited is not None)
+        if writer is None:
+            return None
+    detail = str(facts["detail"])
+
+    def handoff() -> WorkerContextFile:
+        from kedro_otel.recording.worker_context import WorkerContext, WorkerContextFile
+
+        return WorkerContextFile(
+            folder,
+            WorkerContext((), resource, facts, str(root) if root else None, detail),
+            inherited,
+        )
+
+    return Recorder(writer, root, os.environ, detail, handoff)
+
+
+def _without_place(
+    error: OSError, resource: dict[str, Any], facts: dict[str, Any], *, quiet: bool
+) -> InMemoryWriter | None:
+    """Where nothing can be written: record in memory what can be sent from there, or nothing at all; say so, unless ``quiet`` as a worker is."""
+    from kedro_otel.recording.in_memory_writer import InMemoryWriter
+    from kedro_otel.runtime import shutdown
+
+    sends = facts.get("destination") is not None and shutdown.mode() != "manual"
+    if not quiet:
+        what = "keeps what runs in memory until it is sent" if sends else "records nothing"
+        warn(
+            f"kedro-otel {what}: {error}. Your run goes on unchanged. Name a folder of yours in KEDRO_OTEL_HOME, or type: kedro otel off"
+        )
+    state.memory = InMemoryWriter(resource, facts) if sends else None
+    return state.memory
+
+
+def join() -> Recorder | None:
+    """In a worker process, go on where the parent process said; without its word, record nothing."""
+    with state.lock:
+        recorder = state.recorder if state.decided else _joined()
+        state.decided = True
+        return recorder
+
+
+def _joined() -> Recorder | None:
+    from multiprocessing import parent_process
+
+    inherited = state.inherited
+    parent = parent_process()
+    if inherited is None and parent is not None and parent.pid is not None:
+        from kedro_otel.config import paths
+        from kedro_otel.recording import worker_context
+
+        inherited = worker_context.of_parent(paths.recordings(), parent.pid)
+    if inherited is not None:
+        from pathlib import Path
+
+        from kedro_otel.config import consent
+        from kedro_otel.runtime import shutdown
+
+        root = Path(inherited.root) if inherited.root else None
+        if consent.decide(
+            os.environ, root
+        ).enabled:  # it may have been taken back since the run began
+            shutdown.register(worker=True)
+            state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
+    elif parent is None:
+        decide(None, package_name())
+    return state.recorder
+
+
+def package_name() -> str | None:
+    """Return the package that Kedro was configured for, if it was."""
+    module = sys.modules.get("kedro.framework.project")
+    name = getattr(module, "PACKAGE_NAME", None)
+    return str(name) if name else None
+
+
+def _forked() -> None:
+    """In a fork child: let go of what is the parent's."""
+    recorder, state.recorder = state.recorder, None
+    state.lock, state.exit_registered, state.memory = RLock(), False, None
+    if recorder is not None:
+        recording = recorder.writer.on
+        recorder.writer.abandon()
+        state.decided = not recording
+        state.inherited = recorder.forked()
+        from kedro_otel.tracing import ids
+
+        ids.reseed()
+    guard.errors.clear()  # the parent tells of its own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=guard.guarded(_forked))

@@ -1,0 +1,123 @@
+"""The end of a command, a run and the process: what is still to be sent, written or said then."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from kedro_otel import guard
+from kedro_otel.runtime.state import close_recorder, state, warn
+
+if TYPE_CHECKING:
+    from kedro_otel.recording.in_memory_writer import InMemoryWriter
+
+
+def register(*, worker: bool) -> None:
+    """See to the end of this process, however it is left; a ``worker`` of multiprocessing skips what atexit knows."""
+    if state.exit_registered:
+        return
+    state.exit_registered = True
+    module = sys.modules.get("multiprocessing.process")
+    if worker or (module is not None and module.parent_process() is not None):
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _at_exit, exitpriority=10)
+    else:
+        atexit.register(_at_exit)
+
+
+@guard.guarded
+def _at_exit() -> None:
+    _end()
+    _record_internal_errors()
+
+
+@guard.guarded
+def _end() -> None:
+    recorder = state.recorder
+    open_runs = recorder is not None and recorder.running and recorder.writer.on
+    close_recorder()
+    if state.memory is not None:
+        _hand_over(state.memory, last=True)
+    elif open_runs:
+        _launch("exit")
+
+
+@guard.guarded
+def _record_internal_errors() -> None:
+    """Count in the recordings' ledger the errors of ours that no segment could tell of."""
+    failures = sum(guard.errors.values())
+    if failures and state.memory is None:
+        from kedro_otel.config import paths
+        from kedro_otel.recording import retention
+
+        guard.errors.clear()
+        retention.note(paths.recordings(), "internal_error", failures)
+
+
+def ship(reason: str) -> None:
+    """Let the detached process send what is recorded, if there is where to; at the end wait for it where the machine may vanish."""
+    recorder = state.recorder
+    if (
+        recorder is None
+        or not recorder.writer.on
+        or recorder.writer.facts.get("destination") is None
+    ):
+        return
+    if state.memory is not None:
+        _hand_over(state.memory)
+    else:
+        _launch(reason)
+
+
+def _launch(reason: str) -> None:
+    from kedro_otel.shipping.process import launch
+
+    known, how = state.settings, mode()
+    if known is None or how == "manual":
+        return
+    launch.start(reason)
+    if how == "wait" and reason != "run":
+        left = launch.wait(float(known.value("ship_timeout")))
+        if left:
+            warn(left)
+    elif reason == "end" and state.recorder is not None:
+        launch.print_hold_notice(state.recorder.writer.facts["destination"])
+
+
+def _hand_over(memory: InMemoryWriter, *, last: bool = False) -> None:
+    """Have sent what is recorded in memory, once nothing is open in it."""
+    data = memory.take(whole=last)
+    if data:
+        from kedro_otel.shipping.process import launch
+
+        left = launch.hand_over(data)
+        if left:
+            warn(left)
+
+
+def mode() -> str:
+    """Return when to ship: ``background``, ``wait`` or ``manual``."""
+    from kedro_otel.config import settings
+    from kedro_otel.shipping.process import launch
+
+    return launch.mode(state.settings or settings.load(os.environ), os.environ)
+
+
+def notice() -> None:
+    """Tell a person at a terminal, once per machine, that commands are recorded."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    from kedro_otel.config import paths
+
+    told = paths.home() / "notice"
+    try:
+        os.close(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError:
+        return
+    warn(
+        f"kedro-otel records your kedro commands in {paths.home()}. "
+        "See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off"
+    )

@@ -1,0 +1,1 @@
+"""The words of what is recorded: attribute names, their meaning, and the instruments."""

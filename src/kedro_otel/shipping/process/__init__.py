@@ -1,0 +1,1 @@
+"""The processes that ship: how they start, run, are awaited, and end."""

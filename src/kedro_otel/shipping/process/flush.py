@@ -1,0 +1,138 @@
+"""Waits for the detached shipper, where the machine may vanish with the command; and says what is still to be delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel.config import destination, paths, settings
+from kedro_otel.recording import reader
+from kedro_otel.shipping.process import lock
+from kedro_otel.shipping.state import destination_paths, journal
+from kedro_otel.shipping.state.journal import HOLD, OK, REJECT
+
+if TYPE_CHECKING:
+    from kedro_otel.config.destination import Destination
+    from kedro_otel.config.settings import Settings
+    from kedro_otel.shipping.state.journal import Journal
+
+STALLED: Final = 3.0
+"""Seconds without progress after which a shipper that does not run is not waited for: it needs less than that to start."""
+
+FAILURES: Final = 2
+"""Failures in a row after which a signal is not waited for: one may be a stumble."""
+
+_LOOK: Final = 0.05
+
+
+class Backlog(NamedTuple):
+    """What a receiver lacks: how many of ``sizes``' segments of spans, whether counters too, and why (a short text)."""
+
+    spans: int
+    metrics: bool
+    why: str
+
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        return bool(self.spans or self.metrics)
+
+
+def wait(deadline_s: float) -> str | None:
+    """Wait as :func:`kedro_otel.shipping.process.launch.wait` says."""
+    known = settings.load(os.environ)
+    target = destination.current(known)
+    if target is None:
+        return None
+    where = destination_paths.of(target.id)
+    sizes = recorded(target)
+    end = time.monotonic() + deadline_s
+    with contextlib.suppress(OSError):
+        where.flush.touch(mode=0o600)
+    stamp, moved = -1, time.monotonic()
+    left = Backlog(len(sizes), bool(sizes), "")
+    while True:
+        changed = _stamp(where)
+        if changed != stamp:
+            stamp, before, written = changed, left, journal.load(where.journal)
+            left = lacking(known, sizes, written)
+            if left[:2] != before[:2]:
+                moved = time.monotonic()
+            if not left or _given_up(written, left, end - time.monotonic()):
+                break
+        now = time.monotonic()
+        if now >= end or (now - moved > STALLED and not lock.held(where.lock)):
+            break
+        time.sleep(_LOOK)
+    return said(left, target) if left else None
+
+
+def recorded(target: Destination, *, everything: bool = False) -> dict[str, int]:
+    """Return the size of every segment that is to go to ``target`` from here, by its name; with ``everything``, of all that are ours."""
+    from kedro_otel.shipping.state.segment_feed import OURS, header_of
+
+    sizes: dict[str, int] = {}
+    for path, known in reader.listing():
+        header = header_of(path)
+        if (
+            header is not None
+            and header.owner == OURS
+            and (
+                everything
+                or (header.destination == target.id and destination_paths.mine(header.machine_id))
+            )
+        ):
+            sizes[path.stem] = known.st_size
+    return sizes
+
+
+def lacking(known: Settings, sizes: dict[str, int], written: Journal) -> Backlog:
+    """Return what of ``sizes`` (bytes by segment) the receiver lacks, by the journal."""
+    traces = destination.signal(known, destination.TRACES) is not None
+    metrics = destination.signal(known, destination.METRICS) is not None
+    begun = [(written.segments.get(stem), size) for stem, size in sizes.items()]
+    undone = [
+        (cursor, size)
+        for cursor, size in begun
+        if cursor is None or cursor.size not in (size, journal.NOT_OURS)
+    ]
+    spans = sum(1 for cursor, size in undone if cursor is None or cursor.spans < size)
+    lacks = any(cursor is None or cursor.folded < size for cursor, size in undone) or any(
+        totals.pending for totals in written.totals.values()
+    )
+    why = "; ".join(
+        dict.fromkeys(
+            one.why for one in written.signals.values() if one.state not in (OK, REJECT) and one.why
+        )
+    )
+    return Backlog(spans if traces else 0, lacks if metrics else False, why)
+
+
+def _stamp(where: destination_paths.DestinationPaths) -> int:
+    try:
+        return where.journal.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _given_up(written: Journal, left: Backlog, remaining: float) -> bool:
+    """Tell whether every signal that lacks something waits for better times, or for longer than ``remaining`` seconds."""
+    lack = {destination.TRACES: bool(left.spans), destination.METRICS: left.metrics}
+    late_ns = time.time_ns() + int(remaining * 1e9)
+    waiting = [one for name, one in written.signals.items() if lack[name]]
+    return all(
+        one.failures and (one.state == HOLD or one.failures >= FAILURES or one.next_ns > late_ns)
+        for one in waiting
+    )
+
+
+def said(left: Backlog, target: Destination) -> str:
+    """Return what was left behind as one line for stderr."""
+    recordings = (
+        f"the spans of {left.spans} recording{'s' if left.spans > 1 else ''}" if left.spans else ""
+    )
+    what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
+    why = f" ({left.why})" if left.why else ""
+    where = destination_paths.receiver(target)
+    return f"kedro-otel: {what} did not reach {where}{why}; they are kept in {paths.home()}. To send them: kedro otel ship"

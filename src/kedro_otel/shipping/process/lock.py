@@ -1,0 +1,133 @@
+"""One shipper at a time: a lock that the kernel drops when its holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_PROBE: Final = 0.2
+"""Seconds for which a lock that somebody merely looks at (:func:`held`) may seem taken."""
+
+
+class Lock:
+    """The lock beside a journal. ``with`` it, or :meth:`take` and :meth:`release`."""
+
+    def __init__(self, path: Path) -> None:
+        """Take nothing yet. Where the file system of ``path`` has no locks, one in the temporary folder stands in."""
+        self.path = path
+        self._descriptor = -1
+
+    def take(self, patience: float = _PROBE) -> bool:
+        """Take the lock, waiting up to ``patience`` seconds; False if somebody else has it. Raises OSError without a place for it."""
+        end = time.monotonic() + patience
+        while True:
+            descriptor, taken = _taken(self.path)
+            if taken:
+                self._descriptor = descriptor
+                return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)
+
+    @property
+    def mine(self) -> bool:
+        """Whether the lock is held and its file is still there: a purge takes it away."""
+        if self._descriptor < 0:
+            return False
+        try:
+            return os.fstat(self._descriptor).st_nlink > 0 and self.path.parent.is_dir()
+        except OSError:
+            return False
+
+    def release(self) -> None:
+        """Let go, if held. The file stays: removing it would let two processes lock two files of one name."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> bool:
+        """Take the lock and tell whether that succeeded."""
+        return self.take()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go."""
+        self.release()
+
+
+def held(path: Path) -> bool:
+    """Tell whether some process holds the lock at ``path``."""
+    if not path.exists():
+        return False
+    try:
+        descriptor, taken = _taken(path)
+    except OSError:
+        return False
+    if taken:
+        os.close(descriptor)
+    return not taken
+
+
+def _taken(path: Path) -> tuple[int, bool]:
+    """Return an open, locked descriptor, or (-1, False) if somebody else has the lock."""
+    descriptor = _open(path)
+    try:
+        _lock(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError | PermissionError):
+            return -1, False
+        descriptor = _open(_stand_in(path))
+        try:
+            _lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            return -1, False
+    with contextlib.suppress(OSError):
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, True
+    os.close(descriptor)  # purged between open and lock: nobody else would meet us there
+    return -1, False
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    descriptor = os.open(path, flags, 0o600)
+    if hasattr(os, "geteuid") and os.fstat(descriptor).st_uid != os.geteuid():
+        os.close(descriptor)
+        message = f"{path} belongs to somebody else"
+        raise OSError(message)
+    return descriptor
+
+
+def _stand_in(path: Path) -> Path:
+    """Return a path on a local disk for a folder without locks (some network file systems). Journals are per machine, so it excludes enough."""
+    import hashlib
+    import tempfile
+
+    name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    return Path(tempfile.gettempdir(), f"kedro-otel-{user}-{name}.lock")
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

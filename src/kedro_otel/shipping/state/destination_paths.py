@@ -1,0 +1,104 @@
+"""Where the files of one destination are.
+
+A journal belongs to a machine. In a home folder that several machines share each keeps its own, with its own
+``service.instance.id``; in a copied one the copy begins anew; and each machine ships what was recorded on it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel.config import paths
+from kedro_otel.recording import machine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kedro_otel.config.destination import Destination
+
+SHARED: Final = "shared"
+"""Stands for the machine where ``KEDRO_OTEL_HOME`` is a volume mounted into containers, each of them a machine of its own."""
+
+_NAME: Final = re.compile(r"journal-([0-9a-z]{1,32})\.json")
+
+
+class DestinationPaths(NamedTuple):
+    """Files of one destination on this machine."""
+
+    folder: Path
+    machine: str
+
+    @property
+    def journal(self) -> Path:
+        """The journal."""
+        return self.folder / f"journal-{self.machine}.json"
+
+    @property
+    def lock(self) -> Path:
+        """What the shipper holds while it runs."""
+        return self.folder / f"shipper-{self.machine}.lock"
+
+    @property
+    def wake(self) -> Path:
+        """What is touched to make a waiting shipper try at once."""
+        return self.folder / f"wake-{self.machine}"
+
+    @property
+    def flush(self) -> Path:
+        """What is touched to make a shipper that follows a run send its counters at once: a command is about to end."""
+        return self.folder / f"flush-{self.machine}"
+
+    @property
+    def letters(self) -> Path:
+        """What a receiver refused for good."""
+        return self.folder / f"refused-{self.machine}.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the detached process has to say."""
+        return self.folder / f"shipper-{self.machine}.log"
+
+
+def of(destination: str) -> DestinationPaths:
+    """Return the files of the destination with this id."""
+    return DestinationPaths(paths.destinations() / destination, sender())
+
+
+def receiver(target: Destination) -> str:
+    """Return scheme, host and port of a receiver: what may be written down and shown. Some keep a token in the path."""
+    scheme, separator, rest = (target.traces or target.metrics or "").rpartition("://")
+    return f"{scheme}{separator}{rest.partition('/')[0]}"
+
+
+def sender() -> str:
+    """Return whose journals are read and written here."""
+    from kedro_otel.shipping.process.environment import in_container, mounted
+
+    return (
+        SHARED
+        if mounted(os.environ.get(paths.HOME_VARIABLE, "").strip()) and in_container(os.environ)
+        else machine.machine_id()
+    )
+
+
+def mine(machine_id: str) -> bool:
+    """Tell whether what the machine with this id recorded is shipped from here."""
+    here = sender()
+    return here in (SHARED, machine_id)
+
+
+def journals() -> list[tuple[str, str, Path]]:
+    """Return id of destination, machine and path of every journal here."""
+    try:
+        found = sorted(
+            path for path in paths.destinations().glob("*/journal-*.json") if not path.is_symlink()
+        )
+    except OSError:
+        return []
+    return [
+        (path.parent.name, match[1], path)
+        for path in found
+        if (match := _NAME.fullmatch(path.name))
+    ]

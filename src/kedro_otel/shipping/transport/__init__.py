@@ -1,0 +1,1 @@
+"""Encoding and sending: OTLP over HTTP and gRPC, and what responses mean."""

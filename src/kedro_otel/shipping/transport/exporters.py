@@ -1,0 +1,213 @@
+"""The official OTLP exporters of one destination, and what became of each request.
+
+Over HTTP the exporters get our session, which tells the answer (:mod:`kedro_otel.shipping.transport.http`). Over gRPC they tell
+success or failure, and the status only in what they log; so their log is read, and their own retries are turned off
+where they can be.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel.config.destination import GRPC, TRACES, Signal
+from kedro_otel.shipping.state.journal import HOLD, OK, RETRY
+from kedro_otel.shipping.transport.responses import NO_ANSWER, Answer, of_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.metrics.export import MetricsData
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_LOGGERS: Final = (
+    "opentelemetry.exporter.otlp.proto.grpc.exporter",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+)
+
+
+class Sender:
+    """One signal's way to its receiver. The exporter is made, and its packages imported, when there is something to send."""
+
+    def __init__(self, name: str, signal: Signal) -> None:
+        """Make nothing yet; ``name`` is "traces" or "metrics"."""
+        self.name = name
+        self.signal = signal
+        self._exporter: Any = None
+        self._answered: Any = None
+
+    def spans(self, spans: Sequence[ReadableSpan]) -> Answer:
+        """Send ``spans`` in one request."""
+        return self._send(spans)
+
+    def metrics(self, data: MetricsData) -> Answer:
+        """Send ``data`` in one request."""
+        return self._send(data)
+
+    def close(self) -> None:
+        """Close the connection."""
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None:
+            exporter.shutdown()
+
+    def _send(self, data: Any) -> Answer:
+        try:
+            if self._exporter is None:
+                self._exporter, self._answered = (_grpc if self.signal.protocol == GRPC else _http)(
+                    self.name, self.signal
+                )
+            result = self._exporter.export(data)
+        except ImportError as error:
+            return Answer(
+                HOLD,
+                f"{error.name or 'a package'} is missing for {self.signal.protocol}",
+                NO_ANSWER,
+            )
+        except (OSError, ValueError, TypeError) as error:
+            # such as a certificate that is not there: nothing that trying again would mend
+            return Answer(HOLD, f"the exporter cannot be used: {type(error).__name__}", NO_ANSWER)
+        answer: Answer = self._answered(result.name == "SUCCESS")
+        return answer
+
+
+def _http(name: str, signal: Signal) -> tuple[Any, Any]:
+    from opentelemetry.exporter.otlp.proto.http import Compression
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    from kedro_otel.shipping.transport.http import Session
+
+    _quiet()
+    session = Session(signal.url, signal.timeout, name, signal.certificate)
+    exporter = (OTLPSpanExporter if name == TRACES else OTLPMetricExporter)(
+        endpoint=signal.url,
+        certificate_file=signal.certificate,
+        client_key_file=signal.client_key,
+        client_certificate_file=signal.client_certificate,
+        headers=signal.headers
+        or {
+            "x-kedro-otel": "1"
+        },  # with none, the exporter would take those of the environment, meant for another endpoint
+        timeout=signal.timeout,
+        compression=Compression(signal.compression or "none"),
+        session=session,
+    )
+    return (
+        exporter,
+        lambda accepted: (
+            session.answer
+            if accepted == (session.answer.outcome == OK)
+            else Answer(RETRY, "not sent", NO_ANSWER)
+        ),
+    )
+
+
+def _grpc(name: str, signal: Signal) -> tuple[Any, Any]:
+    from grpc import Compression
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+    log = _quiet()
+    exporter_class = OTLPSpanExporter if name == TRACES else OTLPMetricExporter
+    more: dict[str, Any] = {}
+    if "retryable_error_codes" in inspect.signature(exporter_class).parameters:
+        from grpc import StatusCode
+
+        more["retryable_error_codes"] = [StatusCode.OK]  # none: OK is no error
+    exporter = exporter_class(
+        endpoint=_without_path(signal.url),
+        insecure=_insecure(signal),
+        credentials=_credentials(signal),
+        headers=tuple(_metadata(signal).items()),
+        timeout=signal.timeout,
+        compression=Compression.Gzip if signal.compression == "gzip" else Compression.NoCompression,
+        **more,
+    )
+    return exporter, log.answer
+
+
+class _Log(logging.Handler):
+    """Keeps what the exporters log, in place of a terminal: the only public word of theirs about a gRPC status."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: tuple[str, str] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        words = record.args if isinstance(record.args, tuple) else ()
+        for place, word in enumerate(words):
+            code = getattr(word, "name", None)
+            if type(word).__name__ == "StatusCode" and code:
+                detail = words[place + 1] if len(words) > place + 1 else ""
+                self.last = (code, str(detail)[:200])
+
+    def answer(self, accepted: bool) -> Answer:  # noqa: FBT001 (a callback with one meaning)
+        last, self.last = self.last, None
+        if accepted:
+            return Answer(OK, "", "OK")
+        return of_grpc(*last) if last else Answer(RETRY, "no answer", NO_ANSWER)
+
+
+_log = _Log()
+
+
+def _quiet() -> _Log:
+    """Let the exporters log to nobody but :class:`_Log`: what they say repeats what an Answer says, at every attempt."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        for each in list(logger.filters):
+            logger.removeFilter(each)  # one of them drops repeated messages, of which we need each
+        if _log not in logger.handlers:
+            logger.addHandler(_log)
+        logger.propagate = False
+        logger.setLevel(logging.WARNING)
+    return _log
+
+
+def _insecure(signal: Signal) -> bool | None:
+    scheme, separator, _ = signal.url.partition("://")
+    if separator:
+        return scheme.lower() == "http"
+    return bool(signal.insecure)
+
+
+def _credentials(signal: Signal) -> Any:
+    """Return the channel's credentials. Raises OSError for a file that cannot be read, which the exporter would only log."""
+    if _insecure(signal):
+        return None
+    from grpc import ssl_channel_credentials
+
+    def content(path: str | None) -> bytes | None:
+        if not path:
+            return None
+        with open(path, "rb") as file:
+            return file.read()
+
+    return ssl_channel_credentials(
+        content(signal.certificate), content(signal.client_key), content(signal.client_certificate)
+    )
+
+
+def _metadata(signal: Signal) -> dict[str, str]:
+    """Return the headers as gRPC wants them: lower case, with the basic authorization that the URL may hold."""
+    from urllib.parse import unquote, urlsplit
+
+    headers = {key.lower(): value for key, value in signal.headers.items()}
+    parts = urlsplit(signal.url if "://" in signal.url else f"//{signal.url}")
+    if (parts.username or parts.password) and "authorization" not in headers:
+        import base64
+
+        pair = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return headers or {"x-kedro-otel": "1"}
+
+
+def _without_path(url: str) -> str:
+    """Return ``url`` without credentials, path and query: the target of a gRPC channel is a host and a port."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    host = rest.split("/", 1)[0].split("?", 1)[0].rpartition("@")[2]
+    return f"{scheme}{separator}{host}"

@@ -1,0 +1,283 @@
+"""From what was recorded and counted to what OpenTelemetry's exporters take: ReadableSpan and MetricsData."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel.semconv import measurements as m
+from kedro_otel.semconv import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from opentelemetry.sdk.metrics.export import Metric, MetricsData
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import Link
+
+    from kedro_otel.recording.model import Operation
+    from kedro_otel.shipping.state.aggregation import Series, Totals
+
+MAX_POINTS: Final = 4000
+"""Points in one request of metrics: well under 4 MiB even if every one is a histogram with long attributes."""
+
+_ABSENT: Final[Any] = None
+"""Least and greatest value of a histogram are optional in OTLP, and of a total they would be those of all time."""
+
+_SPAN_BYTES: Final = 160
+_VALUE_BYTES: Final = 12
+
+
+def span(operation: Operation, resource: Resource) -> ReadableSpan:
+    """Return ``operation``, which has ended, as a span that an exporter takes."""
+    from opentelemetry.sdk.trace import Event, ReadableSpan
+    from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+    from opentelemetry.trace.span import TraceState
+
+    trace_id = int(operation.trace_id, 16)
+    state = TraceState.from_header([operation.trace_state]) if operation.trace_state else None
+    sampled = TraceFlags(TraceFlags.SAMPLED)
+    context = SpanContext(
+        trace_id,
+        int(operation.span_id, 16),
+        is_remote=False,
+        trace_flags=sampled,
+        trace_state=state,
+    )
+    parent = (
+        SpanContext(trace_id, int(operation.parent_id, 16), is_remote=False, trace_flags=sampled)
+        if operation.parent_id
+        else None
+    )
+    return ReadableSpan(
+        name=operation.name,
+        context=context,
+        parent=parent,
+        resource=resource,
+        attributes=operation.attributes,
+        events=[
+            Event(str(event.get("name", "")), _attributes(event), _time(event, operation.start_ns))
+            for event in operation.events
+        ],
+        links=list(_links(operation.links)),
+        kind=_kinds().get(operation.kind, SpanKind.INTERNAL),
+        status=Status(StatusCode.ERROR, operation.status_message or None)
+        if operation.error
+        else Status(StatusCode.UNSET),
+        start_time=operation.start_ns,
+        end_time=max(operation.end_ns or 0, operation.start_ns),
+        instrumentation_scope=_scope(),
+    )
+
+
+def size(operation: Operation) -> int:
+    """Return at most how many bytes ``operation`` takes in a request, roughly and rather too many."""
+    total = _SPAN_BYTES + 4 * len(operation.name) + 4 * len(operation.status_message)
+    total += sum(len(key) + _bytes(value) for key, value in operation.attributes.items())
+    if operation.events or operation.links:
+        total += len(repr(operation.events)) + len(repr(operation.links))
+    return total
+
+
+def resource(attributes: Mapping[str, Any], instance: str) -> Resource:
+    """Return the resource of a stream: the attributes that may leave, its instance id, and the SDK whose data model this is."""
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource({**attributes, **_sdk(), names.SERVICE_INSTANCE_ID: instance})
+
+
+def zeros(streams: Sequence[tuple[Resource, Totals]]) -> Iterator[tuple[MetricsData, list[Series]]]:
+    """Yield requests with the explicit first point of every series that has none yet, and the series in each.
+
+    They go ahead of the first real points, in requests of their own: receivers differ in what they make of two points of
+    one series in one request.
+    """
+    for group in _groups(streams, only_new=True):
+        yield _data(group, zero=True), [series for _, _, rows in group for _, _, series in rows]
+
+
+def points(streams: Sequence[tuple[Resource, Totals]]) -> Iterator[tuple[MetricsData, int]]:
+    """Yield requests with every series of ``streams``, as it is now, and the number of points in each."""
+    for group in _groups(streams, only_new=False):
+        yield _data(group, zero=False), sum(len(rows) for _, _, rows in group)
+
+
+_Row = tuple[str, m.Attributes, "Series"]
+_Group = list[tuple["Resource", "Totals", list[_Row]]]
+
+
+def _groups(streams: Sequence[tuple[Resource, Totals]], *, only_new: bool) -> Iterator[_Group]:
+    """Cut what is to be sent into groups of at most MAX_POINTS points."""
+    group: _Group = []
+    room = MAX_POINTS
+    for described, totals in streams:
+        rows = [
+            (name, attributes, series)
+            for (name, attributes), series in totals.series.items()
+            if not (only_new and series.zero_sent)
+        ]
+        while rows:
+            if not room:
+                yield group
+                group, room = [], MAX_POINTS
+            taken, rows = rows[:room], rows[room:]
+            group.append((described, totals, taken))
+            room -= len(taken)
+    if group:
+        yield group
+
+
+def _data(group: _Group, *, zero: bool) -> MetricsData:
+    from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
+
+    return MetricsData(
+        [
+            ResourceMetrics(
+                described, [ScopeMetrics(_scope(), list(_metrics(totals, rows, zero=zero)), "")], ""
+            )
+            for described, totals, rows in group
+        ]
+    )
+
+
+def _metrics(totals: Totals, rows: Iterable[_Row], *, zero: bool) -> Iterator[Metric]:
+    from opentelemetry.sdk.metrics.export import (
+        AggregationTemporality,
+        Histogram,
+        HistogramDataPoint,
+        Metric,
+        NumberDataPoint,
+        Sum,
+    )
+
+    when = totals.zero_ns if zero else totals.time_ns
+    by_name: dict[str, list[tuple[m.Attributes, Series]]] = {}
+    for name, attributes, series in rows:
+        by_name.setdefault(name, []).append((attributes, series))
+    for name, found in by_name.items():
+        facts = m.BY_NAME[name]
+        data: Sum | Histogram
+        if facts.kind == m.HISTOGRAM:
+            data = Histogram(
+                [
+                    HistogramDataPoint(
+                        attributes=dict(attributes),
+                        start_time_unix_nano=totals.start_ns,
+                        time_unix_nano=when,
+                        count=0 if zero else series.count,
+                        sum=0.0 if zero else float(series.value),
+                        bucket_counts=[0 if zero else count for count in series.buckets or []],
+                        explicit_bounds=m.HISTOGRAM_BOUNDARIES,
+                        min=_ABSENT,
+                        max=_ABSENT,
+                        exemplars=[] if zero else _exemplars(series),
+                    )
+                    for attributes, series in found
+                ],
+                AggregationTemporality.CUMULATIVE,
+            )
+        else:
+            data = Sum(
+                [
+                    NumberDataPoint(
+                        dict(attributes),
+                        totals.start_ns,
+                        when,
+                        _zero(series) if zero else series.value,
+                    )
+                    for attributes, series in found
+                ],
+                AggregationTemporality.CUMULATIVE,
+                is_monotonic=facts.kind == m.COUNTER,
+            )
+        yield Metric(name, facts.description, facts.unit, data)
+
+
+def _zero(series: Series) -> int | float:
+    return 0.0 if isinstance(series.value, float) else 0
+
+
+def _exemplars(series: Series) -> list[Any]:
+    from opentelemetry.sdk.metrics import Exemplar
+
+    return [
+        Exemplar({}, value, when, int(span_id, 16), int(trace_id, 16))
+        for trace_id, span_id, when, value in series.exemplars.values()
+    ]
+
+
+def _links(links: Iterable[Mapping[str, Any]]) -> Iterator[Link]:
+    from opentelemetry.trace import Link, SpanContext, TraceFlags
+
+    for link in links:
+        try:
+            context = SpanContext(
+                int(link["traceId"], 16),
+                int(link["spanId"], 16),
+                is_remote=False,
+                trace_flags=TraceFlags(TraceFlags.SAMPLED),
+            )
+        except (KeyError, ValueError, TypeError):
+            continue
+        if context.is_valid:
+            yield Link(context, _attributes(link))
+
+
+def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
+    from kedro_otel.recording.decoder import BadLineError, attributes
+
+    try:
+        return attributes(row.get("attributes", []))
+    except BadLineError:
+        return {}
+
+
+def _time(row: Mapping[str, Any], otherwise: int) -> int:
+    try:
+        return int(row["timeUnixNano"])
+    except (KeyError, ValueError, TypeError):
+        return otherwise
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, str):
+        return 4 * len(value) + _VALUE_BYTES if not value.isascii() else len(value) + _VALUE_BYTES
+    if isinstance(value, list | tuple):
+        return _VALUE_BYTES + sum(map(_bytes, value))
+    return 2 * _VALUE_BYTES
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[int, Any]:
+    """Return OTLP's number of a span kind → the SDK's kind."""
+    from opentelemetry.trace import SpanKind
+
+    return {
+        1: SpanKind.INTERNAL,
+        2: SpanKind.SERVER,
+        3: SpanKind.CLIENT,
+        4: SpanKind.PRODUCER,
+        5: SpanKind.CONSUMER,
+    }
+
+
+@lru_cache(maxsize=1)
+def _scope() -> InstrumentationScope:
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+    from kedro_otel import __version__
+
+    return InstrumentationScope(names.SCOPE, __version__)
+
+
+@lru_cache(maxsize=1)
+def _sdk() -> dict[str, str]:
+    from opentelemetry.sdk.version import __version__
+
+    return {
+        names.SDK_NAME: "opentelemetry",
+        names.SDK_LANGUAGE: "python",
+        names.SDK_VERSION: __version__,
+    }

@@ -1,0 +1,214 @@
+"""The nodes of one run, and each between its first load and its last save: what is known of it meanwhile."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel.facts import project
+from kedro_otel.guard import guarded
+from kedro_otel.semconv import names
+from kedro_otel.tracing.span import ActiveDataset, ActiveSpan
+
+if TYPE_CHECKING:
+    from kedro_otel.facts.trace_context import Remote
+
+_MOST: Final = 32
+"""Decorators that are looked behind."""
+
+
+class RunNodes:
+    """The nodes of one run: those open, and what they share.
+
+    Args:
+        parent: The run, or the run in another process for which this one works.
+        run_id: Kedro's id of the run.
+        catalog: The run's catalog, where it is known.
+    """
+
+    __slots__ = (
+        "_catalog",
+        "failed",
+        "last_ns",
+        "left",
+        "open",
+        "parent",
+        "run_id",
+        "types",
+        "why",
+    )
+
+    def __init__(
+        self, parent: ActiveSpan | Remote | None, run_id: str | None, catalog: Any = None
+    ) -> None:
+        self.parent = parent
+        self.run_id = run_id
+        self._catalog: Callable[[], Any] | None = None
+        self.catalog = catalog
+        self.failed = False
+        self.why: dict[str, Any] = {}
+        """What is said of the last failure: not the exception itself, which holds all that was on the stack."""
+        self.last_ns = 0
+        self.left = 0
+        """How many nodes are still to end, where that is known."""
+        self.open: dict[int, ActiveNode] = {}
+        self.types: dict[str, str] = {}
+
+    @property
+    def catalog(self) -> Any:
+        """The run's catalog, as long as somebody else holds it: with it go the user's data."""
+        return self._catalog() if self._catalog is not None else None
+
+    @catalog.setter
+    def catalog(self, catalog: Any) -> None:
+        self._catalog = weakly(catalog) if catalog is not None else None
+
+    def type_of(self, dataset: str) -> str | None:
+        """Return the public type of ``dataset``, ``custom``, or None while the catalog is not known."""
+        known = self.types.get(dataset)
+        catalog = self.catalog if known is None else None
+        if catalog is not None:
+            known = self.types[dataset] = project.dataset_type(catalog.get_type(dataset))
+        return known
+
+    def busy(self, node: Any, thread: int) -> bool:
+        """Return whether ``thread`` loads or saves a dataset of ``node`` now."""
+        found = self.open.get(id(node))
+        return found is not None and any(
+            opened.thread == thread for opened in found.datasets.values()
+        )
+
+
+class ActiveNode(ActiveSpan):
+    """A node between its first load and its last save."""
+
+    __slots__ = (
+        "computed_ns",
+        "datasets",
+        "expected",
+        "family",
+        "file",
+        "first_thread",
+        "function",
+        "inputs",
+        "is_async",
+        "last_ns",
+        "namespace",
+        "node",
+        "node_name",
+        "outputs",
+        "raised",
+        "ran_ns",
+        "saved_ns",
+        "stopped_ns",
+        "streaming",
+        "tags",
+        "untyped",
+        "watched",
+    )
+
+    def __init__(self, family: RunNodes, node: Any, start_ns: int) -> None:
+        name = node.name
+        super().__init__(names.NODE, f"node {name}", family.parent, start_ns)
+        self.family, self.node, self.node_name, self.first_thread = family, node, name, self.thread
+        self.tags, self.namespace, self.inputs, self.outputs = (
+            sorted(node.tags),
+            node.namespace,
+            node.inputs,
+            node.outputs,
+        )
+        self.function = ""
+        self.file: str | None = None
+        self.ran_ns = self.computed_ns = self.last_ns = self.saved_ns = self.stopped_ns = 0
+        self.is_async = self.streaming = False
+        self.expected: int | None = None
+        self.raised: BaseException | None = None
+        self.watched: tuple[weakref.ref[Any], ...] = ()
+        self.datasets: dict[tuple[str, str], ActiveDataset] = {}
+        self.untyped: list[tuple[ActiveDataset, int]] = []
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What is recorded of it when it begins."""
+        return {
+            names.NODE_NAME: self.node_name,
+            names.NODE_TAGS: self.tags or None,
+            names.NODE_NAMESPACE: self.namespace,
+            names.FUNCTION_NAME: self.function,
+            names.FILE_PATH: self.file,
+            names.NODE_INPUTS: self.inputs or None,
+            names.NODE_OUTPUTS: self.outputs or None,
+        }
+
+    def returned(self, outputs: Mapping[str, Any] | None, now: int) -> None:
+        """The node's function returned ``outputs`` at ``now``: so many saves follow, or, of a generator, nobody knows how many."""
+        self.computed_ns = self.last_ns = now
+        outputs = outputs or {}
+        self.expected = len(outputs)
+        self.streaming = bool(outputs) and (_generates(self.node.func) or _iterates(outputs))
+        if self.streaming and not isinstance(self.family.parent, ActiveSpan):
+            self._watch(outputs)
+
+    def _watch(self, outputs: Mapping[str, Any]) -> None:
+        """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
+
+        @guarded
+        def gone(_: Any) -> None:
+            self.raised = self.raised or sys.exc_info()[1]
+
+        with suppress(TypeError):  # an iterator that cannot be watched
+            self.watched = tuple(weakref.ref(item, gone) for item in outputs.values())
+
+    def times(self, end_ns: int) -> tuple[int, int, int]:
+        """Return how long the node loaded, computed and saved, in nanoseconds; the three add up to its duration."""
+        ran = self.ran_ns or end_ns
+        computed = self.computed_ns or end_ns
+        saved = self.saved_ns if self.streaming else end_ns - computed
+        return max(ran - self.start_ns, 0), max(end_ns - ran - saved, 0), max(saved, 0)
+
+
+def weakly(catalog: Any) -> Callable[[], Any]:
+    """Return what returns ``catalog`` for as long as somebody else holds it; of one that cannot be referred to so, for ever."""
+    try:
+        return weakref.ref(catalog)
+    except TypeError:
+        return lambda: catalog
+
+
+def behind(function: Any) -> Any:
+    """Return the function that a user wrote, behind partials and decorators; of an object that answers to every name, soon give up."""
+    for _ in range(_MOST):
+        inner = (
+            function.func
+            if isinstance(function, partial)
+            else getattr(function, "__wrapped__", None)
+        )
+        if inner is None:
+            break
+        function = inner
+    return function
+
+
+def _iterates(outputs: Mapping[str, Any]) -> bool:
+    """Return whether all of ``outputs`` are iterators: by their classes, since to ask the abstract one takes its time."""
+    for item in outputs.values():
+        kind = type(item)
+        if not (hasattr(kind, "__next__") and hasattr(kind, "__iter__")):
+            return False
+    return True
+
+
+def _generates(function: Any) -> bool:
+    """Return whether ``function`` is a generator's, as :func:`inspect.isgeneratorfunction` does, which takes its time."""
+    code = getattr(function, "__code__", None)
+    return (
+        bool(code.co_flags & inspect.CO_GENERATOR)
+        if isinstance(code, CodeType)
+        else inspect.isgeneratorfunction(function)
+    )

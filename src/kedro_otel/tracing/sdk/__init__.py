@@ -1,0 +1,1 @@
+"""Everything that touches OpenTelemetry's API and SDK in the user's process."""

@@ -1,0 +1,1 @@
+"""What a recording says: traces, outcomes, phases, critical paths, comparisons."""

@@ -1,0 +1,176 @@
+"""Which run is meant: newest first, reading no further than needed."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kedro_otel.recording.model import SegmentError
+from kedro_otel.recording.reader import listing
+from kedro_otel.recording.scan import glance
+from kedro_otel.semconv import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kedro_otel.recording.model import Operation, Segment
+
+LAST: Final = "last"
+_PREFIX: Final = re.compile(r"[0-9a-fA-F]{4,32}")
+_SHORT: Final = re.compile(r"[0-9a-fA-F]{1,3}")
+_BACK: Final = re.compile(r"-[1-9]\d{0,5}")
+
+
+class NotFoundError(Exception):
+    """No recorded run is the one asked for; the message says what to type next."""
+
+
+class Entry(NamedTuple):
+    """One line of ``kedro otel list``: a pipeline run, with the command that it was part of, or a command that ran no pipeline."""
+
+    segment: Segment
+    command: Operation | None
+    run: Operation | None
+
+    @property
+    def operation(self) -> Operation:
+        """The run, or else the command."""
+        found = self.run or self.command
+        assert found is not None, "an entry has one of them"  # noqa: S101
+        return found
+
+    @property
+    def outermost(self) -> Operation:
+        """The command, or else the run."""
+        found = self.command or self.run
+        assert found is not None, "an entry has one of them"  # noqa: S101
+        return found
+
+    @property
+    def run_id(self) -> str:
+        """Kedro's id of the run, or nothing."""
+        return str(self.run.attributes.get(names.RUN_ID, "")) if self.run else ""
+
+
+class Found(NamedTuple):
+    """The entry asked for, and a note where the question was not quite clear."""
+
+    entry: Entry
+    note: str = ""
+
+
+def newest_first(folder: Path | None = None) -> Iterator[Entry]:
+    """Yield what ran, by its start, the latest first; a segment is read only when nothing later can be in another.
+
+    What was last written at a time cannot hold what began after it: so files are opened by that time, and an entry is due
+    when it began after the next file was last written. A run that goes on in a second segment is told by that one, which
+    was written last; its command is told with it, which began before it.
+    """
+    files = sorted(listing(folder), key=lambda found: (found[1].st_mtime_ns, found[0].name))
+    due: list[tuple[int, int, Entry]] = []
+    seen: set[str] = set()
+    serial = 0
+    while files or due:
+        while files and (not due or -due[0][0] < files[-1][1].st_mtime_ns):
+            path, _ = files.pop()
+            try:
+                entries = _entries(glance(path))
+            except SegmentError:
+                continue
+            for entry in entries:
+                serial += 1
+                heapq.heappush(due, (-entry.operation.start_ns, serial, entry))
+        if due:
+            entry = heapq.heappop(due)[2]
+            if entry.operation.span_id not in seen:
+                seen.update((entry.operation.span_id, entry.outermost.span_id))
+                yield entry
+
+
+def find(run: str | None = None, folder: Path | None = None) -> Found:
+    """Return the entry that ``run`` names.
+
+    Nothing: the last pipeline run. ``last``: the last command of any kind. ``-2``: the pipeline run before the last. Else a run
+    id of Kedro's, a trace id, or at least four characters of one. Raises :class:`NotFoundError`.
+    """
+    entries = newest_first(folder)
+    if not run or _BACK.fullmatch(run):
+        return _back(-int(run or "-1"), entries)
+    if run == LAST:
+        entry = next(entries, None)
+        if entry is None:
+            raise NotFoundError(nothing())
+        return Found(entry)
+    return _named(run, entries)
+
+
+def nothing() -> str:
+    """Return the sentence for an empty folder."""
+    return "nothing is recorded yet: type `kedro run` in a project, then `kedro otel show`"
+
+
+def _back(steps: int, entries: Iterator[Entry]) -> Found:
+    runs = commands = 0
+    for entry in entries:
+        commands += entry.run is None
+        runs += entry.run is not None
+        if runs == steps:
+            return Found(entry)
+    if runs:
+        raise NotFoundError(
+            f"only {runs} pipeline run{'s are' if runs > 1 else ' is'} recorded: `kedro otel list` shows what there is"
+        )
+    if commands:
+        raise NotFoundError(
+            "no pipeline run is recorded yet, only other commands: type `kedro run`, or `kedro otel show last` for the last command"
+        )
+    raise NotFoundError(nothing())
+
+
+def _named(run: str, entries: Iterator[Entry]) -> Found:
+    prefix = run.lower() if _PREFIX.fullmatch(run) else None
+    matching: list[Entry] = []
+    some = False
+    for entry in entries:
+        some = True
+        if run == entry.run_id:
+            return Found(entry)
+        if prefix and entry.operation.trace_id.startswith(prefix):
+            matching.append(entry)
+    if not some:
+        raise NotFoundError(nothing())
+    if not matching:
+        raise NotFoundError(
+            "at least four characters of a trace id are needed, or a number such as -2: `kedro otel list` shows both"
+            if _SHORT.fullmatch(run)
+            else "no recorded run has this run id or trace id: `kedro otel list` shows what there is"
+        )
+    first = matching[0]
+    others = {entry.outermost.span_id for entry in matching} - {first.outermost.span_id}
+    if not others:
+        return Found(first)
+    same = all(entry.operation.trace_id == first.operation.trace_id for entry in matching)
+    what = (
+        f"{len(others) + 1} commands share this trace"
+        if same
+        else f"{len(others) + 1} commands match {run}"
+    )
+    return Found(first, f"{what}; this is the newest")
+
+
+def _entries(segment: Segment) -> list[Entry]:
+    commands = {
+        operation.span_id: operation
+        for operation in segment.operations
+        if operation.operation == names.COMMAND
+    }
+    runs = [operation for operation in segment.operations if operation.operation == names.RUN]
+    entries = [Entry(segment, commands.get(run.parent_id), run) for run in runs]
+    with_runs = {entry.command.span_id for entry in entries if entry.command}
+    return entries + [
+        Entry(segment, command, None)
+        for command in commands.values()
+        if command.span_id not in with_runs
+    ]

@@ -1,0 +1,150 @@
+"""How it ended, in a word and in a sentence: the failure told first, where there was one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kedro_otel.recording.decoder import BadLineError, attributes
+from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
+from kedro_otel.semconv import names
+
+if TYPE_CHECKING:
+    from kedro_otel.recording.model import Operation
+    from kedro_otel.viewing.model.trace import Span, Trace
+
+OK: Final = "ok"
+FAILED: Final = "failed"
+KILLED: Final = "killed"
+INTERRUPTED: Final = "interrupted"
+RUNNING: Final = "running"
+UNCLEAR: Final = "unknown"
+"""Outcomes, as ``--json`` says them."""
+
+_KINDS: Final = (names.COMMAND, names.RUN, names.NODE, names.DATASET)
+_VERBS: Final = {"load": "loading", "save": "saving"}
+_AT_MOST: Final = 3
+
+
+class Failure(NamedTuple):
+    """Where something went wrong, and what is known about it; empty where it is not."""
+
+    span: Span
+    type: str
+    where: str
+    message: str
+
+
+def word(operation: Operation) -> str:
+    """Return how one operation ended."""
+    if operation.state == DIED:
+        return KILLED
+    if operation.state == OPEN:
+        return RUNNING
+    if operation.state == UNKNOWN:
+        return UNCLEAR
+    if not operation.error:
+        return OK
+    return (
+        INTERRUPTED if operation.attributes.get(names.ERROR_TYPE) == "KeyboardInterrupt" else FAILED
+    )
+
+
+def of(trace: Trace) -> str:
+    """Return how it ended: as the outermost operation says, or as the run does where that one says more."""
+    outer, run = word(trace.root.operation), word((trace.run or trace.root).operation)
+    return run if outer in (OK, FAILED, UNCLEAR) and run not in (OK, UNCLEAR) else outer
+
+
+def failures(trace: Trace) -> list[Failure]:
+    """Return the innermost operations that failed or were killed: a dataset rather than its node, a node rather than its run."""
+    failed = [span for span in trace.spans(*_KINDS) if span.operation.error]
+    outside = set()
+    for span in failed:
+        above = span.parent
+        while above is not None and id(above) not in outside:
+            outside.add(id(above))
+            above = above.parent
+    found = [failure(span) for span in failed if id(span) not in outside]
+    return sorted(found, key=lambda one: (one.span.operation.state != DIED, one.span.end_ns))
+
+
+def failure(span: Span) -> Failure:
+    """Return what is known about a failed span."""
+    known = span.operation.attributes
+    file, line = known.get(names.ERROR_FILE), known.get(names.ERROR_LINE)
+    where = f"{file}:{line}" if file and line else str(file or "")
+    return Failure(span, str(known.get(names.ERROR_TYPE, "")), where, _message(span.operation))
+
+
+def sentence(trace: Trace) -> str:
+    """Return what happened, as one would say it: ``kedro run failed in node split``."""
+    what = title(trace.root.operation)
+    outcome = of(trace)
+    if outcome == OK:
+        return what
+    if outcome == RUNNING:
+        return f"{what} is running {_some([node.operation.name for node in trace.spans(names.NODE) if node.operation.state == OPEN])}".rstrip()
+    if outcome == UNCLEAR:
+        return f"{what} has not ended, and cannot be asked from here whether it still runs"
+    found = [
+        one
+        for one in failures(trace)
+        if one.span.operation.operation in (names.NODE, names.DATASET)
+    ]
+    died = [one.span.operation.name for one in found if one.span.operation.state == DIED]
+    if outcome == KILLED:
+        return (
+            f"{what} was killed while running {_some(died)}"
+            if died
+            else f"{what} was killed{_after(trace)}"
+        )
+    verb = "was interrupted" if outcome == INTERRUPTED else "failed"
+    if died:
+        return f"{what} {verb}: a worker was killed while running {_some(died)}"
+    return f"{what} {verb} {_some([place(one.span) for one in found])}".rstrip()
+
+
+def _some(places: list[str]) -> str:
+    more = f" and {len(places) - _AT_MOST} more" if len(places) > _AT_MOST else ""
+    return ", ".join(places[:_AT_MOST]) + more
+
+
+def title(operation: Operation) -> str:
+    """Return what was started, as one would type it: the masked command line, or the run's own name."""
+    line = operation.attributes.get(names.COMMAND_LINE)
+    return str(line) if line else operation.name
+
+
+def place(span: Span) -> str:
+    """Return where something went wrong, as one would say it after "failed": ``in node split``, ``loading companies in node split``."""
+    operation = span.operation
+    if operation.operation != names.DATASET:
+        return f"in {operation.name}"
+    verb = _VERBS.get(str(operation.attributes.get(names.DATASET_OPERATION)))
+    name = operation.attributes.get(names.DATASET_NAME)
+    what = f"{verb} {name}" if verb and name else f"in {operation.name}"
+    return f"{what} in {span.parent.operation.name}" if span.parent else what
+
+
+def _after(trace: Trace) -> str:
+    nodes = trace.spans(names.NODE)
+    if not nodes:
+        return " before a node ran" if trace.run else ""
+    return f" after {max(nodes, key=lambda node: node.end_ns).operation.name}"
+
+
+def _message(operation: Operation) -> str:
+    if operation.status_message:
+        return operation.status_message
+    for event in reversed(operation.events):
+        known = _attributes(event)
+        if known.get(names.EXCEPTION_MESSAGE):
+            return str(known[names.EXCEPTION_MESSAGE])
+    return ""
+
+
+def _attributes(event: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(attributes(event.get("attributes", [])))
+    except BadLineError:
+        return {}

@@ -1,0 +1,1 @@
+"""Traces and lists drawn in a terminal."""

@@ -1,0 +1,88 @@
+"""A trace as plain data: what ``kedro otel show --json`` prints. Nothing is folded, nothing left out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from kedro_otel.semconv import names
+from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model.critical_path import critical_path
+from kedro_otel.viewing.model.phases import totals
+from kedro_otel.viewing.text import timestamp
+
+if TYPE_CHECKING:
+    from kedro_otel.recording.model import Value
+    from kedro_otel.viewing.model.trace import Span, Trace
+
+
+def document(trace: Trace) -> dict[str, Any]:
+    """Return a dictionary ready for JSON: the run as a whole, its failures, its critical path, and every span, parents first."""
+    run = trace.run
+    path = critical_path(
+        [child for child in (run or trace.root).children if child.operation.operation == names.NODE]
+    )
+    critical = {id(node) for node in path.nodes}
+    return {
+        "trace_id": trace.trace_id,
+        "run_id": run.operation.attributes.get(names.RUN_ID) if run else None,
+        "what": outcome.title(trace.root.operation),
+        "outcome": outcome.of(trace),
+        "sentence": outcome.sentence(trace),
+        "start": timestamp(trace.root.operation.start_ns),
+        "duration_seconds": trace.root.duration_ns / 1e9,
+        "pipeline": run.operation.attributes.get(names.PIPELINE_NAME) if run else None,
+        "runner": run.operation.attributes.get(names.RUNNER_NAME) if run else None,
+        "failures": [
+            {
+                "span_id": one.span.operation.span_id,
+                "name": one.span.operation.name,
+                "type": one.type,
+                "where": one.where,
+                "message": one.message,
+            }
+            for one in outcome.failures(trace)
+        ],
+        "critical_path": {
+            "duration_seconds": path.duration_ns / 1e9,
+            "nodes": [node.operation.attributes.get(names.NODE_NAME) for node in path.nodes],
+        },
+        "resource": {key: _finite(value) for key, value in trace.root.header.resource.items()},
+        "skipped_lines": sum(sum(segment.skipped.values()) for segment in trace.segments),
+        "lost": sum(sum(segment.lost.values()) for segment in trace.segments),
+        "spans": [_span(span, critical) for span in trace.root.walk()],
+    }
+
+
+def _span(span: Span, critical: set[int]) -> dict[str, Any]:
+    operation = span.operation
+    found: dict[str, Any] = {
+        "operation": operation.operation,
+        "name": operation.name,
+        "span_id": operation.span_id,
+        "parent_span_id": span.parent.operation.span_id
+        if span.parent
+        else (operation.parent_id or None),
+        "start": timestamp(operation.start_ns),
+        "duration_seconds": span.duration_ns / 1e9,
+        "state": operation.state,
+        "error": operation.error,
+        "pid": span.header.pid,
+        "attributes": {key: _finite(value) for key, value in operation.attributes.items()},
+    }
+    if operation.operation == names.NODE:
+        spent = totals(span)
+        found |= {
+            "load_seconds": spent.load_ns / 1e9,
+            "compute_seconds": spent.compute_ns / 1e9,
+            "save_seconds": spent.save_ns / 1e9,
+            "critical": id(span) in critical,
+        }
+    return found
+
+
+def _finite(value: Value) -> Value:
+    """JSON has no NaN and no infinity: say them in words."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
