@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trees import operations, segments
+from trace_text import operations, segments
 
 BIN = Path(sys.executable).parent
 DIED = "kedro_otel.process_died"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from faulty import BIN, spoken, until
 from loopback import Loopback, hang, loopback
-from peaks import PEAK_KIB
-from trees import operations
+from memory_peak import PEAK_KIB
+from trace_text import operations
 
 __all__ = ["loopback"]
 

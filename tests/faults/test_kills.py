@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from faulty import BIN, DIED, Witness, begin, chain, descendants, lines_read, one_trace, until
-from trees import operations, segments
+from trace_text import operations, segments
 
 NODE_COUNT = 30
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

@@ -20,7 +20,7 @@ from conftest import Result
 from fabricate import Tape
 from faulty import BIN, GONE, chain, spoken
 from loopback import Loopback, loopback
-from trees import operations, segments
+from trace_text import operations, segments
 
 from kedro_otel.recording import reader
 from kedro_otel.recording.writer import RecordingError, Writer

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from faulty import chain, spoken
 from loopback import Loopback, loopback
-from trees import operations
+from trace_text import operations
 
 __all__ = ["loopback"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from faulty import BIN, spoken, until
 from loopback import Loopback, loopback
-from trees import operations
+from trace_text import operations
 
 __all__ = ["loopback"]
 pytestmark = pytest.mark.timeout(900)
@@ -111,7 +111,10 @@ def test_pruning_while_writing(
 
     def prune(running: list[bool]) -> int:
         rounds = 0
-        code = "from kedro_otel.shipping.state import pruning; from kedro_otel.config import settings; import os; print(pruning.prune(settings.load(os.environ)))"
+        code = (
+            "import os; from kedro_otel.config import settings; from kedro_otel.shipping.state import pruning; "
+            "print(pruning.prune(settings.load(os.environ)))"
+        )
         while running and time.monotonic() < stop:
             subprocess.run(
                 [BIN / "python", "-c", code],

@@ -1,7 +1,7 @@
 """Where things are: the folders and files of this package, as platformdirs names them.
 
 Every function reads the environment when it is called. On Linux the answers are computed here, because importing
-platformdirs costs more than all the rest of this package's start; ``tests/test_paths.py`` holds the two equal.
+platformdirs costs more than all the rest of this package's start; ``tests/config/test_paths.py`` holds the two equal.
 """
 
 from __future__ import annotations

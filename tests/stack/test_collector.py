@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from installations import Person, doomed_project
 from messages import count, span
-from people import Person, doomed_project
-from recorded import read
+from segment_totals import read
 
 from servers import Collector, Prometheus, Stack, eventually
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Result
+from installations import Person, doomed_project
 from panels import BOARDS, ask, panels
-from people import Person, doomed_project
 
 from kedro_otel.config.settings import SETTINGS
 from servers import ROOT, Collector, Jaeger, Prometheus, Stack, binary, eventually, readdressed

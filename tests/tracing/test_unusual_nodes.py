@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from bare import LOGGING
-from trees import below, operations, tree
+from trace_text import below, operations, tree
 
 from kedro_otel.tracing.pending_loads import PendingLoads
 

@@ -19,7 +19,7 @@ from bare import OURS
 from conftest import BIN, FULL
 from fabricate import Tape
 from loopback import Loopback, loopback
-from peaks import PEAK_KIB
+from memory_peak import PEAK_KIB
 
 from kedro_otel.config import destination, settings
 from kedro_otel.semconv import names
@@ -28,7 +28,7 @@ from kedro_otel.shipping.process import foreground
 from servers import Stack, eventually, tags
 
 __all__ = ["loopback"]
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PIP = {
     key: value for key, value in os.environ.items() if key == "HOME" or key.startswith("PIP_")
 } | {"PIP_BREAK_SYSTEM_PACKAGES": "1"}

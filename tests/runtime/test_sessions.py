@@ -18,7 +18,7 @@ import pytest
 from bare import LOGGING
 from kedro.framework.session import KedroSession
 from overlays import programs
-from trees import below, operations, segments, tree
+from trace_text import below, operations, segments, tree
 
 from kedro_otel.semconv import names
 from servers import eventually, free_ports, request

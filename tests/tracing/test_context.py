@@ -11,7 +11,7 @@ import pytest
 from bare import LOGGING
 from loopback import Loopback
 from overlays import programs
-from trees import below, operations, segments, tree
+from trace_text import below, operations, segments, tree
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 IN = {

@@ -23,8 +23,8 @@ from loopback import (
     refuse,
     reset,
 )
+from memory_peak import forget, only_where_counted, peak_kib
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from peaks import forget, only_where_counted, peak_kib
 
 from kedro_otel.config.destination import Signal
 from kedro_otel.recording.model import ENDED, Operation

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import BIN, Result
 from loopback import Loopback, loopback, refuse
-from post import Post, post
+from shipping_harness import Post, post
 
 from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.state import hold_notice

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trees import operations, segments
+from trace_text import operations, segments
 
 from kedro_otel.semconv import names
 

@@ -355,7 +355,7 @@ def test_a_kill_at_any_step_of_a_commit_leaves_a_whole_journal(path, step, envir
         "found = test_journal.filled(Path(sys.argv[1]), 2); found.commit()"
     )
     killed = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(Path(__file__).parent)],
+        [sys.executable, "-c", code, str(path), str(Path(__file__).parents[1])],
         env={**environment, VARIABLE: step},
         check=False,
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from people import Person, doomed_project
+from installations import Person, doomed_project
 
 from servers import ROOT, Collector, Prometheus, Stack, eventually, request
 

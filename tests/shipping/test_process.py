@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from loopback import Loopback, hang, loopback
-from post import Post, post
+from shipping_harness import Post, post
 
 from kedro_otel.config import paths
 from kedro_otel.semconv import names

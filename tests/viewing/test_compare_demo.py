@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import BIN, KEPT
-from people import demo
+from installations import demo
 
 pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
 pytestmark = pytest.mark.timeout(1800)

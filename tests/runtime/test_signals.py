@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from bare import LOGGING
-from trees import below, operations, segments, tree
+from trace_text import below, operations, segments, tree
 
 from servers import eventually
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from fleet import send, template
+from installations import Person, demo, doomed_project
 from panels import BOARDS, filled, variables
-from people import Person, demo, doomed_project
 
 from servers import Stack, eventually
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from bare import LOGGING, normal
-from trees import below, operations, tree
+from trace_text import below, operations, tree
 
 SPY = '''
 from kedro.framework.hooks import hook_impl

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from installations import Person, demo, doomed_project
 from panels import Panel, ask, choices, panels, search
-from people import Person, demo, doomed_project
-from recorded import DIED, Recorded, read
+from segment_totals import DIED, Recorded, read
 
 from kedro_otel.semconv.measurements import HISTOGRAM_BOUNDARIES
 from servers import Stack, eventually

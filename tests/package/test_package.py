@@ -15,7 +15,7 @@ from conftest import Result
 
 import kedro_otel
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "kedro_otel"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from bare import LOGGING
 from overlays import programs
-from trees import below, operations, segments, tree
+from trace_text import below, operations, segments, tree
 
 OWN = '''
 import atexit, json, os

@@ -18,7 +18,7 @@ from loopback import (
     refuse,
     reset,
 )
-from post import Post, lines, post
+from shipping_harness import Post, lines, post
 
 from kedro_otel.recording import machine
 from kedro_otel.semconv import names

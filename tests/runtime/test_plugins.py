@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from bare import LOGGING
-from trees import below, operations, tree
+from trace_text import below, operations, tree
 
 HOOKS = """
 import inspect

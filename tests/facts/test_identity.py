@@ -313,7 +313,10 @@ def test_many_processes_agree_on_one_project(tmp_path: Path) -> None:
     """Of processes that find no UUID at once, all report the one that is then in the file, once."""
     path = pyproject(tmp_path, HEAD)
     ask = f"identity.project_id(pathlib.Path({str(tmp_path)!r}), 'p', create=True)"
-    said = at_once("import pathlib, uuid; from kedro_otel.facts import identity; from kedro_otel.config import files, toml_edit", ask)
+    said = at_once(
+        "import pathlib, uuid; from kedro_otel.facts import identity; from kedro_otel.config import files, toml_edit",
+        ask,
+    )
     assert said == {identity.project_id(tmp_path, "p", create=False)}
     assert path.read_text().count("project_id") == 1
 

@@ -17,7 +17,7 @@ from kedro_otel.recording import reader
 from kedro_otel.semconv import names
 from kedro_otel.semconv.fields import FIELDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

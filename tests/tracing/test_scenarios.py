@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from bare import LOGGING, normal
-from trees import below, operations, tree
+from trace_text import below, operations, tree
 
 REGISTRY = """
 import itertools, os, signal, time
