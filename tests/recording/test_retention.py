@@ -103,8 +103,8 @@ def test_what_is_alive_or_needed_stays(folder: Path) -> None:
 
 def test_where_it_cannot_be_told_a_day_is_waited(folder: Path) -> None:
     """What may be alive on another host stays for a day after it was last written."""
-    fresh = written(folder, 0.5, bootId="another")
-    written(folder, 1.5, bootId="another")
+    fresh = written(folder, 0.5, bootId="another", machineId="another")
+    written(folder, 1.5, bootId="another", machineId="another")
     written(folder, 1.5, locked=False)
     written(folder, 1, locked=False)
     assert prune(folder, WIDE._replace(max_segments=0)) == {"segments": 3}

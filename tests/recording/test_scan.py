@@ -85,7 +85,7 @@ def test_a_run_that_ends_while_it_is_looked_at_has_not_died(
         asked.append(descriptor)
         return alive(descriptor, header)
 
-    monkeypatch.setattr(glance_module.liveness, "alive", ends_just_now)
+    monkeypatch.setattr(glance_module.locking, "alive", ends_just_now)
     assert [operation["state"] for operation in shown(glance(tape.path))] == ["ended"]
 
 
@@ -94,7 +94,7 @@ def test_no_lock_is_asked_for_where_nothing_is_open(
 ) -> None:
     """Where everything has ended, nobody's lock is touched."""
     tape = a_run(folder, NODES)
-    monkeypatch.setattr(glance_module.liveness, "alive", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(glance_module.locking, "alive", lambda *_: pytest.fail("asked"))
     whole = glance_module._whole
     looks: list[int] = []
     monkeypatch.setattr(

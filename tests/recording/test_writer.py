@@ -11,6 +11,7 @@ import re
 import stat
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -53,10 +54,23 @@ def tape(folder: Path, said: list[str]) -> Writer:
     return Writer(folder, RESOURCE, FACTS, said.append)
 
 
+SEAL = len(encoder.sealed(b"{}\n")) - len(b"{}\n")
+"""Bytes that a checksum adds to a line."""
+
+
+def unsealed(line: bytes) -> dict[str, Any]:
+    """Return what is on a line whose checksum is right, without it."""
+    *body, number = line.rpartition(b',"crc32":"')
+    assert int(number[:-2], 16) == zlib.crc32(body[0])
+    found: dict[str, Any] = json.loads(line)
+    del found["crc32"]
+    return found
+
+
 def rows(folder: Path) -> list[list[dict[str, Any]]]:
-    """Return the lines of every segment, the oldest first."""
+    """Return the lines of every segment without their checksums, the oldest first."""
     return [
-        [json.loads(line) for line in path.read_bytes().splitlines()]
+        [unsealed(line) for line in path.read_bytes().splitlines()]
         for path in sorted(folder.glob("*.jsonl"))
     ]
 
@@ -75,6 +89,7 @@ def test_the_header_says_who_writes_where_and_for_whom(tape: Writer, folder: Pat
     )
     assert abs(int(begun) - time.time_ns()) < 60 * 10**9
     assert len(bytes.fromhex(tape.process)) == 8
+    assert 0 < int(header.pop("sinceBootNano")) <= machine.since_boot_ns()
     assert header == {
         "kedro-otel": 1,
         "sequence": 0,
@@ -146,7 +161,8 @@ def test_a_nodes_last_dataset_takes_the_write_of_its_end(
     )
     tape.start("a", b'{"start":1}\n')
     tape.end("a", b'{"end":3}\n', b'{"span":2}\n')
-    assert writes == [b'{"start":1}\n', b'{"span":2}\n{"end":3}\n']
+    start, span, end = map(encoder.sealed, (b'{"start":1}\n', b'{"span":2}\n', b'{"end":3}\n'))
+    assert writes == [start, span + end]
     tape._drop_after = {"dataset": tape._size}
     tape.end("b", b'{"end":5}\n', b'{"span":4}\n')
     tape.end("b", b'{"end":7}\n', b'{"span":6}\n')
@@ -316,7 +332,7 @@ def test_size_counts_the_header_and_every_line(
     """A segment is as long as its limit, and one line."""
     (path,) = folder.iterdir()
     line = b'{"end":"x"}\n'
-    monkeypatch.setattr(writer, "ROTATE_BYTES", path.stat().st_size + 3 * len(line) - 1)
+    monkeypatch.setattr(writer, "ROTATE_BYTES", path.stat().st_size + 3 * (len(line) + SEAL) - 1)
     for _ in range(3):
         tape.end("x", line)
     assert len(rows(folder)) == 1
@@ -374,7 +390,11 @@ def test_a_rotation_that_is_half_written_stops_it(
     write = os.write
 
     def half(descriptor: int, data: bytes) -> int:
-        wanted = data.endswith(line) if short == "head" else data.startswith(b'{"continued"')
+        wanted = (
+            data.endswith(encoder.sealed(line))
+            if short == "head"
+            else data.startswith(b'{"continued"')
+        )
         return write(descriptor, data[:-9] if wanted else data)
 
     monkeypatch.setattr(writer, "ROTATE_BYTES", 1)
@@ -543,7 +563,8 @@ def test_far_too_much_is_dropped_in_order_of_worth(
 ) -> None:
     """Foreign spans go first, then datasets; commands, runs and nodes never; each is counted."""
     line = b"{%s}\n" % (b'"x":' + b"1" * 95)
-    tape._drop_after = {"foreign": tape._size + 300, "dataset": tape._size + 500}
+    three, five = (number * (len(line) + SEAL) for number in (3, 5))
+    tape._drop_after = {"foreign": tape._size + three - 1, "dataset": tape._size + five - 1}
     for _ in range(8):
         tape.span("foreign", line)
     for _ in range(8):
@@ -553,7 +574,7 @@ def test_far_too_much_is_dropped_in_order_of_worth(
     assert len(rows(folder)[0]) == 1 + 3 + 2 + 1 + 1
     assert rows(folder)[0][-1] == {"lost": {"foreign_too_much": 5, "dataset_too_much": 6}}
     exact = Writer(folder, {}, FACTS, pytest.fail)
-    exact._drop_after = {"dataset": exact._size + len(line)}
+    exact._drop_after = {"dataset": exact._size + len(line) + SEAL}
     for _ in range(3):
         exact.span("dataset", line)
     assert exact.lost == {"dataset_too_much": 1}
@@ -564,8 +585,8 @@ def test_far_too_much_is_of_all_segments_together(
 ) -> None:
     """What was written to segments that are continued counts too."""
     line = b"{%s}\n" % (b'"x":' + b"1" * 95)
-    monkeypatch.setattr(writer, "ROTATE_BYTES", tape._size + len(line))
-    tape._drop_after = {"dataset": 3 * tape._size + 6 * len(line)}
+    monkeypatch.setattr(writer, "ROTATE_BYTES", tape._size + len(line) + SEAL)
+    tape._drop_after = {"dataset": 3 * tape._size + 6 * (len(line) + SEAL)}
     for _ in range(9):
         tape.span("dataset", line)
     assert tape._sequence == 3
@@ -631,7 +652,7 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(
     assert said == []
     assert list(folder.iterdir()) == ([] if why == "purged" else [path])
     if why != "purged":
-        assert path.stat().st_size == size + (24 if tape.on else 0)
+        assert path.stat().st_size == size + (2 * (12 + SEAL) if tape.on else 0)
     clock[0] += writer.LOOK_SECONDS + 0.001
     tape.end("a", b'{"end":"a"}\n')
     assert asked == {"purged": [], "off": [1]}.get(why, [1, 1])
@@ -822,7 +843,6 @@ def test_host_ids_tell_machines_apart_and_name_none() -> None:
 
     assert machine.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip() != ""
     assert len(bytes.fromhex(machine.machine_id())) == 8
-    assert machine.machine_id() == machine.machine_id.__wrapped__()
     assert socket.gethostname() not in machine.machine_id()
     began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     assert machine.process_start(os.getpid()) == str(began)
@@ -844,7 +864,7 @@ def test_memory_hands_out_whole_segments() -> None:
     assert kept.take() == b""
     kept.end("a", b'{"end":"a"}\n')
     kept.lost["x"] += 1
-    header, *rest = [json.loads(line) for line in kept.take().splitlines()]
+    header, *rest = [unsealed(line) for line in kept.take().splitlines()]
     assert (header["kedro-otel"], header["locked"], header["process"], header["owner"]) == (
         1,
         False,
@@ -855,7 +875,7 @@ def test_memory_hands_out_whole_segments() -> None:
     assert 0 <= time.time_ns() - int(header["startTimeUnixNano"]) < 60 * 10**9
     assert kept.take() == b""
     kept.start("b", b'{"start":"b"}\n')
-    assert [json.loads(line) for line in kept.take(whole=True).splitlines()][1:] == [{"start": "b"}]
+    assert [unsealed(line) for line in kept.take(whole=True).splitlines()][1:] == [{"start": "b"}]
     kept.close()
     assert kept.on is False
     for _ in range(2):
@@ -872,7 +892,7 @@ def test_memory_takes_a_nodes_last_dataset_with_its_end() -> None:
     kept = in_memory_writer.InMemoryWriter({}, FACTS)
     kept.start("a", b'{"start":1}\n')
     kept.end("a", b'{"end":3}\n', b'{"span":2}\n')
-    assert [json.loads(line) for line in kept.take().splitlines()][1:] == [
+    assert [unsealed(line) for line in kept.take().splitlines()][1:] == [
         {"start": 1},
         {"span": 2},
         {"end": 3},
@@ -881,7 +901,7 @@ def test_memory_takes_a_nodes_last_dataset_with_its_end() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Datasets and foreign spans stop at three quarters, everything at the whole, each counted."""
-    monkeypatch.setattr(in_memory_writer, "MAX_BYTES", 400)
+    monkeypatch.setattr(in_memory_writer, "MAX_BYTES", 4 * (100 + SEAL))
     kept = in_memory_writer.InMemoryWriter({}, FACTS)
     line = b"x" * 99 + b"\n"
     for _ in range(6):

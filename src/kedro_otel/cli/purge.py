@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -26,8 +27,12 @@ class Erased(NamedTuple):
 
 
 def erase(recordings: Path, destinations: Path) -> Erased:
-    """Remove all segments in ``recordings``, also those being written, and all journals in ``destinations``."""
-    done = [_removed(path) for path in (*_recorded(recordings), *_journals(destinations))]
+    """Remove all segments in ``recordings``, also those being written, all journals in ``destinations``, and the machines' ids."""
+    machines = recordings.parent / "machines"
+    found = (*_recorded(recordings), *_journals(destinations), *_machines(machines))
+    done = [_removed(path) for path in found]
+    with contextlib.suppress(OSError):
+        machines.rmdir()
     for folder in _folders(destinations):
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -79,6 +84,11 @@ def _recorded(folder: Path) -> Iterator[Path]:
             for path in folder.iterdir()
             if _RECORDING.fullmatch(path.name) and (path.is_symlink() or path.is_file())
         )
+
+
+def _machines(folder: Path) -> Iterator[Path]:
+    if folder.is_dir() and not folder.is_symlink():
+        yield from (path for path in folder.iterdir() if _DESTINATION.fullmatch(path.name))
 
 
 def _folders(folder: Path) -> list[Path]:

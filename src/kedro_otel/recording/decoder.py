@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import crc32
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.recording.model import FORMAT, Header, Operation, SegmentError
+from kedro_otel.recording.model import FORMAT, Header, NewerFormatError, Operation, SegmentError
 
 if TYPE_CHECKING:
     from kedro_otel.recording.model import Value
@@ -21,6 +22,11 @@ _NOT_FINITE: Final = ("NaN", "Infinity", "-Infinity")
 _ERROR: Final = (2, "STATUS_CODE_ERROR")
 _NOT_JSON: Final = "not JSON"
 _NOT_AS_SAID: Final = "not as the format says"
+_HEADER: Final = b'{"kedro-otel":'
+_CHECKSUM: Final = b',"crc32":"'
+DAMAGED: Final = "damaged: its checksum does not match"
+"""Reason of a line that was whole when it was written, and has changed since."""
+
 _decode: Final = json.JSONDecoder().raw_decode
 _KINDS: Final = 5
 
@@ -29,8 +35,26 @@ class BadLineError(ValueError):
     """A line is JSON but not what the format says; the message is the reason under which it is counted."""
 
 
-def parse(line: bytes) -> dict[str, Any]:
-    """Return the object on a line. Raises :class:`BadLineError`."""
+def has_checksum(line: bytes) -> bool:
+    """Tell whether the last member of ``line``, which is without its newline, is a checksum."""
+    return line[-20:-10] == _CHECKSUM
+
+
+def whole(line: bytes) -> bool:
+    """Tell, without parsing it, whether ``line`` is as it was written: by its checksum, or where it has none by its end."""
+    if has_checksum(line):
+        return line[-10:-2] == b"%08x" % crc32(line[:-20])
+    return line.endswith(b"}")
+
+
+def parse(line: bytes, *, checked: bool = False) -> dict[str, Any]:
+    """Return the object on a line, also where it has no checksum unless it is ``checked``.
+
+    Raises:
+        BadLineError: It is no object, or not what its checksum says.
+    """
+    if not whole(line) if has_checksum(line) else checked:
+        raise BadLineError(DAMAGED)
     try:
         text = line.decode()
         found, end = _decode(text)
@@ -46,14 +70,24 @@ def parse(line: bytes) -> dict[str, Any]:
     return fields
 
 
+def first_line(line: bytes, name: str) -> Header:
+    """Return the header that ``line``, the first of the file ``name``, holds. Raises :class:`SegmentError`."""
+    try:
+        fields = parse(line)
+    except BadLineError:
+        what = "damaged header" if line.startswith(_HEADER) else "no header"
+        raise SegmentError(f"{name}: {what}, not a recording of kedro-otel") from None
+    return header(fields, name)
+
+
 def header(fields: dict[str, Any], name: str) -> Header:
     """Return the header that a segment's first line holds. Raises :class:`SegmentError` with the file's ``name``."""
     version = fields.get("kedro-otel")
-    if version != FORMAT or version is True:
-        raise SegmentError(
+    if type(version) is not int:
+        raise SegmentError(f"{name}: no header, not a recording of kedro-otel")
+    if version != FORMAT:
+        raise (NewerFormatError if version > FORMAT else SegmentError)(
             f"{name}: written in format {version}, this kedro-otel reads format {FORMAT}; upgrade it"
-            if type(version) is int
-            else f"{name}: no header, not a recording of kedro-otel"
         )
     destination = fields.get("destination")
     resource = fields.get("resource")
@@ -72,6 +106,8 @@ def header(fields: dict[str, Any], name: str) -> Header:
             owner=_text(fields, "owner"),
             resource=attributes(resource.get("attributes", []) if type(resource) is dict else []),
             locked=fields.get("locked") is not False,
+            since_boot_ns=_whole(fields.get("sinceBootNano", 0)),
+            generation=_text(fields, "generation"),
         )
     except BadLineError as error:
         raise SegmentError(f"{name}: damaged header ({error})") from None

@@ -5,6 +5,7 @@ The format is described in docs/recording-format.md; :mod:`kedro_otel.recording.
 
 from __future__ import annotations
 
+from binascii import crc32
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,16 @@ _INPUTS, _OUTPUTS = names.NODE_INPUTS, names.NODE_OUTPUTS
 _LISTS: Final = (list, tuple)
 _ERROR: Final = '{"code":2}'
 _NANO: Final = 1_000_000_000
+
+
+def sealed(line: bytes) -> bytes:
+    """Return ``line`` with its checksum as the last member: CRC-32 of all bytes before that member.
+
+    Args:
+        line: One whole line, a JSON object and its newline.
+    """
+    body = line[:-2]
+    return b'%b,"crc32":"%08x"}\n' % (body, crc32(body))
 
 
 def text(value: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel.recording import encoder
 from kedro_otel.recording.writer import Writer
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class InMemoryWriter(Writer):
             if not self._kept or (self._open and not whole):
                 return b""
             self._tell_lost()
-            taken = b"".join([self._header(self.stem, self._begun, locked=False), *self._kept])
+            header = encoder.sealed(self._header(self.stem, self._begun, locked=False))
+            taken = b"".join([header, *self._kept])
             self._begin()
             return taken
 
@@ -59,7 +61,8 @@ class InMemoryWriter(Writer):
             f"{time.time_ns():020d}-memory",
         )
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, before: bytes = b"") -> None:
+        line = encoder.sealed(before) + encoder.sealed(line) if before else encoder.sealed(line)
         if not self._on or self._size + len(line) > MAX_BYTES:
             self.lost["memory_full"] += 1
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 from kedro_otel.recording import machine
@@ -21,6 +22,10 @@ _LOCK_BYTE: Final = 1 << 62
 """Windows locks ranges of bytes, and a locked range cannot be read: so a byte that no segment reaches. The writer's is the same."""
 
 _BUSY: Final = frozenset({errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK})
+_NO_LOCKS: Final = frozenset(
+    {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL, errno.EPERM}
+)
+_TRIES: Final = 3
 
 
 def hold(descriptor: int) -> bool | None:
@@ -36,7 +41,14 @@ def hold(descriptor: int) -> bool | None:
 
 
 def held(descriptor: int) -> bool | None:
-    """Tell whether some other open file holds the lock; None where the folder has no locks. ``descriptor`` is open for reading."""
+    """Tell whether some other open file holds the lock; None where the folder has no locks.
+
+    Args:
+        descriptor: Open for reading.
+
+    Raises:
+        OSError: It could not be asked, for a reason that may pass.
+    """
     try:
         if sys.platform == "win32":
             _windows(descriptor, msvcrt.LK_NBLCK)
@@ -45,16 +57,26 @@ def held(descriptor: int) -> bool | None:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError as error:
-        return True if error.errno in _BUSY else None
+        if error.errno in _BUSY:
+            return True
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
     return False
 
 
 def alive(descriptor: int, header: Header) -> bool | None:
     """Tell whether the writer of the segment lives; None where a free lock proves nothing.
 
-    Locks may stay on the host that took them (NFS), so "not held" is believed only on the kernel that wrote the segment.
+    Locks may stay on the host that took them (NFS), so "not held" is believed only on the kernel that wrote the segment,
+    and on a later boot of the same machine, which no process survives.
+
+    Raises:
+        OSError: It could not be asked, for a reason that may pass.
     """
-    locked = held(descriptor) if header.locked else None
+    locked = _asked(descriptor) if header.locked else None
+    if locked is not True and earlier_boot(header):
+        return False
     return None if locked is False and not same_kernel(header) else locked
 
 
@@ -70,6 +92,30 @@ def same_kernel(header: Header) -> bool:
         if boot or header.boot_id
         else header.machine_id == machine.machine_id()
     )
+
+
+def earlier_boot(header: Header) -> bool:
+    """Tell whether this machine wrote the segment and has been started again since."""
+    boot = machine.boot_id()
+    return (
+        bool(boot and header.boot_id)
+        and header.boot_id != boot
+        and header.machine_id == machine.machine_id()
+        and machine.certain()
+    )
+
+
+def _asked(descriptor: int) -> bool | None:
+    """Ask for a lock that the writer could take: that the folder has no locks is believed if it says so again."""
+    for _ in range(_TRIES - 1):
+        try:
+            found = held(descriptor)
+        except OSError:
+            found = None
+        if found is not None:
+            return found
+        time.sleep(0.001)
+    return held(descriptor)
 
 
 if sys.platform == "win32":

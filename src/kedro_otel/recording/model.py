@@ -29,6 +29,14 @@ class SegmentError(Exception):
     """A file cannot be read as a segment; the message says which and why."""
 
 
+class UnreadableError(SegmentError):
+    """A file could not be read now, for a reason of the system's that may pass: it says nothing about the file."""
+
+
+class NewerFormatError(SegmentError):
+    """A segment of a format that only a newer version knows: it is left as it is."""
+
+
 class Operation:
     """A command, run, node, dataset load or save, or a foreign span.
 
@@ -106,7 +114,12 @@ class Operation:
 
 
 class Header(NamedTuple):
-    """First line of a segment: who wrote it, where, and for whom. ``locked`` is False where its folder has no locks."""
+    """First line of a segment: who wrote it, where, and for whom.
+
+    ``segment`` is what the segment is known by, whatever its file is called. ``locked`` is False where its folder has no
+    locks. ``since_boot_ns`` is when it began, by a clock that nobody sets; 0 where an older version wrote it. ``generation``
+    is that of the journal that was there then, "" where there was none.
+    """
 
     segment: str
     process: str
@@ -121,6 +134,8 @@ class Header(NamedTuple):
     owner: str
     resource: dict[str, Value]
     locked: bool = True
+    since_boot_ns: int = 0
+    generation: str = ""
 
 
 class Segment:

@@ -6,12 +6,14 @@ The format is described in docs/recording-format.md.
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import re
 import stat
+import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel.config import paths
 from kedro_otel.recording import decoder, locking
@@ -24,13 +26,24 @@ from kedro_otel.recording.model import (
     Operation,
     Segment,
     SegmentError,
+    UnreadableError,
 )
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Follower", "SegmentError", "listing", "opened", "read", "segments"]
+__all__ = [
+    "Follower",
+    "Listing",
+    "SegmentError",
+    "UnreadableError",
+    "listing",
+    "look",
+    "opened",
+    "read",
+    "segments",
+]
 
 MAX_LINE: Final = 16 << 20
 """Bytes of a line that is still read; a longer one is skipped without being held in memory."""
@@ -42,9 +55,27 @@ _READ: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 _CHUNK: Final = 1 << 20
+_WAITS: Final = (0.01, 0.1, 0.0)
+"""Seconds to wait after each look that failed."""
+
 _NAME: Final = re.compile(r"\d{20}-\d{1,10}-[0-9a-f]{8}" + re.escape(SUFFIX))
 _OPENED: Final = (names.COMMAND, names.RUN, names.NODE)
 _SPANS: Final = (names.DATASET, names.FOREIGN)
+
+
+class Listing(NamedTuple):
+    """What a folder of recordings holds.
+
+    Attributes:
+        found: The segments, by name, hence oldest first: regular files of ours, rightly named, each with what the file
+            system knows of it.
+        refused: How many entries have a segment's name and are no plain files of ours.
+        failed: How many could not be looked at, for a reason that may pass; the whole folder counts as one.
+    """
+
+    found: list[tuple[Path, os.stat_result]]
+    refused: int
+    failed: int
 
 
 def segments(folder: Path | None = None) -> list[Path]:
@@ -54,26 +85,69 @@ def segments(folder: Path | None = None) -> list[Path]:
 
 def listing(folder: Path | None = None, since_ns: int = 0) -> list[tuple[Path, os.stat_result]]:
     """Return the segments in ``folder`` that began at ``since_ns`` or later, oldest first, each with what the file system knows of it."""
-    since = f"{max(since_ns, 0):020d}"
+    return look(folder, since_ns).found
+
+
+def look(folder: Path | None = None, since_ns: int = 0) -> Listing:
+    """Return the segments in ``folder`` (the user's recordings unless given) that began at ``since_ns`` or later, and what could not be seen.
+
+    An error is waited for and asked again: the folder of a busy or a network file system may fail for a moment.
+    """
     folder = paths.recordings() if folder is None else folder
+    since = f"{max(since_ns, 0):020d}"
+    found = Listing([], 0, 1)
+    for wait_s in _WAITS:
+        found = _look(folder, since)
+        if not found.failed:
+            break
+        time.sleep(wait_s)
+    return found
+
+
+def _look(folder: Path, since: str) -> Listing:
+    found: list[tuple[str, os.stat_result]] = []
+    refused = failed = 0
     try:
         with os.scandir(folder) as entries:
             named = [
                 entry for entry in entries if entry.name >= since and _NAME.fullmatch(entry.name)
             ]
-            found = [(entry.name, known) for entry in named if (known := _ours(entry))]
+    except FileNotFoundError:
+        # Nothing was recorded yet, unless the parent knows better: one answer alone may be wrong.
+        return Listing([], 0, int(_named(folder)))
     except OSError:
-        return []
-    return [(folder / name, known) for name, known in sorted(found)]
+        return Listing([], 0, 1)
+    for entry in named:
+        try:
+            known = entry.stat(follow_symlinks=False)
+        except OSError:
+            failed += 1
+            continue
+        try:
+            reason = _refused(known) or (_linked(folder / entry.name) if known.st_nlink > 1 else "")
+        except OSError:
+            failed += 1
+            continue
+        if reason:
+            refused += 1
+        else:
+            found.append((entry.name, known))
+    return Listing([(folder / name, known) for name, known in sorted(found)], refused, failed)
+
+
+def _named(folder: Path) -> bool:
+    """Tell whether ``folder`` is there by its parent's list of names, or may be."""
+    try:
+        return folder.name in os.listdir(folder.parent)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def strangers(folder: Path | None = None) -> int:
     """Return how many entries of ``folder`` have a segment's name and are no plain files of ours."""
-    try:
-        with os.scandir(paths.recordings() if folder is None else folder) as entries:
-            return sum(bool(_NAME.fullmatch(entry.name)) and not _ours(entry) for entry in entries)
-    except OSError:
-        return 0
+    return look(folder).refused
 
 
 def read(path: Path) -> Segment:
@@ -102,6 +176,13 @@ class Follower:
         self._fresh: list[Operation] = []
         self._skipped: Counter[str] = Counter()
         self._tail = False
+        self._rest = 0
+        self.end = 0
+        """Number of bytes seen, the torn last line included."""
+        self._checked = False
+        """Whether every line has a checksum, as the first one has."""
+        self._doubtful: set[str] = set()
+        """What was open where a line could not be read: that line may have ended it."""
 
     def poll(self) -> list[Operation]:
         """Return the operations that ended since the last call, in order. Raises :class:`SegmentError`.
@@ -118,7 +199,7 @@ class Follower:
             self.segment.alive = locking.alive(descriptor, self.segment.header)
             self._read(descriptor)
         except OSError as error:
-            raise SegmentError(f"{self.path.name}: {error.strerror or error}") from error
+            raise UnreadableError(f"{self.path.name}: {error.strerror or error}") from error
         finally:
             os.close(descriptor)
         self.segment.size = self.offset
@@ -159,16 +240,21 @@ class Follower:
             operation.attributes = dict(operation.attributes)
             if segment.continued or segment.alive:
                 operation.state = OPEN
-            elif segment.alive is None:
+            elif segment.alive is None or operation.span_id in self._doubtful:
                 operation.state = UNKNOWN
             else:
                 die(operation, segment.last_ns)
         return judged
 
     def _read(self, descriptor: int) -> None:
+        """Take in what is there. Raises OSError, also where less can be read than there is."""
+        size = os.fstat(descriptor).st_size
         for line, offset in self._lines(descriptor):
             self.take(line, offset)
             self.offset = offset
+        self.end = self.offset + self._rest
+        if self.end < size:
+            raise OSError(errno.EIO, "less could be read than there is")
 
     def _lines(self, descriptor: int) -> Iterator[tuple[bytes, int]]:
         """Yield each whole line, without its newline, and the offset just past it."""
@@ -190,22 +276,21 @@ class Follower:
                 offset += len(rest)
                 rest, skipping = b"", True
         self._tail = bool(rest) or skipping
+        self._rest = offset - self.offset + len(rest)
 
     def take(self, line: bytes, offset: int = 0) -> None:
         """Take in one line, which ends at ``offset``, if that is known. Raises :class:`SegmentError` where the first is no header."""
         if self.segment is None:
-            try:
-                header = decoder.header(decoder.parse(line), self.path.name)
-            except BadLineError:
-                raise SegmentError(
-                    f"{self.path.name}: no header, not a recording of kedro-otel"
-                ) from None
-            self.segment = Segment(self.path, header, self._skipped, Counter())
+            self.segment = Segment(
+                self.path, decoder.first_line(line, self.path.name), self._skipped, Counter()
+            )
+            self._checked = decoder.has_checksum(line)
             return
         try:
-            self._line(self.segment, decoder.parse(line), offset)
+            self._line(self.segment, decoder.parse(line, checked=self._checked), offset)
         except BadLineError as error:
             self._skipped[str(error)] += 1
+            self._doubtful.update(self._open)
 
     def _line(self, segment: Segment, fields: dict[str, Any], offset: int) -> None:
         first = next(iter(fields))
@@ -259,33 +344,48 @@ def die(operation: Operation, last_ns: int) -> None:
 
 
 def opened(path: Path) -> int:
-    """Return a descriptor for reading a segment. Raises :class:`SegmentError` unless it is a plain file of ours, with one name."""
+    """Return a descriptor for reading a segment. Raises :class:`SegmentError` unless it is a plain file of ours.
+
+    A file with several names, as a backup of hard links gives it, is read under the name that its process gave it.
+    """
     try:
         descriptor = os.open(path, _READ)
     except OSError as error:
-        raise SegmentError(f"{path.name}: {error.strerror or error}") from error
-    found = os.fstat(descriptor)
-    reason = _refused(found)
-    if reason:
+        reason = f"{path.name}: {error.strerror or error}"
+        raise (SegmentError if error.errno == errno.ELOOP else UnreadableError)(reason) from error
+    try:
+        found = os.fstat(descriptor)
+        refused = _refused(found)
+        if not refused and found.st_nlink > 1:
+            refused = _second_name(descriptor, path.stem)
+    except OSError as error:
         os.close(descriptor)
-        raise SegmentError(f"{path.name}: {reason}")
+        raise UnreadableError(f"{path.name}: {error.strerror or error}") from error
+    if refused:
+        os.close(descriptor)
+        raise SegmentError(f"{path.name}: {refused}")
     return descriptor
 
 
 def _refused(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
         return "not a file"
-    if found.st_nlink > 1:
-        return "has a second name (hard link)"
     if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
         return "belongs to somebody else"
     return ""
 
 
-def _ours(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return what the file system knows of a file of ours, None of any other."""
+def _linked(path: Path) -> str:
+    """Return why a file with several names is not read under this one, "" where it is. Raises OSError."""
+    descriptor = os.open(path, _READ)
     try:
-        known = entry.stat(follow_symlinks=False)
-    except OSError:
-        return None
-    return None if _refused(known) else known
+        return _second_name(descriptor, path.stem)
+    finally:
+        os.close(descriptor)
+
+
+def _second_name(descriptor: int, stem: str) -> str:
+    line = os.read(descriptor, _CHUNK).partition(b"\n")[0]
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    own = f'"segment":"{stem}"'.encode() in line
+    return "" if own else "has a second name (hard link)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from kedro_otel.recording import decoder, locking
 from kedro_otel.recording.decoder import BadLineError
-from kedro_otel.recording.model import SegmentError
+from kedro_otel.recording.model import SegmentError, UnreadableError
 from kedro_otel.recording.reader import Follower, opened
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def glance(path: Path) -> Segment:
         ):  # it grew between the reading and the asking, and then ended
             segment, _ = _commands_and_runs(descriptor, path)
     except OSError as error:
-        raise SegmentError(f"{path.name}: {error.strerror or error}") from error
+        raise UnreadableError(f"{path.name}: {error.strerror or error}") from error
     finally:
         os.close(descriptor)
     return segment
@@ -61,7 +61,7 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
     follower = Follower(path)
     follower.take(header)
     for line in lines:
-        if line.startswith(_WANTED) or not (line.startswith(_PASSED) and line.endswith(b"}")):
+        if line.startswith(_WANTED) or not (line.startswith(_PASSED) and decoder.whole(line)):
             follower.take(line)
     segment = follower.known()
     if follower.open_operations() or rest:

@@ -141,7 +141,7 @@ class Writer:
             if dataset and self._earlier + self._size > self._drop_after["dataset"]:
                 self.lost["dataset_too_much"] += 1
                 dataset = b""
-            self._write(dataset + line)
+            self._write(line, dataset)
             self._open.pop(span_id, None)
 
     def span(self, operation: str, line: bytes) -> None:
@@ -202,7 +202,9 @@ class Writer:
         try:
             # The lock comes before the name that readers look for, so that nobody meets a live segment without it.
             locked = lock(descriptor)
-            head = b"".join([self._header(stem, now, locked=locked), *self._open.values()])
+            head = b"".join(
+                map(encoder.sealed, [self._header(stem, now, locked=locked), *self._open.values()])
+            )
             if os.write(descriptor, head) != len(head):
                 message = f"{self.folder} cannot be written (no space left)"
                 raise RecordingError(message)
@@ -222,8 +224,9 @@ class Writer:
             "segment": stem,
             "process": self.process,
             "bootId": machine.boot_id(),
-            "machineId": machine.machine_id(),
+            "machineId": machine.machine_id(create=True),
             "startTimeUnixNano": str(now),
+            "sinceBootNano": str(machine.since_boot_ns()),
             "owner": "user" if self._owned_by_user else "kedro-otel",
             **{key: value for key, value in self.facts.items() if isinstance(value, str)},
         }
@@ -238,7 +241,8 @@ class Writer:
             f'"resource":{{"attributes":{encoder.attributes(self.resource)}}}}}\n'
         ).encode()
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, before: bytes = b"") -> None:
+        """Write a line, and in the same write the one ``before`` it, each with its checksum."""
         if self._descriptor < 0:
             self.lost["recording_stopped"] += 1
             return
@@ -248,12 +252,13 @@ class Writer:
             self._rotate()
             if self._descriptor < 0:
                 return
+        data = encoder.sealed(before) + encoder.sealed(line) if before else encoder.sealed(line)
         try:
-            written = os.write(self._descriptor, line)
+            written = os.write(self._descriptor, data)
         except OSError as error:
             self._stop(error.strerror or str(error))
             return
-        if written != len(line):
+        if written != len(data):
             self._stop("no space left on device")
             return
         self._size += written
@@ -276,7 +281,7 @@ class Writer:
         except RecordingError as error:
             self._stop(str(error))
             return
-        said = f'{{"continued":"{self.stem}"}}\n'.encode()
+        said = encoder.sealed(f'{{"continued":"{self.stem}"}}\n'.encode())
         try:
             refused = "" if os.write(descriptor, said) == len(said) else "no space left on device"
         except OSError as error:
