@@ -26,6 +26,10 @@ _ID: Final = re.compile("[0-9a-f]{16}")
 _FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
 """Inode of the kernel's first PID namespace (``PROC_PID_INIT_INO`` in the kernel's proc_ns.h)."""
 
+_FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_AGAIN: Final = os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
+"""A file that is there and holds no id was left half made; whoever completes it writes the same."""
+
 _known: dict[Path, str] = {}
 
 
@@ -81,15 +85,18 @@ def _written(home: Path, *, create: bool) -> tuple[bool, str]:
     fresh = _hash(f"{_linux_id()}\0{_host_name()}")
     if not create:
         return False, fresh
-    from kedro_otel.config import files
-
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not files.create(path, fresh.encode()) and not _ID.fullmatch(found := _text(str(path))):
-            files.replace(path, fresh.encode())
+        os.makedirs(path.parent, 0o700, exist_ok=True)
+        descriptor = os.open(path, _FRESH if not path.exists() else _AGAIN, 0o600)
+        try:
+            os.write(descriptor, fresh.encode())
+        finally:
+            os.close(descriptor)
+    except FileExistsError:
+        return _written(home, create=False)  # somebody was faster
     except OSError:
         return False, fresh
-    return True, found or fresh
+    return True, fresh
 
 
 @lru_cache(maxsize=1)
