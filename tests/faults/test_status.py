@@ -28,7 +28,7 @@ def lost(kedro: Callable[..., Any], path: Path) -> dict[str, int]:
         (lambda data: data[: len(data) // 2], "lines skipped (torn)"),
         (
             lambda data: data.replace(b'{"end":"node"', b'{"xnd":"node"', 1),
-            "lines skipped (not known)",
+            "lines skipped (damaged: its checksum does not match)",
         ),
         (lambda _: b"", "segments unreadable"),
         (
