@@ -105,7 +105,7 @@ def spawn(reason: str) -> bool:
     try:
         home = paths.home()
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _child("process", reason, home)
+        _child("process.daemon", reason, home)
     except OSError:
         return False
     return True
@@ -129,7 +129,7 @@ def hand_over(data: bytes) -> str | None:
 
     patience = float(known.value("ship_timeout"))
     try:
-        child = _child("piped", "memory", os.path.abspath(os.sep), stdin=subprocess.PIPE)
+        child = _child("process.stdin", "memory", os.path.abspath(os.sep), stdin=subprocess.PIPE)
         _feed(child.stdin, data, patience)
         if mode(known, os.environ) != "wait" or child.wait(patience) == 0:
             return None
