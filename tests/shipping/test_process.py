@@ -158,7 +158,7 @@ def test_only_folders_with_installed_packages_are_handed_on(tmp_path, monkeypatc
             "/usr/lib/python311.zip",
         ]
     )
-    assert found == [str(Path(launch.__file__).parents[2]), str(site), str(other), str(archive)]
+    assert found == [str(Path(launch.__file__).parents[3]), str(site), str(other), str(archive)]
 
 
 def test_a_long_run_is_seen_while_it_runs(post: Post, loopback: Loopback):

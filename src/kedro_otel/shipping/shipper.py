@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel.config.destination import METRICS, TRACES, signal
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.state import dead_letters, destination_paths
-from kedro_otel.shipping.state.journal import OK, REJECT, Journal
+from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, Journal
 from kedro_otel.shipping.state.segment_feed import Item, SegmentFeed
 from kedro_otel.shipping.transport import otlp, responses
 from kedro_otel.shipping.transport.exporters import Sender
@@ -114,10 +114,12 @@ class Shipper:
         unsent = {
             TRACES: TRACES in self._senders and self.reading.unsent,
             METRICS: METRICS in self._senders
-            and any(totals.pending for totals in self.journal.totals.values()),
+            and any(totals.pending for totals in self.journal.streams()),
         }
         due = [self.journal.signals[name].next_ns for name, lacking in unsent.items() if lacking]
-        return Round(self.reading.alive, any(unsent.values()), min(due, default=0))
+        if self.reading.unread:
+            due.append(time.time_ns() + int(self.reading.retry_s * 1e9))
+        return Round(self.reading.alive, bool(due), min(due, default=0))
 
     # --- spans ------------------------------------------------------------------------------------------------------
 
@@ -197,28 +199,34 @@ class Shipper:
             ].why = f"{answer.rejected} {what} refused: {answer.why}"
 
     def _resource(self, key: str) -> Resource:
-        found = self._resources.get(key)
+        totals = self.journal.totals.get(key) or self.journal.resource(
+            json.loads(key), time.time_ns()
+        )
+        found = self._resources.get(totals.instance)
         if found is None:
-            totals = self.journal.totals.get(key) or self.journal.resource(
-                json.loads(key), time.time_ns()
-            )
-            found = self._resources[key] = otlp.resource(totals.attributes, totals.instance)
+            found = otlp.resource(totals.attributes, totals.instance)
+            self._resources[totals.instance] = found
         return found
 
     # --- metrics ----------------------------------------------------------------------------------------------------
 
     def _metrics(self) -> None:
-        pending = [totals for totals in self.journal.totals.values() if totals.pending]
+        pending = [totals for totals in self.journal.streams() if totals.pending]
         soon = self.reading.alive and time.monotonic() < self._metrics_at
         if not pending or soon or not self.journal.signals[METRICS].ready(time.time_ns()):
             return
-        for totals in pending:
-            totals.stamp(time.time_ns())
+        now_ns = time.time_ns()
+        for key, totals in list(self.journal.totals.items()):
+            if totals.pending and not totals.stamp(now_ns):
+                self.journal.retire(key, now_ns)
+                self.journal.totals[key].stamp(now_ns)
+        pending = [totals for totals in self.journal.streams() if totals.pending]
         self.journal.commit()  # no later attempt may have an earlier time, whatever happens to this process
         for start in range(0, len(pending), 64):
             if not self._totals(pending[start : start + 64]):
                 break
         self._metrics_at = time.monotonic() + METRICS_EVERY
+        self.journal.closing = [totals for totals in self.journal.closing if totals.pending]
         self.journal.commit()
 
     def _totals(self, group: Sequence[Totals]) -> bool:
@@ -229,6 +237,8 @@ class Shipper:
             middle = len(group) // 2
             return self._totals(group[:middle]) and self._totals(group[middle:])
         responses.note(self.journal.signals[METRICS], answer, time.time_ns())
+        for totals in group:
+            totals.answered(refused=answer.outcome in (REJECT, HOLD))
         if answer.outcome not in (OK, REJECT):
             return False
         if answer.outcome == REJECT:
@@ -249,6 +259,8 @@ class Shipper:
                 return answer
             for series in fresh:
                 series.zero_sent = True
+            for _, totals in streams:
+                totals.answered(refused=False)
             self.journal.commit()  # a second zero after the first real point would look like a restart
         answer = responses.Answer(OK)
         for data, count in otlp.points(streams):
@@ -257,6 +269,8 @@ class Shipper:
             reached("metrics answered")
             if answer.outcome != OK:
                 return answer
+            for _, totals in streams:
+                totals.answered(refused=False)
             self._accepted(answer, count, "points")
         return answer
 

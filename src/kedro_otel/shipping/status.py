@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kedro_otel.recording import reader
+from kedro_otel.recording.model import SegmentError, UnreadableError
 from kedro_otel.shipping.process import lock
 from kedro_otel.shipping.state import destination_paths, journal
 from kedro_otel.shipping.state.journal import OK, Journal
-from kedro_otel.shipping.state.segment_feed import OURS, header_of
+from kedro_otel.shipping.state.segment_feed import OURS, read_header
 
 _LOST: Final = (
     "spans refused",
@@ -18,13 +19,19 @@ _LOST: Final = (
     "segments unreadable",
     "journals damaged",
     "resources forgotten",
+    "lines damaged",
+    "recordings taken for counted",
+    "counters taken for sent",
+    "recordings too old to be told from counted ones",
 )
+_READING: Final = ("read errors", "journals copied")
+"""Counts that are neither of what was sent nor of what was lost."""
 
 
 def summary() -> list[dict[str, Any]]:
     """Return one row per journal: JSON, without credentials."""
     listed = journals()
-    waiting = _waiting(listed)
+    waiting, unread = _waiting(listed)
     return [
         {
             "destination": identifier,
@@ -35,9 +42,18 @@ def summary() -> list[dict[str, Any]]:
                     destination_paths.of(identifier).folder, machine
                 ).lock
             ),
-            "sent": {word: count for word, count in found.counts.items() if word not in _LOST},
+            "sent": {
+                word: count
+                for word, count in found.counts.items()
+                if word not in _LOST and word not in _READING
+            },
             "waiting recordings": waiting.get((identifier, machine), 0),
-            "counters waiting": any(totals.pending for totals in found.totals.values()),
+            "recordings that could not be read now": unread,
+            "counters waiting": any(totals.pending for totals in found.streams()),
+            "notes": {
+                **{word: found.counts[word] for word in _READING if found.counts[word]},
+                **({"journal": found.note} if found.note else {}),
+            },
             "held": {
                 name: one.why or one.state for name, one in found.signals.items() if one.state != OK
             },
@@ -55,21 +71,34 @@ def journals() -> list[tuple[str, str, Journal]]:
     ]
 
 
-def _waiting(listed: list[tuple[str, str, Journal]]) -> dict[tuple[str, str], int]:
-    """Count the recordings that are not delivered yet, by destination and machine."""
+def _waiting(
+    listed: list[tuple[str, str, Journal]],
+) -> tuple[dict[tuple[str, str], int], int]:
+    """Count the recordings that are not delivered yet, by destination and machine, and those that could not be looked at."""
     by_place = {(identifier, machine): found for identifier, machine, found in listed}
     counts: dict[tuple[str, str], int] = {}
-    for path in reader.segments():
-        header = header_of(path)
-        if header is None or header.destination is None or header.owner != OURS:
+    listing = reader.look()
+    unread = listing.failed
+    for path, _ in listing.found:
+        try:
+            header = read_header(path)
+        except UnreadableError:
+            unread += 1
+            continue
+        except SegmentError:
+            continue
+        if header.destination is None or header.owner != OURS:
             continue
         machine = (
             destination_paths.sender()
             if destination_paths.mine(header.machine_id)
             else header.machine_id
         )
+        identifier = header.segment or path.stem
         found = by_place.get((header.destination, machine))
-        cursor = found.segments.get(path.stem) if found else None
-        if cursor is None or cursor.size == journal.UNDONE:
+        cursor = found.segments.get(identifier) if found else None
+        if cursor is None and found is not None and identifier in found.gone:
+            continue
+        if cursor is None or cursor.size in (journal.UNDONE, journal.TAKEN):
             counts[header.destination, machine] = counts.get((header.destination, machine), 0) + 1
-    return counts
+    return counts, unread

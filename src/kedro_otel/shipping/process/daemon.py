@@ -82,7 +82,12 @@ def _ship(
     """Ship round by round; return whether what is left has to wait for a later process."""
     from kedro_otel.shipping.shipper import Shipper
 
-    shipper = Shipper(target, found, journal.load(where.journal), where)
+    try:
+        taken = journal.take(where.journal)
+    except journal.JournalError as error:
+        log(where, f"nothing is sent: {error}")
+        return True
+    shipper = Shipper(target, found, taken, where)
     if shipper.journal.note:
         log(where, shipper.journal.note)
     woken, flushed = _touched(where.wake), _touched(where.flush)
@@ -129,6 +134,8 @@ def _more(target: Destination, where: destination_paths.DestinationPaths) -> boo
     from kedro_otel.shipping.state.segment_feed import SegmentFeed
 
     written = journal.load(where.journal)
+    if written.newer or not written.readable:
+        return False
     reading = SegmentFeed(
         written,
         lambda header: (
@@ -140,9 +147,10 @@ def _more(target: Destination, where: destination_paths.DestinationPaths) -> boo
 
 
 def _prune(found: Settings, shipper: Shipper) -> None:
-    from kedro_otel.shipping.state.pruning import prune
+    from kedro_otel.shipping.state.pruning import prune, tidy
 
     shipper.journal.commit()  # counted before it goes
+    tidy()
     if prune(found, {shipper.where.folder.name: shipper.journal}):
         reached("pruned")
         shipper.journal.commit()

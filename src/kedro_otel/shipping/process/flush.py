@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.config import destination, paths, settings
 from kedro_otel.recording import reader
+from kedro_otel.recording.model import SegmentError, UnreadableError
 from kedro_otel.shipping.process import lock
 from kedro_otel.shipping.state import destination_paths, journal
 from kedro_otel.shipping.state.journal import HOLD, OK, REJECT
@@ -33,10 +34,11 @@ class Backlog(NamedTuple):
     spans: int
     metrics: bool
     why: str
+    unread: int = 0
 
     def __bool__(self) -> bool:
-        """Whether anything is left."""
-        return bool(self.spans or self.metrics)
+        """Whether anything is left, or may be."""
+        return bool(self.spans or self.metrics or self.unread)
 
 
 def wait(deadline_s: float) -> str | None:
@@ -51,7 +53,7 @@ def wait(deadline_s: float) -> str | None:
     with contextlib.suppress(OSError):
         where.flush.touch(mode=0o600)
     stamp, moved = -1, time.monotonic()
-    left = Backlog(len(sizes), bool(sizes), "")
+    left = Backlog(len(sizes.bytes), bool(sizes.bytes), "", sizes.unread)
     while True:
         changed = _stamp(where)
         if changed != stamp:
@@ -68,30 +70,44 @@ def wait(deadline_s: float) -> str | None:
     return said(left, target) if left else None
 
 
-def recorded(target: Destination, *, everything: bool = False) -> dict[str, int]:
-    """Return the size of every segment that is to go to ``target`` from here, by its name; with ``everything``, of all that are ours."""
-    from kedro_otel.shipping.state.segment_feed import OURS, header_of
+class Recorded(NamedTuple):
+    """Bytes of each segment that is to be sent, by its id, and how many could not be looked at."""
+
+    bytes: dict[str, int]
+    unread: int
+
+
+def recorded(target: Destination, *, everything: bool = False) -> Recorded:
+    """Return every segment that is to go to ``target`` from here; with ``everything``, all that are ours."""
+    from kedro_otel.shipping.state.segment_feed import OURS, read_header
 
     sizes: dict[str, int] = {}
-    for path, known in reader.listing():
-        header = header_of(path)
-        if (
-            header is not None
-            and header.owner == OURS
-            and (
-                everything
-                or (header.destination == target.id and destination_paths.mine(header.machine_id))
-            )
-        ):
-            sizes[path.stem] = known.st_size
-    return sizes
+    listing = reader.look()
+    unread = listing.failed
+    for path, known in listing.found:
+        try:
+            header = read_header(path)
+        except UnreadableError:
+            unread += 1
+            continue
+        except SegmentError:
+            continue
+        here = header.destination == target.id and destination_paths.mine(header.machine_id)
+        if header.owner == OURS and (everything or here):
+            identifier = header.segment or path.stem
+            sizes[identifier] = max(sizes.get(identifier, 0), known.st_size)
+    return Recorded(sizes, unread)
 
 
-def lacking(known: Settings, sizes: dict[str, int], written: Journal) -> Backlog:
-    """Return what of ``sizes`` (bytes by segment) the receiver lacks, by the journal."""
+def lacking(known: Settings, found: Recorded, written: Journal) -> Backlog:
+    """Return what of ``found`` the receiver lacks, by the journal."""
     traces = destination.signal(known, destination.TRACES) is not None
     metrics = destination.signal(known, destination.METRICS) is not None
-    begun = [(written.segments.get(stem), size) for stem, size in sizes.items()]
+    begun = [
+        (written.segments.get(segment), size)
+        for segment, size in found.bytes.items()
+        if segment in written.segments or segment not in written.gone
+    ]
     undone = [
         (cursor, size)
         for cursor, size in begun
@@ -99,14 +115,16 @@ def lacking(known: Settings, sizes: dict[str, int], written: Journal) -> Backlog
     ]
     spans = sum(1 for cursor, size in undone if cursor is None or cursor.spans < size)
     lacks = any(cursor is None or cursor.folded < size for cursor, size in undone) or any(
-        totals.pending for totals in written.totals.values()
+        totals.pending for totals in written.streams()
     )
-    why = "; ".join(
-        dict.fromkeys(
-            one.why for one in written.signals.values() if one.state not in (OK, REJECT) and one.why
-        )
-    )
-    return Backlog(spans if traces else 0, lacks if metrics else False, why)
+    reasons = [
+        one.why for one in written.signals.values() if one.state not in (OK, REJECT) and one.why
+    ]
+    if written.newer or not written.readable:
+        reasons.append(written.note)
+    why = "; ".join(dict.fromkeys(reasons))
+    unread = found.unread + (not written.readable)
+    return Backlog(spans if traces else 0, lacks if metrics else False, why, unread)
 
 
 def _stamp(where: destination_paths.DestinationPaths) -> int:
@@ -135,4 +153,9 @@ def said(left: Backlog, target: Destination) -> str:
     what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
     why = f" ({left.why})" if left.why else ""
     where = destination_paths.receiver(target)
+    if not what:
+        return (
+            f"kedro-otel: {left.unread} recordings could not be read now{why}, so it is not known "
+            f"whether all reached {where}; they are kept in {paths.home()}. To try again: kedro otel ship"
+        )
     return f"kedro-otel: {what} did not reach {where}{why}; they are kept in {paths.home()}. To send them: kedro otel ship"

@@ -64,7 +64,7 @@ def _deliver(
 ) -> Delivered:
     from kedro_otel.shipping.shipper import Shipper
 
-    shipper = Shipper(target, known, journal.load(where.journal), where, everything=everything)
+    shipper = Shipper(target, known, journal.take(where.journal), where, everything=everything)
     shipper.retry_now()
     moved, seen = time.monotonic(), Counter(shipper.journal.counts)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.semconv import measurements as m
@@ -28,7 +29,7 @@ STEP: Final = 1_000_000
 """Least distance of two points, in nanoseconds: receivers round to milliseconds."""
 
 AHEAD: Final = 600 * SECOND
-"""A clock set back by more than this is followed at once. Receivers refuse points that far in the future, so none is there to come after."""
+"""A clock set back by more than this is followed at once, in a new stream: points far in the future may have been accepted."""
 
 _BUCKETS: Final = len(m.HISTOGRAM_BOUNDARIES) + 1
 
@@ -56,10 +57,12 @@ class Totals:
     """What one resource has counted, and how much of it the receiver has.
 
     ``revision`` grows with every change, ``acked`` is the last revision that was acknowledged; ``time_ns`` is the time of
-    the points of the last attempt to send; ``sizes_ns`` is when the run ended that gave the sizes.
+    the points of the last attempt to send; ``sizes_ns`` is when the run ended that gave the sizes: the last that was read.
     """
 
     __slots__ = (
+        "_numbers",
+        "_offered_ns",
         "acked",
         "attributes",
         "instance",
@@ -75,32 +78,70 @@ class Totals:
         self.attributes = dict(attributes)
         self.instance = instance
         self.start_ns = now_ns - 2 * SECOND
-        self.time_ns = self.start_ns
+        self.time_ns = self._offered_ns = self.start_ns + SECOND  # the first points, of 0, are a second before the next
         self.sizes_ns = 0
         self.revision = 0
         self.acked = 0
         self.series: dict[tuple[str, m.Attributes], Series] = {}
+        self._numbers: Counter[str] = Counter()
 
     @property
     def pending(self) -> bool:
         """Whether the receiver lacks something."""
         return self.revision > self.acked
 
+    def put(self, key: tuple[str, m.Attributes], series: Series) -> None:
+        """Begin a series."""
+        self.series[key] = series
+        self._numbers[key[0]] += 1
+
+    def numbers(self, instrument: str) -> int:
+        """Return how many series ``instrument`` has."""
+        return self._numbers[instrument]
+
     @property
     def zero_ns(self) -> int:
         """Time of the explicit first points of 0 in the attempt whose points have ``time_ns``."""
         return self.time_ns - SECOND
 
-    def stamp(self, now_ns: int) -> None:
-        """Give the points of the next attempt their time: later than those of the last.
+    def stamp(self, now_ns: int) -> bool:
+        """Give the points of the next attempt their time: later than those of all before; return whether that was possible.
 
-        Unless the clock was set back so far that those were refused.
+        It is not where those of an earlier attempt, made while the clock was ahead, may have been accepted far in the
+        future: then the stream has to end (:meth:`.Journal.retire`).
         """
-        self.time_ns = (
-            now_ns
-            if now_ns >= self.time_ns + STEP or self.time_ns - now_ns > AHEAD
-            else self.time_ns + STEP
-        )
+        if self.time_ns == self.start_ns + SECOND:  # nothing was sent
+            self.start_ns = min(self.start_ns, now_ns - 2 * SECOND)
+            self.time_ns = self.start_ns + SECOND
+        if self.time_ns - now_ns > AHEAD:
+            return False
+        self.time_ns = max(now_ns, self.time_ns + STEP)
+        return True
+
+    def answered(self, *, refused: bool) -> None:
+        """Note an answer to the last attempt: of points that were ``refused`` for good, none is there to come after."""
+        if refused:
+            self.time_ns = self._offered_ns
+        else:
+            self._offered_ns = self.time_ns
+
+    def forget_unsent(self) -> int:
+        """Drop the series of which nothing was sent; return how many."""
+        unsent = [key for key, series in self.series.items() if not series.zero_sent]
+        for key in unsent:
+            del self.series[key]
+            self._numbers[key[0]] -= 1
+        if not self.series:
+            self.acked = self.revision
+        return len(unsent)
+
+    def sizes_from(self, other: Totals) -> None:
+        """Begin with the sizes that ``other``, an earlier stream of the same resource, ended with."""
+        for (name, attributes), series in other.series.items():
+            if m.BY_NAME[name].kind == m.UPDOWNCOUNTER and series.value:
+                _series(self, name, attributes).value = series.value
+                self.revision = 1
+        self.sizes_ns = other.sizes_ns
 
 
 def add(
@@ -133,7 +174,7 @@ def add(
         else:
             continue
         changed = True
-    if sizes and ended_ns >= totals.sizes_ns:
+    if sizes:
         totals.sizes_ns = ended_ns
         for instrument, states in sizes.items():
             changed |= _resize(totals, instrument, _fewer(states) if ephemeral else states)
@@ -168,13 +209,14 @@ def load(fields: Mapping[str, Any]) -> Totals:
     totals = Totals(
         fields["attributes"], str(fields["instance"]), int(fields["start"]) + 2 * SECOND
     )
-    totals.time_ns, totals.sizes_ns = int(fields["time"]), int(fields["sizes"])
+    totals.time_ns = totals._offered_ns = int(fields["time"])  # noqa: SLF001
+    totals.sizes_ns = int(fields["sizes"])
     totals.revision, totals.acked = int(fields["revision"]), int(fields["acked"])
     for name, attributes, row in fields["series"]:
         if (
             name in m.BY_NAME
         ):  # an instrument that this version does not know stays with the version that does
-            totals.series[name, tuple((str(key), value) for key, value in attributes)] = _load(row)
+            totals.put((name, tuple((str(key), value) for key, value in attributes)), _load(row))
     return totals
 
 
@@ -206,12 +248,12 @@ def _load(row: list[Any]) -> Series:
 def _series(totals: Totals, instrument: str, attributes: m.Attributes) -> Series:
     key = (instrument, attributes)
     found = totals.series.get(key)
-    if found is None:
-        if sum(name == instrument for name, _ in totals.series) >= MAX_SERIES - 1:
-            key = (instrument, OVERFLOW)
+    if found is None and totals.numbers(instrument) >= MAX_SERIES - 1:
+        key = (instrument, OVERFLOW)
         found = totals.series.get(key)
     if found is None:
-        found = totals.series[key] = Series(histogram=m.BY_NAME[instrument].kind == m.HISTOGRAM)
+        found = Series(histogram=m.BY_NAME[instrument].kind == m.HISTOGRAM)
+        totals.put(key, found)
     return found
 
 

@@ -4,6 +4,10 @@ Two independent cursors per segment: ``spans`` is the offset up to which a recei
 the offset up to which its operations are in the totals. Offset and totals are committed together, so each operation is
 counted once, whenever this process dies. Spans that were acknowledged but not committed are sent again, with the same
 ids. The commit before the last is kept: if the journal is damaged, that one is just as consistent, only older.
+
+A segment is known by its id, and remembered after its file is gone (:mod:`.tombstones`). A journal is good for one line of
+commits, its *generation*: one that turns out to be a copy (:mod:`.birth`) begins another, whose streams have ids of their
+own and start at 0, so that sums stay true whatever the original has sent, or still sends.
 """
 
 from __future__ import annotations
@@ -12,17 +16,20 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.config import files
+from kedro_otel.recording import decoder, encoder
 from kedro_otel.shipping.failpoints import reached
-from kedro_otel.shipping.state import aggregation
+from kedro_otel.shipping.state import aggregation, birth
+from kedro_otel.shipping.state.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 FORMAT: Final = 1
 SIGNALS: Final = ("traces", "metrics")
@@ -36,15 +43,29 @@ MAX_RESOURCES: Final = 256
 """Totals kept at a time; beyond, those fully sent and longest unchanged are forgotten. What comes back begins a new stream at 0."""
 
 
-UNDONE, NOT_OURS = -1, -2
-"""In place of a cursor's size: something is left to do; the segment is not shipped with this journal."""
+MAX_MISSING: Final = 2000
+"""Segments remembered that are not finished and whose files are not there."""
+
+MAX_CLOSING: Final = 64
+"""Streams that came to an end and still have something to send."""
+
+MAX_COPIES: Final = 8
+"""Times in a row that a journal seems to be a copy, after which it is the file system that does not keep its inodes."""
+
+_WAITS: Final = (0.01, 0.05, 0.2, 0.5)
+"""Seconds to wait after each reading that failed."""
+
+UNDONE, NOT_OURS, TAKEN = -1, -2, -3
+"""In place of a cursor's size: something is left to do; the segment is not shipped with this journal; something is left to
+send, and what the segment holds when it is next read is taken for counted."""
 
 
 class Cursor:
     """How far one segment has been read, folded and shipped, in bytes.
 
     ``dead`` are the span ids that were judged dead, folded and shipped as such: whatever the segment says of them later
-    is ignored. ``size`` is the size at which nothing was left to do, or UNDONE, or NOT_OURS.
+    is ignored. ``size`` is the size at which nothing was left to do, or UNDONE, or NOT_OURS; with nothing folded, the size
+    at which the file was no segment.
     """
 
     __slots__ = ("dead", "dead_shipped", "folded", "size", "spans")
@@ -56,6 +77,20 @@ class Cursor:
         self.size = UNDONE
         self.dead: list[str] = []
         self.dead_shipped: list[str] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do, and something was done."""
+        return self.size >= 0 and self.folded > 0
+
+    def learn(self, other: Cursor) -> None:
+        """Know what ``other``, a cursor of the same segment, knows."""
+        self.spans = max(self.spans, other.spans)
+        self.folded = max(self.folded, other.folded)
+        self.dead += [one for one in other.dead if one not in self.dead]
+        self.dead_shipped += [one for one in other.dead_shipped if one not in self.dead_shipped]
+        if other.done:
+            self.size = max(self.size, other.size)
 
 
 class Signal:
@@ -80,7 +115,9 @@ class Journal:
     """State of one destination on this machine.
 
     ``address`` is the receiver's, without credentials; ``counts`` are what was sent and lost, by word; ``note`` says what was
-    wrong with the file.
+    wrong with the file. ``closing`` are streams that came to an end and still have something to send. ``generation`` and
+    ``sequence`` tell which line of commits this is, and how long it is; ``left`` are former generations, whose recordings
+    are taken for counted. ``elsewhere`` is what other machines' journals say of segments; it is not written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,11 +130,29 @@ class Journal:
         self.address = ""
         self.folded_before_ns = 0
         self.note = ""
-        self._written = b""
+        self.closing: list[aggregation.Totals] = []
+        self.gone = Tombstones()
+        self.generation = os.urandom(8).hex()
+        self.sequence = 0
+        self.left: list[str] = []
+        self.elsewhere: dict[str, Cursor] = {}
+        self.readable = True
+        self.newer = False
+        self.copies = 0
+        self.is_copy = False
+        self._certificate = ""
+        self._folder = ""
+        self._kept_only = False
+        self._written = self._before = b""
 
-    def cursor(self, stem: str) -> Cursor:
-        """Return the cursor of the segment ``stem``, a new one if it has none."""
-        return self.segments.setdefault(stem, Cursor())
+    def cursor(self, segment: str) -> Cursor:
+        """Return the cursor of ``segment``, a new one if it has none."""
+        found = self.segments.get(segment)
+        if found is None:
+            found = self.segments[segment] = Cursor()
+            if segment in self.elsewhere:
+                found.learn(self.elsewhere[segment])
+        return found
 
     def resource(self, attributes: Mapping[str, Any], now_ns: int) -> aggregation.Totals:
         """Return the totals of the resource that has ``attributes``, new ones if it has none."""
@@ -108,32 +163,113 @@ class Journal:
             found = self.totals[key] = aggregation.Totals(attributes, instance_id(), now_ns)
         return found
 
-    def forget(self, stems: set[str]) -> None:
-        """Forget the segments that are not among ``stems``, the ones that exist."""
-        for stem in self.segments.keys() - stems:
-            del self.segments[stem]
+    def streams(self) -> list[aggregation.Totals]:
+        """Return all streams: those that came to an end first."""
+        return [*self.closing, *self.totals.values()]
 
-    def commit(self) -> None:
-        """Put the state on disk in one step, unless it is there. Raises OSError, with the old state untouched, or FileNotFoundError after a purge."""
+    def missing(self, present: set[str]) -> None:
+        """Remember in short what is done of the segments that are not among ``present``, the ones that are there."""
+        absent = [segment for segment in self.segments if segment not in present]
+        unfinished = []
+        for segment in absent:
+            cursor = self.segments[segment]
+            if cursor.done:
+                self.gone.add(segment)
+            elif cursor.folded or cursor.spans:
+                unfinished.append(segment)
+                continue
+            del self.segments[segment]
+        for segment in sorted(unfinished)[: max(len(unfinished) - MAX_MISSING, 0)]:
+            self.gone.add(segment)
+            del self.segments[segment]
+
+    def deleted(self, segment: str) -> None:
+        """Remember in short a segment whose file was removed on purpose: nothing more of it is to be counted or sent."""
+        if self.segments.pop(segment, None) is not None:
+            self.gone.add(segment)
+
+    def learn(self, other: Journal) -> None:
+        """Know what another machine's journal of this destination says of segments, for as long as this object lives."""
+        for segment, cursor in other.segments.items():
+            if not cursor.folded and not cursor.spans:
+                continue
+            self.elsewhere.setdefault(segment, Cursor()).learn(cursor)
+            if segment in self.segments:
+                self.segments[segment].learn(cursor)
+        self.gone.update(other.gone)
+
+    def retire(self, key: str, now_ns: int, *, counted: bool = False) -> None:
+        """End the stream of a resource; what is counted from now on goes to a new one, which starts at 0.
+
+        What the receiver lacks of the old one is sent as of the time of its last points: harmless where somebody else has
+        sent more since.
+
+        Args:
+            key: Of the resource.
+            now_ns: When the new stream begins, in nanoseconds since 1970.
+            counted: Whether somebody else goes on with the old stream, or has: then a series that was never sent from
+                here is taken for sent, since its first point, of 0, would come after theirs.
+        """
+        old = self.totals.pop(key)
+        fresh = aggregation.Totals(old.attributes, instance_id(), now_ns)
+        fresh.sizes_from(old)
+        self.totals[key] = fresh
+        if counted:
+            self.counts["counters taken for sent"] += old.forget_unsent()
+        if old.pending:
+            old.time_ns += aggregation.STEP
+            self.closing.append(old)
+            if len(self.closing) > MAX_CLOSING:
+                self.closing.pop(0)
+                self.counts["resources forgotten"] += 1
+
+    def commit(self, *, twice: bool = False) -> None:
+        """Put the state on disk in one step, unless it is there.
+
+        Args:
+            twice: Whether the commit before the last is to be the same: before something goes of which both speak.
+
+        Raises:
+            OSError: It cannot be written, and the old state is as it was; FileNotFoundError after a purge.
+        """
         body = json.dumps(_dump(self), separators=(",", ":")).encode()
-        if body == self._written:
-            return
-        head = json.dumps(
-            {"kedro-otel-journal": FORMAT, "sha256": hashlib.sha256(body).hexdigest()}
-        ).encode()
+        if body != self._written:
+            self._write(body)
+        if twice and body != self._before:
+            self._write(body)
+
+    def _write(self, body: bytes) -> None:
         temporary = self.path.with_suffix(".new")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # a file of its own each time: that is what a copy is told by
         descriptor = os.open(temporary, _WRITE, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(head + b"\n" + body + b"\n")
+            self._certificate = birth.certificate(descriptor)
+            self._folder = str(self.path.parent)
+            head = json.dumps(
+                {
+                    "kedro-otel-journal": FORMAT,
+                    "sha256": hashlib.sha256(body).hexdigest(),
+                    "generation": self.generation,
+                    "sequence": self.sequence + 1,
+                    "file": self._certificate,
+                    "folder": self._folder,
+                },
+                separators=(",", ":"),
+            )
+            file.write(encoder.sealed(head.encode() + b"\n") + body + b"\n")
             file.flush()
             os.fsync(file.fileno())
         reached("journal written")
-        _keep(self.path)
+        if not self._kept_only:
+            _keep(self.path)
         reached("journal kept")
         os.replace(temporary, self.path)
+        self.sequence += 1
+        self._kept_only = False
         reached("journal replaced")
         _sync_folder(self.path.parent)
-        self._written = body
+        self._before, self._written = self._written, body
 
     def _make_room(self) -> None:
         if len(self.totals) < MAX_RESOURCES:
@@ -153,23 +289,42 @@ def instance_id() -> str:
     return str(uuid.uuid4())
 
 
+class JournalError(OSError):
+    """A journal cannot be used now; the message says why, and ends without a full stop. It is left as it is."""
+
+
 def load(path: Path) -> Journal:
     """Read the journal at ``path``, the commit before if it is damaged, an empty one if there is none.
 
     With neither readable nobody knows what was counted: what the segments say up to the last commit is then taken for
-    counted (``folded_before_ns``), since a number that is too small can be explained and one too large cannot.
+    counted (``folded_before_ns``), since a number that is too small can be explained and one too large cannot. An error
+    of the system says nothing about the file: then ``readable`` is false, and ``note`` says so.
     """
     journal = Journal(path)
     damaged_ns = 0
     for candidate in (path, _kept(path)):
         try:
-            found = _read(candidate, path)
-        except FileNotFoundError:
+            found = _patiently(candidate, path)
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            with contextlib.suppress(OSError):
-                damaged_ns = max(damaged_ns, candidate.lstat().st_mtime_ns)
+        except _NewerError as error:
+            journal.newer = True
+            journal.note = f"written by a newer kedro-otel in format {error}; it is left as it is: upgrade kedro-otel"
+            return journal
+        except OSError as error:
+            if not _is_file(candidate):
+                damaged_ns = max(damaged_ns, _changed_ns(candidate))
+                continue
+            journal.readable = False
+            journal.note = f"the journal cannot be read now ({error.strerror or error})"
+            return journal
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            damaged_ns = max(damaged_ns, _changed_ns(candidate))
             continue
+        if candidate != path:
+            # The last commit is lost: it has the same streams, and all that it counted is still here to be counted.
+            found._kept_only, found.is_copy = True, False  # noqa: SLF001
+            found.sequence += 1
         if damaged_ns:
             found.note = (
                 "the journal was damaged; the one before was taken, nothing is counted twice"
@@ -183,14 +338,126 @@ def load(path: Path) -> Journal:
     return journal
 
 
+def take(path: Path) -> Journal:
+    """Read the journal at ``path`` to go on with it: the caller has its lock.
+
+    A copy begins a new generation. What other machines' journals beside it say of segments is known, too.
+
+    Raises:
+        JournalError: It cannot be read now, or was written by a newer version.
+    """
+    journal = load(path)
+    if journal.newer or not journal.readable:
+        raise JournalError(f"{path.name}: {journal.note}")
+    for other in sorted(path.parent.glob("journal-*.json")):
+        if other != path and not other.name.endswith(".before.json"):
+            found = load(other)
+            if not found.readable:
+                raise JournalError(f"{other.name}: {found.note}")
+            journal.learn(found)
+    if not journal.is_copy:
+        journal.copies = 0
+        return journal
+    journal.copies += 1
+    if journal.copies <= MAX_COPIES:
+        moved = journal._folder != str(path.parent)  # noqa: SLF001
+        renew(journal, counted=not moved or _original(journal, path.name))
+        journal.note = "the journal is a copy; counting goes on in new streams, nothing is counted twice"
+    return journal
+
+
+def _original(journal: Journal, name: str) -> bool:
+    """Tell whether the journal that ``journal`` is a copy of is still where it was."""
+    path = Path(journal._folder, name)  # noqa: SLF001
+    if not path.exists():
+        return False
+    found = load(path)
+    return found.readable and not found.is_copy and found.generation == journal.generation
+
+
+def renew(journal: Journal, *, counted: bool) -> None:
+    """Begin a new generation: every stream ends, and what is counted from now on goes to new ones.
+
+    Args:
+        journal: A copy, or one that is older than the recordings.
+        counted: Whether what was recorded in the old generation and is not counted here is taken for counted: by the
+            original of a copy, or by what came after a backup.
+    """
+    for key in list(journal.totals):
+        journal.retire(key, time.time_ns(), counted=counted)
+    if counted:
+        for old in journal.closing:
+            journal.counts["counters taken for sent"] += old.forget_unsent()
+        journal.left = [*journal.left[-31:], journal.generation]
+        for cursor in journal.segments.values():
+            if cursor.size == UNDONE:
+                cursor.size = TAKEN
+    journal.generation = os.urandom(8).hex()
+    journal.counts["journals copied"] += 1
+
+
+def _patiently(candidate: Path, path: Path) -> Journal:
+    """Read ``candidate``; an error of the system, and that it is not there, are believed when they were so for a while."""
+    for wait_s in _WAITS:
+        try:
+            return _read(candidate, path)
+        except (FileNotFoundError, NotADirectoryError):
+            if not _listed(candidate):
+                raise
+        except OSError:
+            if not _is_file(candidate):
+                raise
+        time.sleep(wait_s)
+    return _read(candidate, path)
+
+
+def _listed(path: Path) -> bool:
+    """Tell whether the folder of ``path`` has its name in it, or may have."""
+    try:
+        return path.name in os.listdir(path.parent)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def _is_file(path: Path) -> bool:
+    """Tell whether a plain file is at ``path``, or may be."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return True
+
+
+def _changed_ns(path: Path) -> int:
+    try:
+        return os.lstat(path).st_mtime_ns
+    except OSError:
+        return time.time_ns()
+
+
+class _NewerError(Exception):
+    """A journal of a format that only a newer version knows."""
+
+
 def _read(candidate: Path, path: Path) -> Journal:
     """Return what ``candidate`` says of the journal at ``path``."""
     with os.fdopen(os.open(candidate, _READ), "rb") as file:
         head, body = file.readline(), file.readline().removesuffix(b"\n")
-    facts = json.loads(head)
-    if facts["kedro-otel-journal"] != FORMAT or facts["sha256"] != hashlib.sha256(body).hexdigest():
+        certificate = birth.certificate(file.fileno())
+    facts = decoder.parse(head.removesuffix(b"\n"))
+    version = facts["kedro-otel-journal"]
+    if type(version) is int and version > FORMAT:
+        raise _NewerError(version)
+    if version != FORMAT or facts["sha256"] != hashlib.sha256(body).hexdigest():
         raise ValueError
-    return _load(path, json.loads(body))
+    journal = _load(path, json.loads(body))
+    journal.generation = str(facts.get("generation") or journal.generation)
+    journal.sequence = int(facts.get("sequence", 0))
+    journal._certificate = str(facts.get("file", ""))  # noqa: SLF001
+    journal._folder = str(facts.get("folder", ""))  # noqa: SLF001
+    journal.is_copy = bool(journal._certificate) and journal._certificate != certificate  # noqa: SLF001
+    return journal
 
 
 def _dump(journal: Journal) -> dict[str, Any]:
@@ -204,12 +471,16 @@ def _dump(journal: Journal) -> dict[str, Any]:
         "counts": journal.counts,
         "address": journal.address,
         "foldedBefore": journal.folded_before_ns,
+        "gone": journal.gone.dump(),
+        "closing": [aggregation.dump(totals) for totals in journal.closing],
+        "left": journal.left,
+        "copies": journal.copies,
     }
 
 
 def _row(cursor: Cursor) -> int | list[Any]:
     """Return a cursor as short as can be: there are as many as recordings, and nearly all are done."""
-    if cursor.size == NOT_OURS or (
+    if (cursor.size == NOT_OURS and not cursor.folded) or (
         cursor.size == cursor.spans == cursor.folded and not cursor.dead
     ):
         return cursor.size
@@ -235,6 +506,11 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
     journal.counts = Counter(fields["counts"])
     journal.address = str(fields["address"])
     journal.folded_before_ns = int(fields["foldedBefore"])
+    if "gone" in fields:
+        journal.gone.load(fields["gone"])
+    journal.closing = [aggregation.load(row) for row in fields.get("closing", [])]
+    journal.left = [str(one) for one in fields.get("left", [])]
+    journal.copies = int(fields.get("copies", 0))
     return journal
 
 

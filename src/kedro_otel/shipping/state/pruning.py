@@ -6,6 +6,7 @@ Folding needs no network, so a receiver that stays away costs traces in the end,
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,13 +17,24 @@ from kedro_otel.config import paths
 from kedro_otel.recording import reader, retention
 from kedro_otel.shipping.process.lock import Lock
 from kedro_otel.shipping.state import destination_paths, journal
-from kedro_otel.shipping.state.journal import NOT_OURS, Journal
-from kedro_otel.shipping.state.segment_feed import OURS, SegmentFeed, header_of
+from kedro_otel.recording.model import NewerFormatError, SegmentError, UnreadableError
+from kedro_otel.shipping.state.journal import NOT_OURS, UNDONE, Cursor, Journal
+from kedro_otel.shipping.state.segment_feed import OURS, SegmentFeed, header_of, read_header
 
 if TYPE_CHECKING:
     from kedro_otel.config.settings import Settings
 
 UNSENT: Final = "recordings dropped unsent"
+
+CROWDED: Final = 2
+"""Times the limits on bytes and number, beyond which what another machine has not counted yet goes too."""
+
+KEEP_DAYS: Final = 400
+"""Days since its last change for which a journal that is not in use is kept: what it remembers may come back."""
+
+MAX_JOURNALS: Final = 16
+"""Journals of other machines kept for one destination."""
+
 _DAY: Final = 86400.0
 
 
@@ -45,23 +57,72 @@ def prune(known: Settings, held: Mapping[str, Journal] | None = None) -> Counter
             opened = stack.enter_context(_opened(identifier))
             if opened is not None:
                 journals[identifier] = opened
-        for identifier, found in journals.items():
-            _fold(found, identifier, known)
-            if identifier not in (held or {}):
-                found.commit()  # counted before it goes
-        unsent = {
-            path: owing
-            for path in reader.segments(folder)
-            if (owing := _unsent(path, journals)) is not None
-        }
-        gone = retention.prune(folder, limits, lambda path: _needed(path, journals, limits))
-        for path, owing in unsent.items():
-            if not path.exists():
-                owing.counts[UNSENT] += 1
-        for identifier, found in journals.items():
-            if identifier not in (held or {}):
-                found.commit()
+        for identifier, found in list(journals.items()):
+            unread = _fold(found, identifier, known)
+            found.commit(twice=True)  # counted before it goes, also by the commit before the last
+            if unread:
+                del journals[identifier]  # what could not be read is not counted
+        removed: list[str] = []
+
+        def keep(path: Path) -> bool:
+            if _needed(path, journals, limits, crowded=crowded):
+                return True
+            removed.append(path.stem)
+            return False
+
+        listed = reader.listing(folder)
+        crowded = len(listed) > CROWDED * limits.max_segments or (
+            sum(found.st_size for _, found in listed) > CROWDED * limits.max_bytes
+        )
+        gone = retention.prune(folder, limits, keep)
+        for stem in removed:
+            if not os.path.lexists(folder / f"{stem}.jsonl"):
+                for found in journals.values():
+                    found.counts[UNSENT] += _unsent(found, stem)
+                    found.deleted(stem)
+        for found in journals.values():
+            found.commit()
     return gone
+
+
+def tidy() -> int:
+    """Remove what other machines and former destinations left long ago: journals and all beside them; return how many files went.
+
+    A journal also goes where there are too many, the oldest first: never this machine's, nor one that is in use.
+    """
+    here = destination_paths.sender()
+    now = time.time()
+    removed = 0
+    used = {identifier for identifier in _destinations(paths.recordings())}
+    found: dict[Path, list[tuple[float, str]]] = {}
+    for identifier, owner, path in destination_paths.journals():
+        with contextlib.suppress(OSError):
+            found.setdefault(path.parent, []).append((path.stat().st_mtime, owner))
+            if owner == here and identifier in used:
+                found[path.parent].remove((path.stat().st_mtime, owner))
+    for folder, journals in found.items():
+        journals.sort(reverse=True)
+        for place, (changed, owner) in enumerate(journals):
+            days = (now - changed) / _DAY
+            if days > KEEP_DAYS or (owner != here and place >= MAX_JOURNALS and days > 1):
+                removed += _removed(destination_paths.DestinationPaths(folder, owner))
+    return removed
+
+
+def _removed(where: destination_paths.DestinationPaths) -> int:
+    """Remove all files of one machine in a destination's folder, and the folder if it is then empty, unless they are in use."""
+    lock = Lock(where.lock)
+    number = 0
+    with contextlib.suppress(OSError):
+        if not lock.take(0.0):
+            return 0
+        for path in where.folder.iterdir():
+            if where.machine in path.name:
+                path.unlink()
+                number += 1
+        where.folder.rmdir()
+    lock.release()
+    return number
 
 
 def _exceeded(folder: Path, limits: retention.Limits) -> bool:
@@ -93,12 +154,15 @@ def _opened(identifier: str) -> Iterator[Journal | None]:
         where.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         taken = lock.take(0.0)
     try:
-        yield journal.load(where.journal) if taken else None
+        yield journal.take(where.journal) if taken else None
+    except journal.JournalError:
+        yield None
     finally:
         lock.release()
 
 
-def _fold(found: Journal, identifier: str, known: Settings) -> None:
+def _fold(found: Journal, identifier: str, known: Settings) -> int:
+    """Count what is not counted yet; return how many segments could not be read."""
     reading = SegmentFeed(
         found,
         lambda header: (
@@ -108,28 +172,46 @@ def _fold(found: Journal, identifier: str, known: Settings) -> None:
     )
     for _ in reading.round(spans=False):
         pass
+    return reading.unread
 
 
-def _needed(path: Path, journals: Mapping[str, Journal], limits: retention.Limits) -> bool:
-    """Tell whether a segment is still to be counted."""
-    header = header_of(path)
-    if header is None or header.destination is None or header.owner != OURS:
-        return False
-    if not destination_paths.mine(header.machine_id):
-        return (
-            time.time() - path.stat().st_mtime
-        ) / _DAY < limits.max_age_days  # that machine counts it, if it still exists
-    found = journals.get(header.destination)
-    cursor = found.segments.get(path.stem) if found is not None else None
-    if cursor is None:
+def _needed(
+    path: Path, journals: Mapping[str, Journal], limits: retention.Limits, *, crowded: bool
+) -> bool:
+    """Tell whether a segment is still to be counted, or may be."""
+    try:
+        known = path.stat()
+        header = read_header(path)
+    except (OSError, UnreadableError):
         return True
-    return cursor.size != NOT_OURS and cursor.size < 0 and cursor.folded < path.stat().st_size
+    except NewerFormatError:
+        return (time.time() - known.st_mtime) / _DAY <= limits.max_age_days
+    except SegmentError:
+        return False
+    if header.destination is None or header.owner != OURS:
+        return False
+    found = journals.get(header.destination)
+    identifier = header.segment or path.stem
+    if not destination_paths.mine(header.machine_id):
+        # that machine counts it, if it still exists
+        counted = found is not None and _counted(found.elsewhere.get(identifier), known.st_size)
+        young = (time.time() - known.st_mtime) / _DAY <= limits.max_age_days
+        return young and not counted and not crowded
+    if found is None:
+        return True
+    cursor = found.segments.get(identifier)
+    if cursor is None:
+        return identifier not in found.gone
+    return cursor.size != NOT_OURS and not _counted(cursor, known.st_size)
 
 
-def _unsent(path: Path, journals: Mapping[str, Journal]) -> Journal | None:
-    """Return the journal whose receiver lacks spans of a segment."""
-    for found in journals.values():
-        cursor = found.segments.get(path.stem)
-        if cursor is not None and cursor.size == journal.UNDONE and cursor.spans < cursor.folded:
-            return found
-    return None
+def _counted(cursor: Cursor | None, size: int) -> bool:
+    return cursor is not None and (cursor.size >= 0 or cursor.folded >= size)
+
+
+def _unsent(found: Journal, identifier: str) -> int:
+    """Return 1 if the receiver lacks spans of a segment, else 0."""
+    cursor = found.segments.get(identifier)
+    if cursor is None or cursor.size != UNDONE:
+        return 0
+    return int(cursor.spans < cursor.folded or bool(set(cursor.dead) - set(cursor.dead_shipped)))

@@ -1,11 +1,14 @@
 """Reads segments as they grow, folds what ended into the totals, and hands on what is to be sent as spans.
 
 Folding needs no network. Everything here moves cursors in a journal that the caller commits: until then nothing happened.
+A segment is known by the id in its first line; its name is a hint. That a file cannot be read, or is not there, says nothing
+about what is in it: the first is tried again, the second remembered.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,14 +17,23 @@ from typing import Final, NamedTuple
 from kedro_otel.config import paths
 from kedro_otel.facts import redaction
 from kedro_otel.recording import decoder, reader
-from kedro_otel.recording.model import DIED, Header, Operation, Segment, SegmentError
+from kedro_otel.recording.model import (
+    DIED,
+    Header,
+    NewerFormatError,
+    Operation,
+    Segment,
+    SegmentError,
+    UnreadableError,
+)
 from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.state import aggregation
-from kedro_otel.shipping.state.journal import NOT_OURS, UNDONE, Cursor, Journal
+from kedro_otel.shipping.state.journal import NOT_OURS, TAKEN, UNDONE, Cursor, Journal, renew
 
+_ID: Final = re.compile(r"\d{20}-\d{1,10}-[0-9a-f]{8}")
 OURS: Final = "kedro-otel"
 """Owner of a segment that is ours to ship; one whose spans the user's own TracerProvider sends says ``user``."""
 
@@ -31,6 +43,9 @@ QUIET: Final = 60.0
 RELIST: Final = 30.0
 """Seconds after which the folder is listed again even if it looks unchanged: some file systems keep times coarsely."""
 
+
+RETRY: Final = (0.1, 60.0)
+"""Seconds after which a segment that could not be read is tried again: at first, and at most; in between twice as long each time."""
 
 MAX_HEADER: Final = 1 << 20
 """Bytes of a segment's first line that are read to tell whose it is."""
@@ -49,18 +64,32 @@ class TrackedSegment:
     """A segment that is not finished.
 
     ``behind`` tells that its follower has read beyond what was acknowledged: to send the rest, reading must begin anew.
-    ``alive`` is whether more may come.
+    ``alive`` is whether more may come. ``failures`` counts how often in a row it could not be read, ``retry_at`` is when it
+    may be tried again, by the monotonic clock.
     """
 
-    __slots__ = ("alive", "behind", "cursor", "follower", "path", "resource")
+    __slots__ = (
+        "alive",
+        "behind",
+        "cursor",
+        "failures",
+        "follower",
+        "id",
+        "path",
+        "resource",
+        "retry_at",
+    )
 
-    def __init__(self, path: Path, cursor: Cursor) -> None:
+    def __init__(self, identifier: str, path: Path, cursor: Cursor) -> None:
+        self.id = identifier
         self.path = path
         self.cursor = cursor
         self.follower = reader.Follower(path)
         self.behind = False
         self.alive = True
         self.resource = ""
+        self.failures = 0
+        self.retry_at = 0.0
 
 
 class SegmentFeed:
@@ -96,7 +125,12 @@ class SegmentFeed:
         self.now: Callable[[], int] = time.time_ns
         self._watched: dict[str, TrackedSegment] = {}
         self._listed = (0, 0.0)
-        self.present: set[str] = set()
+        self._names: dict[str, str] = {}
+        """Id of the segment in each file that was looked into."""
+        self._refused: dict[str, int] = {}
+        """Size of each file that is no segment of this version's, as it was looked into."""
+        self.unseen = 0
+        """How many entries of the folder could not be looked at; the whole folder counts as one."""
 
     @property
     def alive(self) -> bool:
@@ -108,6 +142,17 @@ class SegmentFeed:
         """Whether spans wait that have been read."""
         return any(watched.behind for watched in self._watched.values())
 
+    @property
+    def unread(self) -> int:
+        """How many segments could not be looked at or read when that was last tried."""
+        return self.unseen + sum(bool(watched.failures) for watched in self._watched.values())
+
+    @property
+    def retry_s(self) -> float:
+        """Seconds until what could not be read is due again."""
+        due = [watched.retry_at for watched in self._watched.values() if watched.failures]
+        return max(min(due) - time.monotonic(), 0.0) if due and not self.unseen else RETRY[0]
+
     def round(self, *, spans: bool) -> Iterator[Item]:
         """Read what is new in every segment and fold it; with ``spans``, yield what is to be acknowledged, in order.
 
@@ -117,7 +162,8 @@ class SegmentFeed:
         self._list()
         self._spans = spans
         for watched in list(self._watched.values()):
-            if watched.alive or self._spans:
+            due = watched.failures == 0 or time.monotonic() >= watched.retry_at
+            if due and (watched.alive or watched.failures or self._spans):
                 yield from self._segment(watched)
 
     def waiting(self) -> bool:
@@ -152,30 +198,88 @@ class SegmentFeed:
             changed_ns = folder.stat().st_mtime_ns
         except OSError:
             changed_ns = 0
-        if self._listed[0] == changed_ns and time.monotonic() < self._listed[1]:
+        if (
+            not self.unseen
+            and self._listed[0] == changed_ns
+            and time.monotonic() < self._listed[1]
+        ):
             return
         # listed before it is read: what comes meanwhile changes the time again
         self._listed = (changed_ns, time.monotonic() + RELIST)
-        found = reader.segments(folder)
-        self.present = {path.stem for path in found}
-        if found:
-            self.journal.forget(self.present)
-        for stem in self._watched.keys() - self.present:
-            del self._watched[stem]
-        for path in found:
-            if path.stem not in self._watched and self._unfinished(path):
-                self._watched[path.stem] = TrackedSegment(path, self.journal.cursor(path.stem))
+        listing = reader.look(folder)
+        self.unseen = listing.failed
+        fresh: list[tuple[Header | None, TrackedSegment]] = []
+        present: dict[str, tuple[Path, os.stat_result]] = {}
+        headers: dict[str, Header | None] = {}
+        for path, known in listing.found:
+            identifier = self._identified(path, known, headers)
+            if identifier is None:
+                continue
+            other = present.get(identifier)
+            # one of two is a copy: rather that one which has another name than its process gave it, if they are alike
+            if other is None or (known.st_size, path.stem == identifier) > (
+                other[1].st_size,
+                other[0].stem == identifier,
+            ):
+                present[identifier] = path, known
+        if not self.unseen:
+            self.journal.missing(set(present))
+            for identifier in self._watched.keys() - present.keys():
+                del self._watched[identifier]
+        for identifier, (path, known) in present.items():
+            if identifier not in self._watched and self._unfinished(identifier, path, known):
+                cursor = self.journal.cursor(identifier)
+                if cursor.size == NOT_OURS:
+                    cursor.size = UNDONE
+                tracked = TrackedSegment(identifier, path, cursor)
+                fresh.append((headers.get(path.name), tracked))
+        for tracked in _ordered(fresh):
+            self._watched[tracked.id] = tracked
 
-    def _unfinished(self, path: Path) -> bool:
-        cursor = self.journal.segments.get(path.stem)
-        if cursor is None or cursor.size == UNDONE:
+    def _identified(
+        self, path: Path, known: os.stat_result, headers: dict[str, Header | None]
+    ) -> str | None:
+        """Return the id of the segment in a file: by its name if what is known of that one fits, else by its first line."""
+        stem = path.stem
+        cursor = self.journal.segments.get(stem)
+        if cursor is not None and cursor.size in (NOT_OURS, known.st_size) and (
+            cursor.done or (cursor.size == NOT_OURS and not self.reconsider)
+        ):
+            return stem
+        found = self._names.get(path.name)
+        if found is not None:
+            return found
+        try:
+            header = read_header(path)
+        except UnreadableError:
+            self.unseen += 1
+            self.journal.counts["read errors"] += 1
+            return None
+        except SegmentError:
+            return stem  # polling will tell what is the matter
+        headers[path.name] = header
+        found = header.segment if _ID.fullmatch(header.segment) else stem
+        self._names[path.name] = found
+        return found
+
+    def _unfinished(self, identifier: str, path: Path, known: os.stat_result) -> bool:
+        if self._refused.get(path.name) == known.st_size:
+            return False
+        cursor = self.journal.segments.get(identifier)
+        if cursor is None:
+            if identifier in self.journal.gone:
+                return False
+            if self.journal.gone.forgotten(identifier):
+                self.journal.counts["recordings too old to be told from counted ones"] += 1
+                self.journal.gone.add(identifier)
+                self._refused[path.name] = known.st_size
+                return False
+            return True
+        if cursor.size in (UNDONE, TAKEN):
             return True
         if cursor.size == NOT_OURS:
             return self.reconsider
-        try:
-            return path.stat().st_size != cursor.size
-        except OSError:
-            return False
+        return known.st_size != cursor.size or not cursor.folded
 
     def _segment(self, watched: TrackedSegment) -> Iterator[Item]:
         if watched.follower.segment is None and not self._wanted(watched):
@@ -184,24 +288,31 @@ class SegmentFeed:
             watched.follower, watched.behind = reader.Follower(watched.path), False
         try:
             ended = watched.follower.poll()
-        except SegmentError:
-            self._unreadable(watched)
+        except UnreadableError:
+            self._later(watched)
             return
+        except SegmentError as error:
+            self._unreadable(watched, newer=isinstance(error, NewerFormatError))
+            return
+        watched.failures = 0
         segment = watched.follower.segment
         if segment is None:
             watched.alive = self._fresh(watched.path)
             if not watched.alive:
-                self._unreadable(watched)
+                self._unreadable(watched, newer=False)
             return
         if segment.header.owner != OURS or not self.wants(segment.header):
             self._leave(watched)  # an owner may be told later than in the header
             return
         reached("read")
         watched.alive = self._may_grow(segment, watched.path)
-        ended = ended + ([] if watched.alive else _died(watched.follower))
+        cursor = watched.cursor
+        self._take_for_counted(watched, segment)
+        # a file that ends before what was read of it once is an earlier state of it: nothing in it has died
+        earlier = watched.follower.offset < cursor.folded
+        ended = ended + ([] if watched.alive or earlier else _died(watched.follower))
         segment.operations.clear()  # they were handed on; a long-lived process would fill our memory
         watched.resource = watched.resource or self._resource(segment.header)
-        cursor = watched.cursor
         for operation in ended:
             if operation.state == DIED or operation.offset > cursor.folded:
                 self._fold(operation, segment.header, watched)
@@ -217,6 +328,35 @@ class SegmentFeed:
             return
         yield from self._to_send(ended, segment.header, watched)
 
+    def _take_for_counted(self, watched: TrackedSegment, segment: Segment) -> None:
+        """Pass over what a former life of this journal has counted: the original of a copy, or what came after a backup."""
+        journal, cursor = self.journal, watched.cursor
+        generation, _, sequence = segment.header.generation.partition(":")
+        if (
+            generation == journal.generation
+            and sequence.isdecimal()
+            and int(sequence) > journal.sequence
+        ):
+            renew(journal, counted=True)  # the recordings are newer than the journal: it was put back
+        first = cursor.size == UNDONE and not cursor.folded and not cursor.spans
+        if cursor.size != TAKEN and not (first and generation in journal.left):
+            return
+        cursor.size = UNDONE
+        dead = set() if watched.alive else {one.span_id for one in watched.follower.open_operations()}
+        dead -= set(cursor.dead)
+        if dead or cursor.folded < watched.follower.offset:
+            journal.counts["recordings taken for counted"] += 1
+        cursor.folded = max(cursor.folded, watched.follower.offset)
+        cursor.dead += sorted(dead)
+
+    def _later(self, watched: TrackedSegment) -> None:
+        """Try a segment again after a while, longer each time: it could not be read now."""
+        self.touched = True
+        self.journal.counts["read errors"] += 1
+        first, most = RETRY
+        watched.retry_at = time.monotonic() + min(first * 2.0**watched.failures, most)
+        watched.failures += 1
+
     def _wanted(self, watched: TrackedSegment) -> bool:
         """Tell by its first line whether a segment is to be shipped with this journal; if not, leave it alone for good."""
         header = header_of(watched.path)
@@ -228,7 +368,7 @@ class SegmentFeed:
     def _leave(self, watched: TrackedSegment) -> None:
         self.touched = True
         watched.cursor.size = NOT_OURS
-        del self._watched[watched.path.stem]
+        del self._watched[watched.id]
 
     def _to_send(
         self, ended: list[Operation], header: Header, watched: TrackedSegment
@@ -296,23 +436,29 @@ class SegmentFeed:
         if self.traced and set(cursor.dead) - set(cursor.dead_shipped):
             return
         self.touched = True
-        try:
-            cursor.size = watched.path.stat().st_size
-        except OSError:
-            cursor.size = end
+        cursor.size = watched.follower.end
         cursor.spans = max(cursor.spans, end)
-        self._watched.pop(watched.path.stem, None)
+        skipped = watched.follower.known().skipped
+        for reason, count in skipped.items():
+            if reason != "torn":
+                self.journal.counts["lines damaged"] += count
+        self._watched.pop(watched.id, None)
 
-    def _unreadable(self, watched: TrackedSegment) -> None:
-        """Leave a file alone that is no segment, until it changes."""
+    def _unreadable(self, watched: TrackedSegment, *, newer: bool) -> None:
+        """Leave a file alone that is no segment, until it changes; one of a newer version, until there is that version."""
         self.touched = True
-        self.journal.counts["segments unreadable"] += 1
         watched.alive = False
         try:
-            watched.cursor.size = watched.path.lstat().st_size
+            size = os.lstat(watched.path).st_size
         except OSError:
-            watched.cursor.size = 0
-        self._watched.pop(watched.path.stem, None)
+            size = 0
+        self._refused[watched.path.name] = size
+        if not newer and watched.cursor.size != size:
+            self.journal.counts["segments unreadable"] += 1
+            watched.cursor.size = size
+        elif newer and not watched.cursor.folded:
+            self.journal.segments.pop(watched.id, None)
+        self._watched.pop(watched.id, None)
 
     def _resource(self, header: Header) -> str:
         return aggregation.resource_key(redaction.resource_at(header.resource, self._at(header)))
@@ -335,13 +481,51 @@ class SegmentFeed:
             return False
 
 
+def read_header(path: Path) -> Header:
+    """Return the first line of a segment. Raises :class:`SegmentError`, as :class:`UnreadableError` where that may pass."""
+    try:
+        with os.fdopen(reader.opened(path), "rb") as file:
+            line = file.readline(MAX_HEADER)
+    except OSError as error:
+        raise UnreadableError(f"{path.name}: {error.strerror or error}") from error
+    if not line.endswith(b"\n") and len(line) < path_size(path):
+        raise UnreadableError(f"{path.name}: less could be read than there is")
+    return decoder.first_line(line.rstrip(b"\n"), path.name)
+
+
 def header_of(path: Path) -> Header | None:
     """Return the first line of a segment; None where it cannot be read, and where polling will tell what is the matter."""
     try:
-        with os.fdopen(reader.opened(path), "rb") as file:
-            return decoder.header(decoder.parse(file.readline(MAX_HEADER).rstrip(b"\n")), path.name)
-    except (OSError, SegmentError, decoder.BadLineError):
+        return read_header(path)
+    except SegmentError:
         return None
+
+
+def path_size(path: Path) -> int:
+    """Return the size of a file, 0 where it cannot be asked."""
+    try:
+        return min(path.stat().st_size, MAX_HEADER)
+    except OSError:
+        return 0
+
+
+def _ordered(found: list[tuple[Header | None, TrackedSegment]]) -> list[TrackedSegment]:
+    """Return what was found at the same time in the order in which it began.
+
+    Segments of one boot are ordered by the clock that nobody sets; boots, and what older versions wrote, by their names.
+    """
+    first: dict[str, str] = {}
+    for header, tracked in found:
+        boot = header.boot_id if header is not None and header.since_boot_ns else ""
+        first[boot] = min(first.get(boot, tracked.id), tracked.id) if boot else ""
+
+    def key(row: tuple[Header | None, TrackedSegment]) -> tuple[str, int, str]:
+        header, tracked = row
+        if header is None or not header.boot_id or not header.since_boot_ns:
+            return tracked.id, 0, tracked.id
+        return first[header.boot_id], header.since_boot_ns, tracked.id
+
+    return [tracked for _, tracked in sorted(found, key=key)]
 
 
 def _died(follower: reader.Follower) -> list[Operation]:
