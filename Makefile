@@ -7,7 +7,7 @@ PYTEST ?= $(BIN)/python -m pytest
 WORKERS ?= 2
 ARGS ?=
 .DEFAULT_GOAL = help
-.PHONY: help install demo lint types test test-oldest test-faults fuzz mutants check servers bench pictures docs reference matrix build clean
+.PHONY: help install demo lint types test test-fast test-oldest test-faults fuzz mutants check servers bench pictures docs reference matrix build clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,8 +41,11 @@ lint: $(VENV)/dev.stamp ## ruff and the layers
 types: $(VENV)/dev.stamp ## mypy, strict
 	$(BIN)/mypy
 
-test: $(VENV)/dev.stamp ## the tests; ARGS='-k masking' for some of them, FULL=1 for full sizes
+test: $(VENV)/dev.stamp ## the whole suite; ARGS='-k masking' for some of it, FULL=1 for full sizes
 	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-fast: $(VENV)/dev.stamp ## the tests that start no process: under a minute
+	$(PYTEST) -m 'not process and not servers' -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-oldest: $(VENV)/dev.stamp ## the tests on the oldest Python, Kedro and OpenTelemetry that are supported
 	$(BIN)/nox -s oldest -- $(ARGS)

@@ -306,6 +306,17 @@ def kedro_telemetry() -> dict[str, str]:
     }
 
 
+PROCESS_FIXTURES = frozenset({"run", "kedro", "terminal", "project", "bare_python"})
+"""Fixtures that start a program, or write what one is started on."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark ``process`` what asks for a fixture that starts a program: `make test-fast` leaves those tests out."""
+    for item in items:
+        if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("process")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Turn the skip of a test that needs a server into a failure where servers are required."""
