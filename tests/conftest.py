@@ -306,6 +306,15 @@ def kedro_telemetry() -> dict[str, str]:
     }
 
 
+def load_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file, on Python 3.10 too."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 PROCESS_FIXTURES = frozenset({"run", "kedro", "terminal", "project", "bare_python"})
 """Fixtures that start a program, or write what one is started on."""
 

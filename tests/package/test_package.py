@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import re
 import subprocess
 import sys
 import tarfile
@@ -127,3 +129,19 @@ def test_the_metadata_is_valid(built: dict[str, Path]) -> None:
         timeout=120,
     )
     assert checked.returncode == 0, checked.stdout
+
+
+def test_an_index_can_show_readme(built: dict[str, Path]) -> None:
+    """On a package index README has no image and no link that only a repository resolves, and renders without a complaint."""
+    markdown = pytest.importorskip(
+        "readme_renderer.markdown", reason="part of the extra `dev` only"
+    )
+    with zipfile.ZipFile(built["wheel"]) as archive:
+        info = f"kedro_otel-{kedro_otel.__version__}.dist-info"
+        metadata = email.message_from_bytes(archive.read(f"{info}/METADATA"))
+    rendered = markdown.render(metadata.get_payload(decode=True).decode())
+    assert rendered
+    assert "<img" not in rendered
+    links = re.findall(r'href="([^"]+)"', rendered)
+    assert f"/blob/v{kedro_otel.__version__}/docs/" in rendered
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []

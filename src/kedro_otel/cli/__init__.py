@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from kedro_otel import __version__
 
 _FAMILIES: Final = {
     "list": "show",
@@ -40,14 +42,35 @@ class _Families(click.Group):
         command: click.Command = getattr(import_module(f"{__name__}.{family}"), f"{cmd_name}_")
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse as click does; ``--help`` and ``--version`` print their answer here."""
+        from kedro_otel.cli.common.output import reported
 
+        with reported():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an answer that cannot be written is one line on stderr and exit code 1."""
+        from kedro_otel.cli.common.output import reported
+
+        with reported():
+            return super().invoke(ctx)
+
+
+@click.version_option(
+    __version__,
+    "--version",
+    "-V",
+    message="kedro-otel %(version)s",
+    help="Show the version and exit.",
+)
 @click.group(cls=_Families, context_settings={"help_option_names": ["-h", "--help"]})
 def otel() -> None:
     """See, keep and send what your Kedro runs do."""
 
 
-@click.group(name="kedro")
-def commands() -> None:  # noqa: D103 (Kedro would print it as part of its own help)
+@click.group(name="kedro-otel")
+def commands() -> None:  # noqa: D103 (Kedro would print it as part of its own help; the name is the heading there)
     pass
 
 

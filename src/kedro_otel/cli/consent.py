@@ -79,7 +79,7 @@ def purge_(ids: bool) -> None:
 
 
 def project_of(ctx: click.Context) -> Path | None:
-    """Return the folder of the Kedro project that the command was typed in, None outside one; ``python -m kedro_otel`` looks for it as Kedro does."""
+    """Return the folder of the Kedro project that the command was typed in, None outside one; ``kedro-otel`` looks for it as Kedro does."""
     found: Path | None = getattr(ctx.find_root().obj, "project_path", None)
     return found or project.around(Path.cwd())
 

@@ -27,7 +27,7 @@ def warn_of_log_line(ctx: click.Context) -> None:
     kedro = type(ctx.find_root().command).__module__.startswith("kedro.")
     if kedro and not sys.stdout.isatty() and any(map(_on_stdout, logging.getLogger().handlers)):
         click.echo(
-            f"kedro-otel: stdout begins with a line of Kedro's log. For the answer alone: python -m kedro_otel {ctx.info_name}",
+            f"kedro-otel: stdout begins with a line of Kedro's log. For the answer alone: kedro-otel {ctx.info_name}",
             err=True,
         )
 

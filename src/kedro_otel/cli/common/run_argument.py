@@ -72,17 +72,21 @@ class RunCommand(click.Command):
     """A command of which an argument may be a negative number, which click would take for an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Mark negative numbers as words before click looks at them."""
+        """Mark negative numbers as words before click looks at them, unless they are an option's value."""
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        valued = {name for option in options if not option.is_flag for name in option.opts}
+        before = ["", *args]
+        marked = [
+            f"{_MARK}{word}" if _BACK.fullmatch(word) and last not in valued else word
+            for last, word in zip(before, args, strict=False)
+        ]
         try:
-            return super().parse_args(
-                ctx, [f"{_MARK}{word}" if _BACK.fullmatch(word) else word for word in args]
-            )
+            return super().parse_args(ctx, marked)
         except click.UsageError as error:
             if _MARK not in error.message:
                 raise
-            raise click.UsageError(
-                error.message.replace(_MARK, ""), ctx
-            ) from None  # it quotes what was typed
+            # The message quotes what was typed.
+            raise click.UsageError(error.message.replace(_MARK, ""), ctx) from None
 
 
 def say(message: str) -> None:
