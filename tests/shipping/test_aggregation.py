@@ -151,12 +151,12 @@ def test_what_stands_behind_the_sizes_is_counted_too():
     assert len(values(found, names.DATASET_COUNT)) == 10
 
 
-def test_the_sizes_of_an_older_run_do_not_win():
-    """Recordings are read in any order; the run that ended last says how large the project is."""
+def test_the_sizes_that_are_read_last_win():
+    """The clock may have been ahead; the order in which recordings arrive says how large the project is now."""
     found = totals()
     aggregation.add(found, sizes(NOW + 10, csv=5))
     aggregation.add(found, sizes(NOW, csv=1))
-    assert values(found, names.DATASET_COUNT) == {(("kedro.dataset.type", "csv"),): 5}
+    assert values(found, names.DATASET_COUNT) == {(("kedro.dataset.type", "csv"),): 1}
     assert found.series["kedro.pipeline.run.duration", ()].count == 2
 
 
@@ -237,12 +237,16 @@ def test_the_zero_lies_between_the_start_and_the_first_point():
 
 
 def test_a_clock_that_was_a_day_ahead_does_not_hold_points_in_the_future():
-    """Receivers refused those points, so the right time is not too early."""
+    """A receiver that refused those points gets the next at the right time; one that may have taken them gets a new stream."""
     found = totals()
-    found.stamp(NOW + 86400 * aggregation.SECOND)
-    found.stamp(NOW)
+    assert found.stamp(NOW + 86400 * aggregation.SECOND)
+    found.answered(refused=True)
+    assert found.stamp(NOW)
     assert found.time_ns == NOW
-    found.stamp(NOW - aggregation.AHEAD)
+    found.answered(refused=False)
+    assert found.stamp(NOW - aggregation.AHEAD)
+    assert found.time_ns == NOW + aggregation.STEP
+    assert not found.stamp(NOW - aggregation.AHEAD)
     assert found.time_ns == NOW + aggregation.STEP
 
 

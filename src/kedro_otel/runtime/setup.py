@@ -69,10 +69,15 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
     if known.names_endpoint:
         from kedro_otel.config import destination
         from kedro_otel.shipping.process import environment
+        from kedro_otel.shipping.state import destination_paths
 
         where = destination.current(known)
         if where is not None:
-            facts.update(destination=where.id, ephemeral=environment.ephemeral(known, os.environ))
+            facts.update(
+                destination=where.id,
+                ephemeral=environment.ephemeral(known, os.environ),
+                generation=destination_paths.generation(where.id),
+            )
     return _recorder(found, facts, root, None)
 
 

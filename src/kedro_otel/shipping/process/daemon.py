@@ -68,7 +68,8 @@ def work(target: Destination, found: Settings, where: destination_paths.Destinat
     reached("locked")
     stop = _guarded(lock)
     try:
-        later = _ship(target, found, where, lock)
+        taken = _taken(where)
+        later = taken is None or _ship(target, found, where, lock, taken)
     finally:
         stop.set()
         lock.release()
@@ -77,16 +78,15 @@ def work(target: Destination, found: Settings, where: destination_paths.Destinat
 
 
 def _ship(
-    target: Destination, found: Settings, where: destination_paths.DestinationPaths, lock: Lock
+    target: Destination,
+    found: Settings,
+    where: destination_paths.DestinationPaths,
+    lock: Lock,
+    taken: journal.Journal,
 ) -> bool:
     """Ship round by round; return whether what is left has to wait for a later process."""
     from kedro_otel.shipping.shipper import Shipper
 
-    try:
-        taken = journal.take(where.journal)
-    except journal.JournalError as error:
-        log(where, f"nothing is sent: {error}")
-        return True
     shipper = Shipper(target, found, taken, where)
     if shipper.journal.note:
         log(where, shipper.journal.note)
@@ -127,6 +127,15 @@ def _ship(
     finally:
         shipper.close()
     return True
+
+
+def _taken(where: destination_paths.DestinationPaths) -> journal.Journal | None:
+    """Return the journal to go on with, None where that is not possible now; the log then says why."""
+    try:
+        return journal.take(where.journal)
+    except journal.JournalError as error:
+        log(where, f"nothing is sent: {error}")
+        return None
 
 
 def _more(target: Destination, where: destination_paths.DestinationPaths) -> bool:

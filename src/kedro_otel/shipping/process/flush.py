@@ -34,11 +34,10 @@ class Backlog(NamedTuple):
     spans: int
     metrics: bool
     why: str
-    unread: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything is left, or may be."""
-        return bool(self.spans or self.metrics or self.unread)
+        return bool(self.spans or self.metrics)
 
 
 def wait(deadline_s: float) -> str | None:
@@ -53,7 +52,7 @@ def wait(deadline_s: float) -> str | None:
     with contextlib.suppress(OSError):
         where.flush.touch(mode=0o600)
     stamp, moved = -1, time.monotonic()
-    left = Backlog(len(sizes.bytes), bool(sizes.bytes), "", sizes.unread)
+    left = Backlog(len(sizes.bytes) + sizes.unread, bool(sizes.bytes), "")
     while True:
         changed = _stamp(where)
         if changed != stamp:
@@ -122,9 +121,11 @@ def lacking(known: Settings, found: Recorded, written: Journal) -> Backlog:
     ]
     if written.newer or not written.readable:
         reasons.append(written.note)
+    if found.unread:
+        reasons.append(f"{found.unread} could not be read now")
+        spans, lacks = spans + found.unread, True  # nobody knows, so it is not said to be there
     why = "; ".join(dict.fromkeys(reasons))
-    unread = found.unread + (not written.readable)
-    return Backlog(spans if traces else 0, lacks if metrics else False, why, unread)
+    return Backlog(spans if traces else 0, lacks if metrics else False, why)
 
 
 def _stamp(where: destination_paths.DestinationPaths) -> int:
@@ -153,9 +154,4 @@ def said(left: Backlog, target: Destination) -> str:
     what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
     why = f" ({left.why})" if left.why else ""
     where = destination_paths.receiver(target)
-    if not what:
-        return (
-            f"kedro-otel: {left.unread} recordings could not be read now{why}, so it is not known "
-            f"whether all reached {where}; they are kept in {paths.home()}. To try again: kedro otel ship"
-        )
     return f"kedro-otel: {what} did not reach {where}{why}; they are kept in {paths.home()}. To send them: kedro otel ship"

@@ -78,7 +78,9 @@ class Totals:
         self.attributes = dict(attributes)
         self.instance = instance
         self.start_ns = now_ns - 2 * SECOND
-        self.time_ns = self._offered_ns = self.start_ns + SECOND  # the first points, of 0, are a second before the next
+        self.time_ns = self._offered_ns = (
+            self.start_ns + SECOND
+        )  # the first points, of 0, are a second before the next
         self.sizes_ns = 0
         self.revision = 0
         self.acked = 0

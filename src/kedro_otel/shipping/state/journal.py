@@ -255,7 +255,6 @@ class Journal:
                     "file": self._certificate,
                     "folder": self._folder,
                 },
-                separators=(",", ":"),
             )
             file.write(encoder.sealed(head.encode() + b"\n") + body + b"\n")
             file.flush()
@@ -362,7 +361,9 @@ def take(path: Path) -> Journal:
     if journal.copies <= MAX_COPIES:
         moved = journal._folder != str(path.parent)  # noqa: SLF001
         renew(journal, counted=not moved or _original(journal, path.name))
-        journal.note = "the journal is a copy; counting goes on in new streams, nothing is counted twice"
+        journal.note = (
+            "the journal is a copy; counting goes on in new streams, nothing is counted twice"
+        )
     return journal
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from kedro_otel.config import paths
 from kedro_otel.recording import reader, retention
+from kedro_otel.recording.model import NewerFormatError, SegmentError, UnreadableError
 from kedro_otel.shipping.process.lock import Lock
 from kedro_otel.shipping.state import destination_paths, journal
-from kedro_otel.recording.model import NewerFormatError, SegmentError, UnreadableError
 from kedro_otel.shipping.state.journal import NOT_OURS, UNDONE, Cursor, Journal
 from kedro_otel.shipping.state.segment_feed import OURS, SegmentFeed, header_of, read_header
 
@@ -62,26 +62,32 @@ def prune(known: Settings, held: Mapping[str, Journal] | None = None) -> Counter
             found.commit(twice=True)  # counted before it goes, also by the commit before the last
             if unread:
                 del journals[identifier]  # what could not be read is not counted
-        removed: list[str] = []
+        return _remove(folder, limits, journals)
 
-        def keep(path: Path) -> bool:
-            if _needed(path, journals, limits, crowded=crowded):
-                return True
-            removed.append(path.stem)
-            return False
 
-        listed = reader.listing(folder)
-        crowded = len(listed) > CROWDED * limits.max_segments or (
-            sum(found.st_size for _, found in listed) > CROWDED * limits.max_bytes
-        )
-        gone = retention.prune(folder, limits, keep)
-        for stem in removed:
-            if not os.path.lexists(folder / f"{stem}.jsonl"):
-                for found in journals.values():
-                    found.counts[UNSENT] += _unsent(found, stem)
-                    found.deleted(stem)
-        for found in journals.values():
-            found.commit()
+def _remove(
+    folder: Path, limits: retention.Limits, journals: Mapping[str, Journal]
+) -> Counter[str]:
+    """Remove what is beyond the limits and counted; return how many segments went, by reason."""
+    listed = reader.listing(folder)
+    size = sum(found.st_size for _, found in listed)
+    crowded = len(listed) > CROWDED * limits.max_segments or size > CROWDED * limits.max_bytes
+    removed: list[str] = []
+
+    def keep(path: Path) -> bool:
+        if _needed(path, journals, limits, crowded=crowded):
+            return True
+        removed.append(path.stem)
+        return False
+
+    gone = retention.prune(folder, limits, keep)
+    for stem in removed:
+        if not os.path.lexists(folder / f"{stem}.jsonl"):
+            for found in journals.values():
+                found.counts[UNSENT] += _unsent(found, stem)
+                found.deleted(stem)
+    for found in journals.values():
+        found.commit()
     return gone
 
 
@@ -93,7 +99,7 @@ def tidy() -> int:
     here = destination_paths.sender()
     now = time.time()
     removed = 0
-    used = {identifier for identifier in _destinations(paths.recordings())}
+    used = _destinations(paths.recordings())
     found: dict[Path, list[tuple[float, str]]] = {}
     for identifier, owner, path in destination_paths.journals():
         with contextlib.suppress(OSError):
@@ -181,28 +187,32 @@ def _needed(
     """Tell whether a segment is still to be counted, or may be."""
     try:
         known = path.stat()
-        header = read_header(path)
-    except (OSError, UnreadableError):
+        young = (time.time() - known.st_mtime) / _DAY <= limits.max_age_days
+    except OSError:
         return True
-    except NewerFormatError:
-        return (time.time() - known.st_mtime) / _DAY <= limits.max_age_days
-    except SegmentError:
-        return False
+    try:
+        header = read_header(path)
+    except UnreadableError:
+        return True
+    except SegmentError as error:
+        return isinstance(error, NewerFormatError) and young
     if header.destination is None or header.owner != OURS:
         return False
     found = journals.get(header.destination)
     identifier = header.segment or path.stem
-    if not destination_paths.mine(header.machine_id):
-        # that machine counts it, if it still exists
-        counted = found is not None and _counted(found.elsewhere.get(identifier), known.st_size)
-        young = (time.time() - known.st_mtime) / _DAY <= limits.max_age_days
-        return young and not counted and not crowded
-    if found is None:
-        return True
+    if destination_paths.mine(header.machine_id):
+        return found is None or not _known(found, identifier, known.st_size)
+    # that machine counts it, if it still exists
+    counted = found is not None and _counted(found.elsewhere.get(identifier), known.st_size)
+    return young and not counted and not crowded
+
+
+def _known(found: Journal, identifier: str, size: int) -> bool:
+    """Tell whether a journal has counted all of a segment, or is not to count it."""
     cursor = found.segments.get(identifier)
     if cursor is None:
-        return identifier not in found.gone
-    return cursor.size != NOT_OURS and not _counted(cursor, known.st_size)
+        return identifier in found.gone
+    return cursor.size == NOT_OURS or _counted(cursor, size)
 
 
 def _counted(cursor: Cursor | None, size: int) -> bool:

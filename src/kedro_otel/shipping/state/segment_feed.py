@@ -20,7 +20,6 @@ from kedro_otel.recording import decoder, reader
 from kedro_otel.recording.model import (
     DIED,
     Header,
-    NewerFormatError,
     Operation,
     Segment,
     SegmentError,
@@ -198,19 +197,31 @@ class SegmentFeed:
             changed_ns = folder.stat().st_mtime_ns
         except OSError:
             changed_ns = 0
-        if (
-            not self.unseen
-            and self._listed[0] == changed_ns
-            and time.monotonic() < self._listed[1]
-        ):
+        if not self.unseen and self._listed[0] == changed_ns and time.monotonic() < self._listed[1]:
             return
         # listed before it is read: what comes meanwhile changes the time again
         self._listed = (changed_ns, time.monotonic() + RELIST)
+        headers: dict[str, Header | None] = {}
+        present = self._present(folder, headers)
+        if not self.unseen:
+            self.journal.missing(set(present))
+            for identifier in self._watched.keys() - present.keys():
+                del self._watched[identifier]
+        fresh = [
+            (headers.get(path.name), self._tracked(identifier, path))
+            for identifier, (path, known) in present.items()
+            if identifier not in self._watched and self._unfinished(identifier, path, known)
+        ]
+        for tracked in _ordered(fresh):
+            self._watched[tracked.id] = tracked
+
+    def _present(
+        self, folder: Path, headers: dict[str, Header | None]
+    ) -> dict[str, tuple[Path, os.stat_result]]:
+        """Return the file of each segment that is there; ``headers`` takes the first lines that were read."""
         listing = reader.look(folder)
         self.unseen = listing.failed
-        fresh: list[tuple[Header | None, TrackedSegment]] = []
         present: dict[str, tuple[Path, os.stat_result]] = {}
-        headers: dict[str, Header | None] = {}
         for path, known in listing.found:
             identifier = self._identified(path, known, headers)
             if identifier is None:
@@ -222,19 +233,13 @@ class SegmentFeed:
                 other[0].stem == identifier,
             ):
                 present[identifier] = path, known
-        if not self.unseen:
-            self.journal.missing(set(present))
-            for identifier in self._watched.keys() - present.keys():
-                del self._watched[identifier]
-        for identifier, (path, known) in present.items():
-            if identifier not in self._watched and self._unfinished(identifier, path, known):
-                cursor = self.journal.cursor(identifier)
-                if cursor.size == NOT_OURS:
-                    cursor.size = UNDONE
-                tracked = TrackedSegment(identifier, path, cursor)
-                fresh.append((headers.get(path.name), tracked))
-        for tracked in _ordered(fresh):
-            self._watched[tracked.id] = tracked
+        return present
+
+    def _tracked(self, identifier: str, path: Path) -> TrackedSegment:
+        cursor = self.journal.cursor(identifier)
+        if cursor.size == NOT_OURS:
+            cursor.size = UNDONE
+        return TrackedSegment(identifier, path, cursor)
 
     def _identified(
         self, path: Path, known: os.stat_result, headers: dict[str, Header | None]
@@ -242,8 +247,10 @@ class SegmentFeed:
         """Return the id of the segment in a file: by its name if what is known of that one fits, else by its first line."""
         stem = path.stem
         cursor = self.journal.segments.get(stem)
-        if cursor is not None and cursor.size in (NOT_OURS, known.st_size) and (
-            cursor.done or (cursor.size == NOT_OURS and not self.reconsider)
+        if (
+            cursor is not None
+            and cursor.size in (NOT_OURS, known.st_size)
+            and (cursor.done or (cursor.size == NOT_OURS and not self.reconsider))
         ):
             return stem
         found = self._names.get(path.name)
@@ -267,50 +274,35 @@ class SegmentFeed:
             return False
         cursor = self.journal.segments.get(identifier)
         if cursor is None:
-            if identifier in self.journal.gone:
-                return False
-            if self.journal.gone.forgotten(identifier):
-                self.journal.counts["recordings too old to be told from counted ones"] += 1
-                self.journal.gone.add(identifier)
-                self._refused[path.name] = known.st_size
-                return False
-            return True
-        if cursor.size in (UNDONE, TAKEN):
-            return True
+            return not self._forgotten(identifier, path, known)
         if cursor.size == NOT_OURS:
             return self.reconsider
-        return known.st_size != cursor.size or not cursor.folded
+        unfinished = cursor.size in (UNDONE, TAKEN) or not cursor.folded
+        return unfinished or known.st_size != cursor.size
+
+    def _forgotten(self, identifier: str, path: Path, known: os.stat_result) -> bool:
+        """Tell whether a segment without a cursor was finished once, or is so old that nobody knows."""
+        gone = self.journal.gone
+        if gone.forgotten(identifier):
+            self.journal.counts["recordings too old to be told from counted ones"] += 1
+            self._refused[path.name] = known.st_size
+            return True
+        return identifier in gone
 
     def _segment(self, watched: TrackedSegment) -> Iterator[Item]:
         if watched.follower.segment is None and not self._wanted(watched):
             return
         if self._spans and watched.behind:
             watched.follower, watched.behind = reader.Follower(watched.path), False
-        try:
-            ended = watched.follower.poll()
-        except UnreadableError:
-            self._later(watched)
+        found = self._polled(watched)
+        if found is None:
             return
-        except SegmentError as error:
-            self._unreadable(watched, newer=isinstance(error, NewerFormatError))
-            return
-        watched.failures = 0
-        segment = watched.follower.segment
-        if segment is None:
-            watched.alive = self._fresh(watched.path)
-            if not watched.alive:
-                self._unreadable(watched, newer=False)
-            return
-        if segment.header.owner != OURS or not self.wants(segment.header):
-            self._leave(watched)  # an owner may be told later than in the header
-            return
+        segment, ended = found
         reached("read")
         watched.alive = self._may_grow(segment, watched.path)
         cursor = watched.cursor
         self._take_for_counted(watched, segment)
-        # a file that ends before what was read of it once is an earlier state of it: nothing in it has died
-        earlier = watched.follower.offset < cursor.folded
-        ended = ended + ([] if watched.alive or earlier else _died(watched.follower))
+        ended = ended + _died(watched)
         segment.operations.clear()  # they were handed on; a long-lived process would fill our memory
         watched.resource = watched.resource or self._resource(segment.header)
         for operation in ended:
@@ -328,6 +320,28 @@ class SegmentFeed:
             return
         yield from self._to_send(ended, segment.header, watched)
 
+    def _polled(self, watched: TrackedSegment) -> tuple[Segment, list[Operation]] | None:
+        """Return a segment and what has ended in it since; None where it cannot be read now, or is not to be shipped."""
+        try:
+            ended = watched.follower.poll()
+        except UnreadableError:
+            self._later(watched)
+            return None
+        except SegmentError:
+            self._unreadable(watched)
+            return None
+        watched.failures = 0
+        segment = watched.follower.segment
+        if segment is None:
+            watched.alive = self._fresh(watched.path)
+            if not watched.alive:
+                self._unreadable(watched)
+            return None
+        if segment.header.owner != OURS or not self.wants(segment.header):
+            self._leave(watched)  # an owner may be told later than in the header
+            return None
+        return segment, ended
+
     def _take_for_counted(self, watched: TrackedSegment, segment: Segment) -> None:
         """Pass over what a former life of this journal has counted: the original of a copy, or what came after a backup."""
         journal, cursor = self.journal, watched.cursor
@@ -337,12 +351,15 @@ class SegmentFeed:
             and sequence.isdecimal()
             and int(sequence) > journal.sequence
         ):
-            renew(journal, counted=True)  # the recordings are newer than the journal: it was put back
+            # the recordings are newer than the journal: it was put back
+            renew(journal, counted=True)
         first = cursor.size == UNDONE and not cursor.folded and not cursor.spans
         if cursor.size != TAKEN and not (first and generation in journal.left):
             return
         cursor.size = UNDONE
-        dead = set() if watched.alive else {one.span_id for one in watched.follower.open_operations()}
+        dead = (
+            set() if watched.alive else {one.span_id for one in watched.follower.open_operations()}
+        )
         dead -= set(cursor.dead)
         if dead or cursor.folded < watched.follower.offset:
             journal.counts["recordings taken for counted"] += 1
@@ -444,8 +461,8 @@ class SegmentFeed:
                 self.journal.counts["lines damaged"] += count
         self._watched.pop(watched.id, None)
 
-    def _unreadable(self, watched: TrackedSegment, *, newer: bool) -> None:
-        """Leave a file alone that is no segment, until it changes; one of a newer version, until there is that version."""
+    def _unreadable(self, watched: TrackedSegment) -> None:
+        """Leave a file alone that is no segment of a format known here; another process looks at it again."""
         self.touched = True
         watched.alive = False
         try:
@@ -453,11 +470,9 @@ class SegmentFeed:
         except OSError:
             size = 0
         self._refused[watched.path.name] = size
-        if not newer and watched.cursor.size != size:
+        if watched.cursor.size != size:
             self.journal.counts["segments unreadable"] += 1
             watched.cursor.size = size
-        elif newer and not watched.cursor.folded:
-            self.journal.segments.pop(watched.id, None)
         self._watched.pop(watched.id, None)
 
     def _resource(self, header: Header) -> str:
@@ -528,9 +543,15 @@ def _ordered(found: list[tuple[Header | None, TrackedSegment]]) -> list[TrackedS
     return [tracked for _, tracked in sorted(found, key=key)]
 
 
-def _died(follower: reader.Follower) -> list[Operation]:
-    """Return what was open in a process that is gone, and is therefore dead."""
-    known = len(follower.segment.operations) if follower.segment else 0
+def _died(watched: TrackedSegment) -> list[Operation]:
+    """Return what was open in a process that is gone, and is therefore dead.
+
+    A file that ends before what was read of it once is an earlier state of it: nothing in it has died.
+    """
+    follower = watched.follower
+    if watched.alive or follower.segment is None or follower.offset < watched.cursor.folded:
+        return []
+    known = len(follower.segment.operations)
     return [
         operation for operation in follower.close().operations[known:] if operation.state == DIED
     ]
