@@ -105,7 +105,7 @@ kedro run          ◂━━━━━━━━━━━━━━━━━━━�
          ValueError at src/demo/nodes.py:42
 
 ░░ load 1.00 s   ██ compute 350 ms   ▒▒ save 100 ms
-◆ critical path 1.45 s (2 of 2 nodes)
+◆ critical path 1.45 s (2 of 3 nodes)
 """
     )
 
@@ -221,7 +221,7 @@ def test_a_run_of_several_processes_with_spans_of_the_users(
         screen(typed("show"))
         == """
 ✗ run data_science failed: a worker was killed while running node tune
-  node fit_1: shop.errors.StockError at src/shop/nodes.py:7
+  node fit_1: StockError at src/shop/nodes.py:7
   today 10:00:00 · 4.00 s · pipeline data_science · 1 of 4 nodes
   ParallelRunner · demo · kedro 1.7.0 · trace 0123456789abcdef0123456789abcdef
   4 processes
@@ -231,7 +231,7 @@ run data_science ━━━━━━━━━━━━━━━━━━━━━
 ├─ fit_0          ░░░░░░███████████████████▍                          2.00 s
 │  └─ my loop           ▄▄▄▄▄▄▄▄▄▄▄▄▄                                 1.00 s
 ├─ fit_1                       ░░░░░░██████████████████▉              2.00 s ✗
-│  │  shop.errors.StockError at src/shop/nodes.py:7
+│  │  StockError at src/shop/nodes.py:7
 │  └─ my loop                        ▄▄▄▄▄▄▄▄▄▄▄▄▄                    1.00 s
 └─ tune                                    ✗                          killed ✗
 
@@ -440,6 +440,8 @@ def test_the_list_as_json(folder: Path, typed: Callable[..., Result]) -> None:
             "outcome": "failed",
             "start": "2026-11-22T10:00:00.400000Z",
             "duration_seconds": 1.11,
+            "command_start": "2026-11-22T10:00:00.000000Z",
+            "command_duration_seconds": 1.55,
             "trace_id": TRACE,
             "run_id": "2026-11-22T10.00.00.000Z",
             "command": "kedro run",
@@ -474,10 +476,20 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
         "what": "kedro run",
         "outcome": "failed",
         "sentence": "kedro run failed in node split",
-        "start": "2026-11-22T10:00:00.000000Z",
-        "duration_seconds": 1.9,
+        "start": "2026-11-22T10:00:00.400000Z",
+        "duration_seconds": 1.46,
+        "command": "kedro run",
+        "command_start": "2026-11-22T10:00:00.000000Z",
+        "command_duration_seconds": 1.9,
         "pipeline": "__default__",
         "runner": "SequentialRunner",
+        "environment": "local",
+        "project": "demo",
+        "nodes": 3,
+        "nodes_done": 1,
+        "error_type": "ValueError",
+        "error_where": None,
+        "pid": 4711,
         "failures": [
             {
                 "span_id": next(span for span, name in ids.items() if name == "node split"),

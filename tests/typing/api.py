@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kedro_otel import __version__
+import kedro_otel
+from kedro_otel import Dataset, Node, NotFoundError, Run, __version__
 from kedro_otel.hooks import KedroOtelHooks, hooks
 from kedro_otel.testing import Recorded, Span, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
 
     from kedro_otel.recording.model import Value
 
@@ -34,3 +37,20 @@ def test_my_run(recorded: Recorded) -> None:
     assert recorded.commands[0].trace_id == recorded.spans[0].trace_id
     assert not train.parent_id.startswith("0")
     assert train.span_id
+
+
+def what_ran() -> None:
+    """What a notebook or a script asks."""
+    found: list[Run] = kedro_otel.runs(5, pipeline="training", failed=True, commands=False)
+    try:
+        run: Run = kedro_otel.last()
+    except NotFoundError as error:
+        raise SystemExit(str(error)) from None
+    older: Run = kedro_otel.get_run("-2")
+    seconds: float = run.duration - older.duration
+    began: datetime = run.start
+    nodes: list[Node] = run.nodes
+    datasets: list[Dataset] = run.datasets
+    page: Path = run.report("run.html")
+    rows = run.to_pandas()
+    print(found, seconds, began, nodes[0].compute, datasets[0].operation, page, rows, run.to_dict())  # noqa: T201

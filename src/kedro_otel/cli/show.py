@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 _WAIT = 0.25
 """Seconds between two looks for a run that begins."""
 
-_BAD = ("failed", "killed", "interrupted")
-
 
 @click.command("list", short_help="List what ran, newest first.")
 @click.option(
@@ -85,7 +83,7 @@ def list_(
     more = bool(limit) and len(found) > limit
     found = found[:limit] if limit else found
     if as_json:
-        click.echo(json.dumps([one.plain() for one in found], indent=2))
+        click.echo(json.dumps([{"run": one.number, **one.plain()} for one in found], indent=2))
     elif found:
         _print_table(found, now)
     if more:
@@ -251,9 +249,13 @@ def _wanted(
     first: Summary, rest: Iterator[Summary], after: int, pipeline: str | None, *, failed: bool
 ) -> Iterator[Summary]:
     """Yield what the filters let through; no older recording is read once all are too old."""
+    from kedro_otel.viewing.model import outcome
+
     one: Summary | None = first
     while one is not None and one.start_ns >= after:
-        if (not failed or one.outcome in _BAD) and (pipeline is None or one.pipeline == pipeline):
+        if (not failed or one.outcome in outcome.BAD) and (
+            pipeline is None or one.pipeline == pipeline
+        ):
             yield one
         one = next(rest, None)
 

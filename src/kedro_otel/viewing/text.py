@@ -107,3 +107,12 @@ def _local(nanoseconds: int) -> datetime:
 def count(number: int, noun: str) -> str:
     """Return ``1 node`` or ``2,000 nodes``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def class_name(qualified: str) -> str:
+    """Return a class's own name without its modules, as Python's tracebacks are read: ``StockError``.
+
+    What is no class, such as ``kedro_otel.process_died``, stays as it is.
+    """
+    last = qualified.rpartition(".")[2]
+    return last if last[:1].isupper() else qualified

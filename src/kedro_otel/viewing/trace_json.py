@@ -9,6 +9,8 @@ from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.phases import totals
+from kedro_otel.viewing.model.summary import of_trace
+from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.text import timestamp
 
 if TYPE_CHECKING:
@@ -24,15 +26,10 @@ def document(trace: Trace) -> dict[str, Any]:
     )
     critical = {id(node) for node in path.nodes}
     return {
-        "trace_id": trace.trace_id,
-        "run_id": run.operation.attributes.get(names.RUN_ID) if run else None,
+        **of_trace(trace).plain(),
         "what": outcome.title(trace.root.operation),
-        "outcome": outcome.of(trace),
         "sentence": outcome.sentence(trace),
-        "start": timestamp(trace.root.operation.start_ns),
-        "duration_seconds": trace.root.duration_ns / 1e9,
-        "pipeline": run.operation.attributes.get(names.PIPELINE_NAME) if run else None,
-        "runner": run.operation.attributes.get(names.RUNNER_NAME) if run else None,
+        "nodes_done": node_count(trace).done,
         "failures": [
             {
                 "span_id": one.span.operation.span_id,

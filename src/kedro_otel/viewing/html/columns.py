@@ -9,7 +9,7 @@ from kedro_otel.viewing.html.summary_text import place, words
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.phases import totals
-from kedro_otel.viewing.text import clean
+from kedro_otel.viewing.text import class_name, clean
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Span, Trace
@@ -83,7 +83,7 @@ def columns(trace: Trace, *, details: bool = True, longest: int = 400) -> dict[s
         "failures": [
             {
                 "span": number[id(one.span)],
-                "type": text(one.type),
+                "type": text(class_name(one.type)),
                 "where": text(one.where),
                 "what": text(place(one)),
                 "message": words(one.message),

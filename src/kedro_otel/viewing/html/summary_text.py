@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.recording.decoder import BadLineError, attributes
-from kedro_otel.recording.model import DIED, ENDED
+from kedro_otel.recording.model import DIED
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.phases import totals
-from kedro_otel.viewing.text import clean, count, duration
+from kedro_otel.viewing.model.trace import node_count
+from kedro_otel.viewing.text import class_name, clean, count, duration
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.outcome import Failure
@@ -79,7 +80,13 @@ def failures(trace: Trace, most: int = 5) -> list[Told]:
             into = duration(one.span.duration_ns)
             message = f"The process ended without a word. Last sign of life: {when(one.span.end_ns)}, {into} into it; what followed is not known."
         found.append(
-            Told(clean(place(one)), clean(one.type), clean(one.where), message, _stack(one))
+            Told(
+                clean(place(one)),
+                clean(class_name(one.type)),
+                clean(one.where),
+                message,
+                _stack(one),
+            )
         )
     return found
 
@@ -116,9 +123,7 @@ def figures(trace: Trace) -> list[tuple[str, str, str]]:
     found = [("Run" if trace.run else "Duration", duration(run.duration_ns), around)]
     if not nodes:
         return found
-    done = sum(node.operation.state == ENDED and not node.operation.error for node in nodes)
-    planned = run.operation.attributes.get(names.RUN_NODES)
-    total = planned if isinstance(planned, int) and planned >= len(nodes) else len(nodes)
+    done, total = node_count(trace)
     found.append(
         (
             "Nodes",

@@ -23,7 +23,7 @@ _SHORT: Final = re.compile(r"[0-9a-fA-F]{1,3}")
 _BACK: Final = re.compile(r"-[1-9]\d{0,5}")
 
 
-class NotFoundError(Exception):
+class NotFoundError(LookupError):
     """No recorded run is the one asked for; the message says what to type next."""
 
 

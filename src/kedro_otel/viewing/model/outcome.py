@@ -20,6 +20,9 @@ RUNNING: Final = "running"
 UNCLEAR: Final = "unknown"
 """Outcomes, as ``--json`` says them."""
 
+BAD: Final = (FAILED, KILLED, INTERRUPTED)
+"""Outcomes that ``kedro otel list --failed`` leaves."""
+
 _KINDS: Final = (names.COMMAND, names.RUN, names.NODE, names.DATASET)
 _VERBS: Final = {"load": "loading", "save": "saving"}
 _AT_MOST: Final = 3
@@ -52,6 +55,11 @@ def word(operation: Operation) -> str:
 def of(trace: Trace) -> str:
     """Return how it ended: as the outermost operation says, or as the run does where that one says more."""
     outer, run = word(trace.root.operation), word((trace.run or trace.root).operation)
+    return together(outer, run)
+
+
+def together(outer: str, run: str) -> str:
+    """Return the outcome of a command and of its run as one: the run's where that one says more."""
     return run if outer in (OK, FAILED, UNCLEAR) and run not in (OK, UNCLEAR) else outer
 
 

@@ -6,22 +6,29 @@ import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kedro_otel.recording.model import OPEN
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.text import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from kedro_otel.recording.model import Header
+    from kedro_otel.recording.model import Header, Operation
     from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.model.trace import Trace
 
 _AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Summary(NamedTuple):
-    """What a line says. ``number`` is -1 for the last pipeline run, None for a command that ran none."""
+    """What is known of a run as a whole, or of a command that ran no pipeline.
+
+    ``number`` is -1 for the last pipeline run, None for a command that ran none and where it was
+    not counted. ``start_ns`` and ``duration_ns`` are the run's, ``command_start_ns`` and
+    ``command_duration_ns`` the command's around it; all in nanoseconds.
+    """
 
     number: int | None
     outcome: str
@@ -38,14 +45,24 @@ class Summary(NamedTuple):
     error_where: str
     project: str
     header: Header
+    command_start_ns: int | None = None
+    command_duration_ns: int | None = None
 
     def plain(self) -> dict[str, Any]:
-        """Return it for JSON: durations in seconds, times in ISO 8601; None where it is not known."""
+        """Return it for JSON: durations in seconds, times in ISO 8601; None where it is not known.
+
+        `kedro otel list` and `show` print the same keys, with the same meaning: docs/schemas/.
+        """
         return {
-            "run": self.number,
             "outcome": self.outcome,
             "start": timestamp(self.start_ns),
             "duration_seconds": self.duration_ns / 1e9,
+            "command_start": None
+            if self.command_start_ns is None
+            else timestamp(self.command_start_ns),
+            "command_duration_seconds": None
+            if self.command_duration_ns is None
+            else self.command_duration_ns / 1e9,
             "trace_id": self.trace_id,
             "run_id": self.run_id or None,
             "command": self.command or None,
@@ -62,46 +79,82 @@ class Summary(NamedTuple):
 
 def summaries(entries: Iterable[Entry], now_ns: int) -> Iterator[Summary]:
     """Yield a summary of each entry, numbering pipeline runs from -1 downwards."""
+    for _, found in summarised(entries, now_ns):
+        yield found
+
+
+def summarised(entries: Iterable[Entry], now_ns: int) -> Iterator[tuple[Entry, Summary]]:
+    """Yield each entry with its summary, numbering pipeline runs from -1 downwards."""
     number = 0
     for entry in entries:
         number -= entry.run is not None
-        yield summary(entry, number if entry.run else None, now_ns)
+        yield entry, summary(entry, number if entry.run else None, now_ns)
 
 
 def summary(entry: Entry, number: int | None, now_ns: int) -> Summary:
     """Return what is known of an entry from its command and run alone."""
-    operation = entry.operation
-    run = entry.run.attributes if entry.run else {}
-    nodes = run.get(names.RUN_NODES)
-    end = (
-        operation.end_ns
-        if operation.end_ns is not None
-        else now_ns
-        if entry.segment.alive
-        else entry.segment.last_ns
+    alive = entry.segment.alive
+
+    def ended(operation: Operation) -> str:
+        unclear = operation.state == OPEN and not alive
+        return outcome.UNCLEAR if unclear else outcome.word(operation)
+
+    def duration_ns(operation: Operation) -> int:
+        latest = now_ns if alive else entry.segment.last_ns
+        end = latest if operation.end_ns is None else operation.end_ns
+        return max(end - operation.start_ns, 0)
+
+    return _summary(entry.command, entry.run, number, entry.segment.header, ended, duration_ns)
+
+
+def of_trace(trace: Trace) -> Summary:
+    """Return the same of a trace; its run is not counted, so ``number`` is None."""
+    root = trace.root
+    command = root.operation if root.operation.operation == names.COMMAND else None
+    run = trace.run.operation if trace.run else None
+    spans = {id(span.operation): span for span in (root, trace.run) if span is not None}
+    return _summary(
+        command if command is not None or run is not None else root.operation,
+        run,
+        None,
+        (trace.run or root).header,
+        outcome.word,
+        lambda operation: spans[id(operation)].duration_ns,
     )
-    file, line = (
-        operation.attributes.get(names.ERROR_FILE),
-        operation.attributes.get(names.ERROR_LINE),
-    )
+
+
+def _summary(
+    command: Operation | None,
+    run: Operation | None,
+    number: int | None,
+    header: Header,
+    ended: Callable[[Operation], str],
+    duration_ns: Callable[[Operation], int],
+) -> Summary:
+    operation = run or command
+    assert operation is not None, "there is a command, or a run"  # noqa: S101
+    known = run.attributes if run else {}
+    nodes = known.get(names.RUN_NODES)
+    file = operation.attributes.get(names.ERROR_FILE)
+    line = operation.attributes.get(names.ERROR_LINE)
     return Summary(
         number=number,
-        outcome=outcome.word(operation)
-        if operation.state != "open" or entry.segment.alive
-        else outcome.UNCLEAR,
+        outcome=outcome.together(ended(command or operation), ended(operation)),
         start_ns=operation.start_ns,
-        duration_ns=max(end - operation.start_ns, 0),
+        duration_ns=duration_ns(operation),
         trace_id=operation.trace_id,
-        run_id=entry.run_id,
-        command=outcome.title(entry.command) if entry.command else "",
-        pipeline=str(run.get(names.PIPELINE_NAME, "")),
-        runner=str(run.get(names.RUNNER_NAME, "")),
-        environment=str(run.get(names.ENVIRONMENT_NAME, "")),
+        run_id=str(known.get(names.RUN_ID, "")),
+        command=outcome.title(command) if command else "",
+        pipeline=str(known.get(names.PIPELINE_NAME, "")),
+        runner=str(known.get(names.RUNNER_NAME, "")),
+        environment=str(known.get(names.ENVIRONMENT_NAME, "")),
         nodes=nodes if isinstance(nodes, int) else None,
         error_type=str(operation.attributes.get(names.ERROR_TYPE, "")) if operation.error else "",
         error_where=f"{file}:{line}" if file and line and operation.error else "",
-        project=str(entry.segment.header.resource.get(names.PROJECT_NAME, "")),
-        header=entry.segment.header,
+        project=str(header.resource.get(names.PROJECT_NAME, "")),
+        header=header,
+        command_start_ns=command.start_ns if command else None,
+        command_duration_ns=duration_ns(command) if command else None,
     )
 
 

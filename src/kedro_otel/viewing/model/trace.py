@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.recording.model import DIED, ENDED, OPEN, UNKNOWN, SegmentError
 from kedro_otel.recording.reader import listing, read
@@ -87,6 +87,25 @@ class Trace:
     def spans(self, *operations: str) -> list[Span]:
         """Return the spans of these kinds, kind by kind, each parents first and by start."""
         return [span for operation in operations for span in self._by_kind.get(operation, ())]
+
+
+class NodeCount(NamedTuple):
+    """How many nodes of a run completed, of how many it has."""
+
+    done: int
+    total: int
+
+
+def node_count(trace: Trace) -> NodeCount:
+    """Return the nodes of the trace's run that completed, and all that the run was to have.
+
+    All is what the run said at its start, or what was recorded where that is more or it said nothing.
+    """
+    run = trace.run or trace.root
+    nodes = [child for child in run.children if child.operation.operation == names.NODE]
+    done = sum(node.operation.state == ENDED and not node.operation.error for node in nodes)
+    planned = run.operation.attributes.get(names.RUN_NODES)
+    return NodeCount(done, max(len(nodes), planned if isinstance(planned, int) else 0))
 
 
 def load(entry: Entry, folder: Path | None = None, now_ns: int | None = None) -> Trace:

@@ -13,12 +13,13 @@ from kedro_otel.recording.model import OPEN
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model.live_trace import over
 from kedro_otel.viewing.model.outcome import failure, word
+from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.console import glyphs, join, print_lines
 from kedro_otel.viewing.terminal.header import header, mark, style
 from kedro_otel.viewing.terminal.rows import ROWS, rows
 from kedro_otel.viewing.terminal.trace_view import render_trace
 from kedro_otel.viewing.terminal.waterfall import waterfall
-from kedro_otel.viewing.text import clean, count, duration, moment
+from kedro_otel.viewing.text import class_name, clean, count, duration, moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,8 +83,8 @@ def _frame(trace: Trace, console: Console, drawn: Glyphs) -> list[Text]:
 def _progress(trace: Trace, drawn: Glyphs) -> Text:
     nodes = [node for node in trace.spans(names.NODE) if trace.run and node.parent is trace.run]
     done = sum(node.operation.state != OPEN for node in nodes)
-    planned = trace.run.operation.attributes.get(names.RUN_NODES) if trace.run else None
-    if not isinstance(planned, int) or planned < max(len(nodes), 1):
+    planned = node_count(trace).total
+    if not planned:
         return Text(f"  {count(done, 'node')} done", "cyan")
     full = _PROGRESS * done // planned
     return join(
@@ -111,7 +112,7 @@ def _telling(live: Live, console: Console, trace: Trace) -> Trace:
                         "",
                     ),
                     (
-                        f" {clean(known.type)} {clean(known.where)}".rstrip()
+                        f" {clean(class_name(known.type))} {clean(known.where)}".rstrip()
                         if node.operation.error
                         else "",
                         "red",

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from kedro_otel.recording.model import DIED, ENDED
+from kedro_otel.recording.model import DIED
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.console import join, wrap
-from kedro_otel.viewing.text import clean, count, duration, moment
+from kedro_otel.viewing.text import class_name, clean, count, duration, moment
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Trace
@@ -67,7 +68,7 @@ def _failures(trace: Trace, width: int) -> list[Text]:
     for one in found[:_MOST]:
         if one.span.operation.state == DIED:
             continue
-        what = " at ".join(filter(None, (clean(one.type), clean(one.where))))
+        what = " at ".join(filter(None, (clean(class_name(one.type)), clean(one.where))))
         if len(found) > 1:
             what = f"{clean(one.span.operation.name)}: {what}"
         if what:
@@ -132,8 +133,5 @@ def _took(trace: Trace) -> str:
 def _nodes(trace: Trace) -> str:
     if not trace.run:
         return ""
-    nodes = [node for node in trace.spans(names.NODE) if node.parent is trace.run]
-    done = sum(node.operation.state == ENDED and not node.operation.error for node in nodes)
-    planned = trace.run.operation.attributes.get(names.RUN_NODES)
-    total = planned if isinstance(planned, int) and planned >= len(nodes) else len(nodes)
+    done, total = node_count(trace)
     return count(total, "node") if done == total else f"{done:,} of {count(total, 'node')}"

@@ -12,10 +12,11 @@ from kedro_otel.semconv import names
 from kedro_otel.viewing.model.critical_path import CriticalPath, critical_path
 from kedro_otel.viewing.model.outcome import failure
 from kedro_otel.viewing.model.phases import COMPUTE, LOAD, SAVE, totals
+from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.bars import FAILED, MANY, SPINE, Axis, bar, scale
 from kedro_otel.viewing.terminal.console import fit, join, wrap
 from kedro_otel.viewing.terminal.rows import GROUP, NAMESPACE, REST
-from kedro_otel.viewing.text import clean, count, duration
+from kedro_otel.viewing.text import class_name, clean, count, duration
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Trace
@@ -184,7 +185,10 @@ def _why(line: _Line) -> list[Text]:
     out = Text(line.below, "bright_black")
     out.append(
         " ".join(
-            filter(None, (clean(known.type), f"at {clean(known.where)}" if known.where else ""))
+            filter(
+                None,
+                (clean(class_name(known.type)), f"at {clean(known.where)}" if known.where else ""),
+            )
         ),
         "red",
     )
@@ -210,7 +214,7 @@ def _legend(trace: Trace, path: CriticalPath, glyphs: Glyphs, top: Row, width: i
     if _has(top, names.FOREIGN):
         parts.append([(f"{glyphs.foreign * 2} ", _STYLES[names.FOREIGN]), ("your spans", "")])
     if path.nodes:
-        words = f"critical path {duration(path.duration_ns)} ({len(path.nodes):,} of {count(len(nodes), 'node')})"
+        words = f"critical path {duration(path.duration_ns)} ({len(path.nodes):,} of {count(node_count(trace).total, 'node')})"
         parts.append([(f"{glyphs.critical} ", "bold yellow"), (words, "")])
     return wrap([join(part) for part in parts], width)
 
