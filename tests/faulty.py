@@ -59,12 +59,13 @@ def gone():
     # what is written to a terminal whose other end is gone is an error of input and output, by the kernel's own word
     master, slave = pty.openpty()
     os.close(master)
-    for entry in os.listdir("/proc/self/fd"):
-        try:
-            if "/recordings/" in os.readlink(f"/proc/self/fd/{entry}"):
-                os.dup2(slave, int(entry))
-        except OSError:
-            pass
+    write = os.write
+
+    def answered_by_the_terminal(number, data):
+        ours = "/recordings/" in os.readlink(f"/proc/self/fd/{number}")
+        return write(slave if ours else number, data)
+
+    os.write = answered_by_the_terminal
 """
 """For a project's nodes: ``gone()`` makes every further write to a segment fail with EIO."""
 

@@ -572,7 +572,7 @@ def test_the_clock_is_set(
     days: int, home: Path, monkeypatch: pytest.MonkeyPatch, figure: Callable[[str], None]
 ) -> None:
     """Set by a day between the beginning and the end of an operation: no negative duration, nothing dead, nothing expires."""
-    from kedro_otel.recording import encoder, retention
+    from kedro_otel.recording import encoder, machine, retention
 
     folder = home / "recordings"
     writer = Writer(folder, {}, {"detail": "run"}, pytest.fail)
@@ -586,6 +586,7 @@ def test_the_clock_is_set(
     assert [one.state for one in segment.operations] == ["ended", "open"]
     assert all(one.end_ns is None or one.end_ns >= one.start_ns for one in segment.operations)
     writer.close()
+    monkeypatch.setattr(machine, "runs", lambda *_: False)  # as if this process had ended
     limits = retention.Limits(1 << 20, 30, 10)
     assert not retention.prune(folder, limits, lambda _: False, now_ns=then)
     (path,) = reader.segments(folder)

@@ -27,8 +27,9 @@ def folder(home: Path) -> Path:
 
 
 @pytest.fixture
-def path(folder: Path) -> Path:
+def path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a recording made by the real writer: a command, a run, a node with a dataset, and a command that died."""
+    monkeypatch.setattr(machine, "runs", lambda *_: False)  # as if this process had ended
     writer = Writer(folder, {"service.name": "kedro"}, FACTS, pytest.fail)
     for number, operation in enumerate(("command", "run", "node")):
         span = f"{number + 1:016x}"

@@ -114,6 +114,7 @@ def test_a_segment_begins_with_nothing_but_its_header(tmp_path: Path) -> None:
         "operations": [],
         "path": tmp_path,
         "size": 0,
+        "stopped": "",
         "skipped": skipped,
     }
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import resource
 import stat
 import threading
 import time
@@ -26,9 +27,11 @@ from kedro_otel.recording import (
     locking,
     machine,
     reader,
+    segment_file,
     worker_context,
     writer,
 )
+from kedro_otel.recording.segment_file import NOT_WRITTEN
 from kedro_otel.recording.writer import RecordingError, Writer, private_folder
 from kedro_otel.tracing.run_nodes import ActiveNode
 
@@ -61,7 +64,8 @@ SEAL = len(encoder.sealed(b"{}\n")) - len(b"{}\n")
 def unsealed(line: bytes) -> dict[str, Any]:
     """Return what is on a line whose checksum is right, without it."""
     *body, number = line.rpartition(b',"crc32":"')
-    assert int(number[:-2], 16) == zlib.crc32(body[0])
+    written = re.sub(rb'^({"kedro-otel":1,"stopped":)\d', rb"\g<1>0", body[0])
+    assert int(number[:-2], 16) == zlib.crc32(written)
     found: dict[str, Any] = json.loads(line)
     del found["crc32"]
     return found
@@ -92,12 +96,14 @@ def test_the_header_says_who_writes_where_and_for_whom(tape: Writer, folder: Pat
     assert 0 < int(header.pop("sinceBootNano")) <= machine.since_boot_ns()
     assert header == {
         "kedro-otel": 1,
+        "stopped": 0,
         "sequence": 0,
         "pid": os.getpid(),
         "segment": stem,
         "process": tape.process,
         "bootId": machine.boot_id(),
         "machineId": machine.machine_id(),
+        "processStart": machine.process_start(os.getpid()),
         "startTimeUnixNano": str(int(begun)),
         "owner": "kedro-otel",
         "detail": "run",
@@ -262,14 +268,14 @@ def test_a_lock_is_told_from_none(tmp_path: Path) -> None:
     """A lock that somebody else has, or that the file system does not have, is none."""
     path = tmp_path / "x"
     with path.open("w") as one, path.open("w") as other:
-        assert writer.lock(one.fileno())
-        assert not writer.lock(other.fileno())
+        assert segment_file.lock(one.fileno())
+        assert not segment_file.lock(other.fileno())
         fcntl.flock(one, fcntl.LOCK_UN)
-        assert writer.lock(other.fileno())
+        assert segment_file.lock(other.fileno())
     reading, writing = os.pipe()
     os.close(writing)
     os.close(reading)
-    assert not writer.lock(reading)
+    assert not segment_file.lock(reading)
 
 
 @pytest.mark.parametrize("mode", ["file", "link", "parent"])
@@ -387,6 +393,7 @@ def test_a_rotation_that_is_half_written_stops_it(
     line = b'{"start":"a","spanId":"a"}\n'
     tape.start("a", line)
     before = (folder / f"{tape.stem}.jsonl").read_bytes()
+    before = before.replace(b'"stopped":0', b'"stopped":2')
     write = os.write
 
     def half(descriptor: int, data: bytes) -> int:
@@ -462,7 +469,7 @@ def test_a_header_that_is_half_written_is_refused(
     monkeypatch.setattr(os, "write", lambda _, data: len(data) - 1)
     with pytest.raises(RecordingError) as refused:
         Writer(folder, {}, FACTS, said.append)
-    assert str(refused.value) == f"{folder} cannot be written (no space left)"
+    assert str(refused.value) == f"{folder} cannot be written (no space left on device)"
     assert list(folder.iterdir()) == []
 
 
@@ -474,16 +481,14 @@ def test_a_process_without_standard_input_is_recorded(
     try:
         os.close(0)
         tape = Writer(folder, {}, FACTS, pytest.fail)
-        assert (tape._descriptor, tape.on) == (0, True)
         tape.end("a", b'{"end":1}\n')
         tape.owned_by_user(anew=True)
         with monkeypatch.context() as small:
             small.setattr(writer, "ROTATE_BYTES", 1)
             tape.end("a", b'{"end":2}\n')
-        assert tape._descriptor == 0
-        tape.close()
         with pytest.raises(OSError):
             os.fstat(0)
+        tape.close()
     finally:
         os.dup2(kept, 0)
         os.close(kept)
@@ -491,11 +496,95 @@ def test_a_process_without_standard_input_is_recorded(
     assert ([*first[1:-1], second[0]["owner"]], third[1:]) == ([{"end": 1}, "user"], [{"end": 2}])
 
 
-def test_a_descriptor_that_somebody_closed_is_let_go_in_peace(tape: Writer) -> None:
-    """A program that closes all descriptors ends without an error of ours."""
-    os.close(tape._descriptor)
+def number(tape: Writer) -> int:
+    """Return the number of the segment's descriptor."""
+    assert tape._file is not None
+    return tape._file._descriptor
+
+
+def test_its_descriptor_is_out_of_the_way(tape: Writer) -> None:
+    """The lowest numbers are the program's: what it opens has the number that it would have without us."""
+    assert number(tape) >= 64
+    assert not os.get_inheritable(number(tape))
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    assert free < 64
+
+
+def test_where_few_descriptors_are_allowed_it_has_one_of_those(folder: Path) -> None:
+    """A limit below the numbers that are asked for, or no free one among them, costs nothing."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    top = max(int(name.name) for name in Path("/proc/self/fd").iterdir()) + 4
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (top, before[1]))
+        tape = Writer(folder, RESOURCE, FACTS, pytest.fail)
+        assert number(tape) < top
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     tape.close()
+
+
+@pytest.mark.parametrize("how", ["closed", "replaced"])
+def test_a_program_that_closes_its_descriptor_gets_nothing_in_its_files(
+    how: str, tape: Writer, folder: Path, tmp_path: Path
+) -> None:
+    """The segment is opened again, locked as before, and goes on; that it happened is counted, and the program's file stays as it is."""
+    tape.start("a", b'{"start":"a"}\n')
+    taken = number(tape)
+    os.close(taken)
+    if how == "replaced":
+        with (tmp_path / "theirs").open("wb") as theirs:
+            os.dup2(theirs.fileno(), taken)
+    tape.end("a", b'{"end":"a"}\n')
+    with (folder / f"{tape.stem}.jsonl").open("rb") as file:
+        assert locking.held(file.fileno())
+    tape.close()
+    assert rows(folder)[0][1:] == [{"start": "a"}, {"end": "a"}, {"lost": {"descriptor_closed": 1}}]
+    if how == "replaced":
+        os.close(taken)  # it is the program's still
+        assert (tmp_path / "theirs").read_bytes() == b""
+
+
+@pytest.mark.parametrize("way", ["close", "abandon"])
+def test_a_descriptor_that_is_not_ours_is_never_closed(
+    way: str, tape: Writer, tmp_path: Path
+) -> None:
+    """At the end, and in a fork, the program's file under our number stays open."""
+    taken = number(tape)
+    with (tmp_path / "theirs").open("wb") as theirs:
+        os.dup2(theirs.fileno(), taken)
+    if way == "abandon":
+        tape.abandon()
+    else:
+        (tape.folder / f"{tape.stem}.jsonl").unlink()
+        tape.close()
     assert not tape.on
+    assert os.fstat(taken).st_ino == (tmp_path / "theirs").stat().st_ino
+    os.close(taken)
+
+
+def test_a_closed_descriptor_of_a_segment_that_is_gone_stops_it_in_silence(
+    tape: Writer, folder: Path, said: list[str]
+) -> None:
+    """After a purge there is nothing to open again, and nothing to tell."""
+    os.close(number(tape))
+    (folder / f"{tape.stem}.jsonl").unlink()
+    tape.end("a", b'{"end":"a"}\n')
+    assert (said, tape.on, list(folder.iterdir())) == ([], False, [])
+
+
+def test_a_segment_that_cannot_be_opened_again_stops_it(
+    tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file is there and may not be opened, recording stops with the reason; another file of its name is left alone."""
+    path = folder / f"{tape.stem}.jsonl"
+    os.close(number(tape))
+    with monkeypatch.context() as refused:
+        refused.setattr(os, "open", lambda *_: exec("raise OSError(13, 'no')"))
+        tape.end("a", b'{"end":"a"}\n')
+    assert said == [stopped("its file was closed by the program")]
+    assert len(rows(folder)[0]) == 1
+    assert path.exists()
 
 
 def test_an_error_without_a_name_is_told_in_its_own_words(
@@ -516,34 +605,42 @@ def stopped(reason: str) -> str:
     return f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
 
 
-def broken(tape: Writer, descriptor: int) -> None:
-    """Put ``descriptor`` in the place of the segment's."""
-    os.dup2(descriptor, tape._descriptor)
-    os.close(descriptor)
+def answering(
+    monkeypatch: pytest.MonkeyPatch, tape: Writer, answer: Callable[[bytes], int]
+) -> None:
+    """Let writes to the segment be answered by ``answer``; others are real."""
+    write, ours = os.write, number(tape)
+    monkeypatch.setattr(
+        os, "write", lambda to, data: answer(data) if to == ours else write(to, data)
+    )
 
 
-def test_no_space_stops_it_once(tape: Writer, folder: Path, said: list[str]) -> None:
+def test_no_space_stops_it_once(
+    tape: Writer, folder: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk: one sentence, everything after it is counted, what was written stays, and it no longer counts as alive."""
     tape.start("a", b'{"start":"a"}\n')
-    broken(tape, os.open("/dev/full", os.O_WRONLY))
+    full = os.open("/dev/full", os.O_WRONLY)
+    write = os.write
+    answering(monkeypatch, tape, lambda data: write(full, data))
     for _ in range(3):
         tape.end("a", b'{"end":"a"}\n')
+    os.close(full)
     assert said == [stopped(os.strerror(errno.ENOSPC))]
     assert not tape.on
     assert tape.lost == {"recording_stopped": 3}
+    assert rows(folder)[0][0]["stopped"] == int(NOT_WRITTEN)
     assert rows(folder)[0][1:] == [{"start": "a"}]
 
 
-def test_half_a_line_stops_it(tape: Writer, said: list[str]) -> None:
+def test_half_a_line_stops_it(
+    tape: Writer, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that took less than the line is the last."""
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
-    broken(tape, writing)
+    answering(monkeypatch, tape, lambda data: len(data) - 1)
     tape.end("a", b"x" * 8191 + b"\n")
     assert said == [stopped("no space left on device")]
     assert tape.lost["recording_stopped"] == 1
-    os.close(reading)
 
 
 def test_a_folder_that_goes_while_it_rotates_stops_it(

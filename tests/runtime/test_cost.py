@@ -75,7 +75,7 @@ def loads(run: Callable[..., Result], bare_python: Path, tmp_path: Path) -> Call
 
 
 def test_a_start_loads_little(loads: Callable[..., set[str]], tmp_path: Path) -> None:
-    """`kedro --version` loads a score of our modules, none of Python's library, and nothing of anybody else's."""
+    """`kedro --version` loads some thirty of our modules, none of Python's library, and nothing of anybody else's."""
     extra = loads("--version", cwd=tmp_path)
     ours = {name for name in extra if name.split(".")[0] == "kedro_otel"}
     python = {
@@ -84,7 +84,7 @@ def test_a_start_loads_little(loads: Callable[..., set[str]], tmp_path: Path) ->
         if name.split(".")[0].lstrip("_") in {word.lstrip("_") for word in sys.stdlib_module_names}
     }
     assert extra - ours - python == set()
-    assert len(ours) <= 30, sorted(ours)
+    assert len(ours) <= 35, sorted(ours)
     assert python <= {
         "encodings.utf_8_sig"
     }  # by which Python reads the path of a package that is installed as editable

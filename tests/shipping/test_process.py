@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from differential import shippers
 from loopback import Loopback, hang, loopback
 from shipping_harness import Post, post
 
@@ -19,7 +20,7 @@ from kedro_otel.config import paths
 from kedro_otel.semconv import names
 from kedro_otel.shipping import failpoints
 from kedro_otel.shipping.failpoints import VARIABLE
-from kedro_otel.shipping.process import flush, launch
+from kedro_otel.shipping.process import flush, interpreter, launch
 
 __all__ = ["loopback", "post"]
 
@@ -56,10 +57,12 @@ def test_it_is_detached(post: Post, loopback: Loopback):
     os.set_inheritable(write, True)
     post.launch()
     os.close(write)
-    child = launch._children[-1]
     post.until(lambda: not post.idle())
-    proc = Path(f"/proc/{child.pid}")
-    assert os.getsid(child.pid) == child.pid
+    (pid,) = shippers(post.home)
+    proc = Path(f"/proc/{pid}")
+    assert os.getsid(pid) == pid
+    assert (proc / "stat").read_text().rpartition(")")[2].split()[1] != str(os.getpid())
+    assert Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() == []
     assert (proc / "cwd").resolve() == paths.home()
     assert {str((proc / "fd" / number).readlink()) for number in "012"} == {"/dev/null"}
     assert os.read(read, 1) == b""  # nobody holds the other end
@@ -84,9 +87,7 @@ def test_it_starts_no_other_and_none_without_consent_or_endpoint(post: Post, mon
         with monkeypatch.context() as patch:
             for name, value in variables.items():
                 patch.setenv(name, value)
-            before = len(launch._children)
-            launch.start("end")
-            assert len(launch._children) == before
+            assert not launch.start("end")
     assert post.ship(KEDRO_OTEL_ENABLED="false") == 0
     assert not (post.home / "destinations").exists()
 
@@ -94,10 +95,12 @@ def test_it_starts_no_other_and_none_without_consent_or_endpoint(post: Post, mon
 def test_where_no_process_can_be_started_nothing_is_raised(post: Post, monkeypatch):
     """A full process table or a missing interpreter is no reason to fail a command."""
     post.command()
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    assert not launch.spawn("end")
-    monkeypatch.setattr(sys, "executable", None)
-    launch.start("end")
+    monkeypatch.setattr(interpreter, "_candidates", lambda: iter(["/nowhere/python"]))
+    assert not launch.start("end")
+    monkeypatch.setattr(interpreter, "_candidates", lambda: iter([sys.executable]))
+    monkeypatch.setattr(os, "posix_spawn", lambda *_, **__: os.open("/nowhere/python", os.O_RDONLY))
+    assert not launch.start("end")
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
 
 
 def test_nothing_of_the_project_is_imported(post: Post, loopback: Loopback, tmp_path, monkeypatch):
@@ -126,39 +129,6 @@ def test_nothing_of_the_project_is_imported(post: Post, loopback: Loopback, tmp_
     post.launch()
     post.until(lambda: loopback.total("kedro.commands") == 1 and post.idle())
     assert not (tmp_path / "ran").exists()
-
-
-def test_only_folders_with_installed_packages_are_handed_on(tmp_path, monkeypatch):
-    """An environment inside the project counts as installed, the project does not; a zipped application counts."""
-    project, site, other = (
-        tmp_path / "project",
-        tmp_path / "project/.venv/lib/python3/site-packages",
-        tmp_path / "wheels",
-    )
-    for folder in (
-        project / "src/requests",
-        site / "opentelemetry",
-        site / "grpc",
-        other / "requests",
-        other / "google",
-    ):
-        folder.mkdir(parents=True)
-    archive = tmp_path / "app.pyz"
-    archive.touch()
-    monkeypatch.chdir(project)
-    found = launch.folders(
-        [
-            "",
-            "relative",
-            str(project),
-            str(project / "src"),
-            str(site),
-            str(other),
-            str(archive),
-            "/usr/lib/python311.zip",
-        ]
-    )
-    assert found == [str(Path(launch.__file__).parents[3]), str(site), str(other), str(archive)]
 
 
 def test_a_long_run_is_seen_while_it_runs(post: Post, loopback: Loopback):
@@ -427,8 +397,8 @@ def test_what_was_recorded_in_memory_is_handed_over(post: Post, loopback: Loopba
     segment = tape.path.read_bytes()
     shutil.rmtree(post.recordings)
     assert launch.hand_over(segment) is None
-    post.until(lambda: loopback.total("kedro.commands") == 1)
-    assert launch._children[-1].wait(20) == 0
+    assert launch.wait_for_handed_over(20) is None
+    assert loopback.total("kedro.commands") == 1
     assert list(post.home.iterdir()) == []
     assert loopback.span_names() == Counter({"kedro run": 1})
 

@@ -32,6 +32,8 @@ _DROPPED: Final = {
 
 def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
     """Return all that status knows, ready for JSON. Nothing is created; no secret is in it."""
+    from kedro_otel.shipping.process import interpreter
+
     known = settings.load(environ, root)
     decided = consent.decide(environ, root)
     where = destination.current(known)
@@ -59,7 +61,7 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
         "settings": {
             setting.name: _setting(known, decided, setting.name) for setting in settings.SETTINGS
         },
-        "problems": [*known.problems, *destination.problems(known)],
+        "problems": [*known.problems, *destination.problems(known), *interpreter.problems()],
         "recorded": _recorded(),
         "shipped": _shipped(),
     }

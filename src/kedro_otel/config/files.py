@@ -1,9 +1,43 @@
-"""Files that are whole or absent: written under a temporary name, then moved into place."""
+"""Files that are whole or absent, and reads that neither wait nor grow."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+from typing import Final
+
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def read(path: str | os.PathLike[str], limit: int) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    A named pipe or a device is not waited for, and of a larger file nothing is read.
+
+    Raises:
+        OSError: It is not there, not readable, no regular file, or larger.
+    """
+    descriptor = os.open(path, _READ)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        data = b""
+        while chunk := os.read(descriptor, min(limit + 1 - len(data), 1 << 20)):
+            data += chunk
+            if len(data) > limit:
+                raise OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:

@@ -7,7 +7,8 @@ import re
 from binascii import crc32
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.recording.model import FORMAT, Header, NewerFormatError, Operation, SegmentError
+from kedro_otel.recording.model import Header, NewerFormatError, Operation, SegmentError
+from kedro_otel.recording.segment_file import FORMAT, GOES_ON, HEADER_BEGINS, STOP_MARK_AT
 
 if TYPE_CHECKING:
     from kedro_otel.recording.model import Value
@@ -23,6 +24,7 @@ _ERROR: Final = (2, "STATUS_CODE_ERROR")
 _NOT_JSON: Final = "not JSON"
 _NOT_AS_SAID: Final = "not as the format says"
 _HEADER: Final = b'{"kedro-otel":'
+_STOP_MARK: Final = HEADER_BEGINS.encode()
 _CHECKSUM: Final = b',"crc32":"'
 DAMAGED: Final = "damaged: its checksum does not match"
 """Reason of a line that was whole when it was written, and has changed since."""
@@ -43,7 +45,10 @@ def has_checksum(line: bytes) -> bool:
 def whole(line: bytes) -> bool:
     """Tell, without parsing it, whether ``line`` is as it was written: by its checksum, or where it has none by its end."""
     if has_checksum(line):
-        return line[-10:-2] == b"%08x" % crc32(line[:-20])
+        body = line[:-20]
+        if body.startswith(_STOP_MARK):  # the only byte that is written twice
+            body = _STOP_MARK + GOES_ON.encode() + body[STOP_MARK_AT + 1 :]
+        return line[-10:-2] == b"%08x" % crc32(body)
     return line.endswith(b"}")
 
 
@@ -108,6 +113,7 @@ def header(fields: dict[str, Any], name: str) -> Header:
             locked=fields.get("locked") is not False,
             since_boot_ns=_whole(fields.get("sinceBootNano", 0)),
             generation=_text(fields, "generation"),
+            process_start=_text(fields, "processStart"),
         )
     except BadLineError as error:
         raise SegmentError(f"{name}: damaged header ({error})") from None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from typing import TYPE_CHECKING, Final
 
 from kedro_otel.recording import machine
+from kedro_otel.recording.segment_file import HEADER_BEGINS, NOT_WRITTEN, STOP_MARK_AT, STOPPED
 
 if TYPE_CHECKING:
     from kedro_otel.recording.model import Header
@@ -78,6 +80,17 @@ def alive(descriptor: int, header: Header) -> bool | None:
     if locked is not True and earlier_boot(header):
         return False
     return None if locked is False and not same_kernel(header) else locked
+
+
+def stopped(descriptor: int) -> str:
+    """Return why the process recorded no more, as the digit in the header or the file's mode says; "" if it does not."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    begin = os.read(descriptor, STOP_MARK_AT + 1)
+    if begin[:STOP_MARK_AT] != HEADER_BEGINS.encode():
+        return ""  # written by an earlier version
+    if not os.fstat(descriptor).st_mode & stat.S_IWUSR:
+        return STOPPED[NOT_WRITTEN]
+    return STOPPED.get(begin[STOP_MARK_AT:].decode(errors="replace"), "")
 
 
 def same_kernel(header: Header) -> bool:

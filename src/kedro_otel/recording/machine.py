@@ -132,7 +132,18 @@ def certain() -> bool:
 
 def process_start(pid: int) -> str:
     """Return a text that tells the process ``pid`` from an earlier one of that number (Linux), or "" where the system does not say."""
-    return "".join(_text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19:20])
+    return "".join(_of_process(pid)[19:20])
+
+
+def runs(pid: int, start: str) -> bool:
+    """Return whether the process ``pid`` that :func:`process_start` told ``start`` of runs still; False where that cannot be told."""
+    found = _of_process(pid)
+    return bool(start) and found[19:20] == [start] and found[0] not in ("Z", "X")
+
+
+def _of_process(pid: int) -> list[str]:
+    """Return what the kernel says of a process, from its state on: the fields of ``/proc/pid/stat``."""
+    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def _linux_id() -> str:

@@ -8,9 +8,6 @@ if TYPE_CHECKING:
     from collections import Counter
     from pathlib import Path
 
-FORMAT: Final = 1
-"""Version of the format that this package writes and reads; the value of the header's first key."""
-
 SUFFIX: Final = ".jsonl"
 NEW: Final = ".new-"
 """Prefix of a segment that is being created: not locked yet, hence not to be judged by its lock."""
@@ -119,6 +116,7 @@ class Header(NamedTuple):
     ``segment`` is what the segment is known by, whatever its file is called. ``locked`` is False where its folder has no
     locks. ``since_boot_ns`` is when it began, by a clock that nobody sets; 0 where an older version wrote it. ``generation``
     is that of the journal that was there then, "" where there was none.
+    ``process_start`` tells the process from a later one with its ``pid``, where the system says when a process began.
     """
 
     segment: str
@@ -136,13 +134,15 @@ class Header(NamedTuple):
     locked: bool = True
     since_boot_ns: int = 0
     generation: str = ""
+    process_start: str = ""
 
 
 class Segment:
     """One file of one process, read as far as it is whole.
 
     ``operations`` are in the order in which they closed, those that did not close last. ``size`` is the number of bytes up to
-    the last whole line, ``last_ns`` the latest time that any line tells. ``alive`` is None where it cannot be told. ``skipped``
+    the last whole line, ``last_ns`` the latest time that any line tells. ``alive`` is None where it cannot be told. ``stopped`` says
+    why the process recorded no more of what is open, in words of :data:`~kedro_otel.recording.segment_file.STOPPED`, and is empty otherwise. ``skipped``
     counts what could not be understood, ``lost`` what the writer says it dropped, both by reason.
     """
 
@@ -156,6 +156,7 @@ class Segment:
         "path",
         "size",
         "skipped",
+        "stopped",
     )
 
     def __init__(
@@ -169,5 +170,6 @@ class Segment:
         self.last_ns = header.start_ns
         self.alive: bool | None = None
         self.continued = False
+        self.stopped = ""
         self.skipped = skipped
         self.lost = lost

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel.config import paths
-from kedro_otel.recording import decoder, locking
+from kedro_otel.recording import decoder, locking, machine
 from kedro_otel.recording.decoder import BadLineError
 from kedro_otel.recording.model import (
     DIED,
@@ -154,7 +154,7 @@ def read(path: Path) -> Segment:
     """Read a segment as far as it is whole. Raises :class:`SegmentError`, and nothing else.
 
     What is open in it is ``open`` while its process lives (or goes on in the next segment), ``died`` if that process ended
-    without a word, and ``unknown`` where neither can be told.
+    without a word, and ``unknown`` where neither can be told, or where the segment says that recording stopped.
     """
     follower = Follower(path)
     follower.poll()
@@ -196,8 +196,9 @@ class Follower:
                 self._read(descriptor)
             if self.segment is None:
                 return []
-            self.segment.alive = locking.alive(descriptor, self.segment.header)
+            alive = locking.alive(descriptor, self.segment.header)
             self._read(descriptor)
+            settle(self.segment, descriptor, alive=alive, has_open=bool(self._open))
         except OSError as error:
             raise UnreadableError(f"{self.path.name}: {error.strerror or error}") from error
         finally:
@@ -240,7 +241,7 @@ class Follower:
             operation.attributes = dict(operation.attributes)
             if segment.continued or segment.alive:
                 operation.state = OPEN
-            elif segment.alive is None or operation.span_id in self._doubtful:
+            elif segment.alive is None or segment.stopped or operation.span_id in self._doubtful:
                 operation.state = UNKNOWN
             else:
                 die(operation, segment.last_ns)
@@ -333,6 +334,23 @@ class Follower:
         segment.operations.append(operation)
         self._fresh.append(operation)
         segment.last_ns = max(segment.last_ns, operation.end_ns or 0)
+
+
+def settle(segment: Segment, descriptor: int, *, alive: bool | None, has_open: bool) -> None:
+    """Set whether more may come, from what the lock said *before* the last read.
+
+    A free lock means that the process ended, but for two cases: the segment says that recording
+    stopped, or something is open and the process that wrote it still runs. Then a program closed our
+    descriptor, and the process opens the segment again at its next line.
+    """
+    segment.alive = alive
+    if alive is True:
+        return
+    segment.stopped = locking.stopped(descriptor)
+    if segment.stopped:
+        segment.alive = False
+    elif alive is False and has_open and segment.header.boot_id == machine.boot_id():
+        segment.alive = machine.runs(segment.header.pid, segment.header.process_start)
 
 
 def die(operation: Operation, last_ns: int) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from kedro_otel.recording import decoder, locking
 from kedro_otel.recording.decoder import BadLineError
 from kedro_otel.recording.model import SegmentError, UnreadableError
-from kedro_otel.recording.reader import Follower, opened
+from kedro_otel.recording.reader import Follower, opened, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,7 +65,8 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
             follower.take(line)
     segment = follower.known()
     if follower.open_operations() or rest:
-        segment.alive = locking.alive(descriptor, segment.header)
+        alive = locking.alive(descriptor, segment.header)
+        settle(segment, descriptor, alive=alive, has_open=bool(follower.open_operations()))
         for line in lines[-_LAST:]:
             with contextlib.suppress(BadLineError):
                 segment.last_ns = max(segment.last_ns, decoder.when(decoder.parse(line)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import time
@@ -10,7 +9,15 @@ from collections import Counter
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.recording import encoder, machine
+from kedro_otel.recording.segment_file import (
+    GOES_ON,
+    HEADER_BEGINS,
+    NOT_WRITTEN,
+    SWITCHED_OFF,
+    SegmentFile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,17 +34,6 @@ _DROP_AFTER: Final = {"foreign": DROP_FOREIGN_BYTES, "dataset": DROP_FOREIGN_BYT
 LOOK_SECONDS: Final = 0.5
 """After this long the next line waits until it is known that recording is still wanted."""
 
-FORMAT: Final = 1
-
-_FRESH: Final = (
-    os.O_WRONLY
-    | os.O_CREAT
-    | os.O_EXCL
-    | os.O_APPEND
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_BINARY", 0)
-)
-
 
 class RecordingError(OSError):
     """The recording cannot be written here; the message says what is wrong and ends without a full stop."""
@@ -53,6 +49,7 @@ def private_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = os.lstat(folder)
     except OSError as error:
+        guard.let_through(error)
         message = f"{folder} cannot be made ({error.strerror or error})"
         raise RecordingError(message) from error
     if not stat.S_ISDIR(found.st_mode):
@@ -64,25 +61,6 @@ def private_folder(folder: Path) -> None:
             raise RecordingError(message)
         if found.st_mode & 0o077:
             folder.chmod(0o700)
-
-
-def lock(descriptor: int) -> bool:
-    """Take the lock that says "this segment's process lives", without waiting; return whether the file system could."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            position = os.lseek(descriptor, 0, os.SEEK_CUR)
-            os.lseek(descriptor, 2**62, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-            os.lseek(descriptor, position, os.SEEK_SET)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 class Writer:
@@ -123,7 +101,7 @@ class Writer:
         self._earlier = 0
         """Bytes in the segments before this one."""
         self._size = 0
-        self._descriptor = -1
+        self._file: SegmentFile | None = None
         self.stem = ""
         self._begin()
 
@@ -167,14 +145,16 @@ class Writer:
         with self._lock:
             if not self._owned_by_user:
                 self._owned_by_user = True
-                if anew and self._descriptor >= 0:
-                    self._rotate()
+                if anew and self._file is not None:
+                    self._rotate(self._file)
                 else:
                     self._write(b'{"owner":"user"}\n')
 
     def close(self) -> None:
         """Write what was lost, and let go of the segment: from here on the process counts as ended."""
         with self._lock:
+            if self._file is not None:
+                self._count_reopened(self._file)
             self._tell_lost()
             self._release()
 
@@ -186,7 +166,7 @@ class Writer:
     @property
     def on(self) -> bool:
         """Whether lines are still taken."""
-        return self._descriptor >= 0
+        return self._file is not None
 
     def _begin(self) -> None:
         """Make a segment and go on in it: a header, and the beginnings of what is open, there together or not at all."""
@@ -194,30 +174,31 @@ class Writer:
         now = time.time_ns()
         stem = f"{now:020d}-{os.getpid()}-{os.urandom(4).hex()}"
         fresh = self.folder / f".new-{stem}"
-        try:
-            descriptor = os.open(fresh, _FRESH, 0o600)
-        except OSError as error:
-            message = f"{self.folder} cannot be written ({error.strerror or error})"
-            raise RecordingError(message) from error
+        file, head = None, b""
         try:
             # The lock comes before the name that readers look for, so that nobody meets a live segment without it.
-            locked = lock(descriptor)
+            file = SegmentFile(fresh)
             head = b"".join(
-                map(encoder.sealed, [self._header(stem, now, locked=locked), *self._open.values()])
+                map(
+                    encoder.sealed,
+                    [self._header(stem, now, locked=file.locked), *self._open.values()],
+                )
             )
-            if os.write(descriptor, head) != len(head):
-                message = f"{self.folder} cannot be written (no space left)"
-                raise RecordingError(message)
-            os.rename(fresh, self.folder / f"{stem}.jsonl")
+            reason = file.write(head)
+            if not reason:
+                os.rename(fresh, self.folder / f"{stem}.jsonl")
         except OSError as error:
-            os.close(descriptor)
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
-            if isinstance(error, RecordingError):
-                raise
-            message = f"{self.folder} cannot be written ({error.strerror or error})"
-            raise RecordingError(message) from error
-        self._descriptor, self.stem, self._size = descriptor, stem, len(head)
+            guard.let_through(error)
+            reason = error.strerror or str(error)
+        if file is None or reason:
+            if file is not None:
+                file.close()
+                with guard.suppress(OSError):
+                    os.unlink(fresh)
+            message = f"{self.folder} cannot be written ({reason})"
+            raise RecordingError(message)
+        file.path = self.folder / f"{stem}.jsonl"
+        self._file, self.stem, self._size = file, stem, len(head)
 
     def _header(self, stem: str, now: int, *, locked: bool) -> bytes:
         words = {
@@ -225,6 +206,7 @@ class Writer:
             "process": self.process,
             "bootId": machine.boot_id(),
             "machineId": machine.machine_id(create=True),
+            "processStart": machine.process_start(os.getpid()),
             "startTimeUnixNano": str(now),
             "sinceBootNano": str(machine.since_boot_ns()),
             "owner": "user" if self._owned_by_user else "kedro-otel",
@@ -237,69 +219,73 @@ class Writer:
         members = [f'"{key}":{encoder.text(value)}' for key, value in words.items()]
         members += [f'"{key}":{_JSON[value]}' for key, value in flags.items()]
         return (
-            f'{{"kedro-otel":{FORMAT},"sequence":{self._sequence},"pid":{os.getpid()},{",".join(members)},'
+            f'{HEADER_BEGINS}{GOES_ON},"sequence":{self._sequence},"pid":{os.getpid()},{",".join(members)},'
             f'"resource":{{"attributes":{encoder.attributes(self.resource)}}}}}\n'
         ).encode()
 
     def _write(self, line: bytes, before: bytes = b"") -> None:
         """Write a line, and in the same write the one ``before`` it, each with its checksum."""
-        if self._descriptor < 0:
+        file = self._file
+        if file is None:
             self.lost["recording_stopped"] += 1
             return
-        if time.monotonic() > self._look_at and not self._still_wanted():
+        if time.monotonic() > self._look_at and not self._still_wanted(file):
             return
         if self._size > ROTATE_BYTES:
-            self._rotate()
-            if self._descriptor < 0:
+            self._rotate(file)
+            file = self._file
+            if file is None:
                 return
         data = encoder.sealed(before) + encoder.sealed(line) if before else encoder.sealed(line)
-        try:
-            written = os.write(self._descriptor, data)
-        except OSError as error:
-            self._stop(error.strerror or str(error))
+        reason = file.write(data)
+        if reason:
+            self._stop(file, reason)
             return
-        if written != len(data):
-            self._stop("no space left on device")
-            return
-        self._size += written
+        self._size += len(data)
 
-    def _still_wanted(self) -> bool:
+    def _still_wanted(self, file: SegmentFile) -> bool:
         """Look whether the user has switched recording off or purged the recordings meanwhile; if so, stop without a word."""
         self._look_at = time.monotonic() + LOOK_SECONDS
-        if (
-            os.fstat(self._descriptor).st_nlink or (self.folder / f"{self.stem}.jsonl").exists()
-        ) and self._wanted():
+        exists = file.exists
+        if exists and self._wanted():
             return True
+        if exists:
+            file.mark_stopped(SWITCHED_OFF)
         self._release()
         return False
 
-    def _rotate(self) -> None:
-        descriptor, self._sequence = self._descriptor, self._sequence + 1
+    def _rotate(self, before: SegmentFile) -> None:
+        self._sequence += 1
         self._earlier += self._size
         try:
             self._begin()
         except RecordingError as error:
-            self._stop(str(error))
+            self._stop(before, str(error))
             return
-        said = encoder.sealed(f'{{"continued":"{self.stem}"}}\n'.encode())
-        try:
-            refused = "" if os.write(descriptor, said) == len(said) else "no space left on device"
-        except OSError as error:
-            refused = error.strerror or str(error)
-        os.close(descriptor)
-        if refused:
-            self._stop(refused)
-            with contextlib.suppress(OSError):
-                os.unlink(
-                    self.folder / f"{self.stem}.jsonl"
-                )  # what is open is told once: in the segment before, which nothing continues
+        reason = before.write(encoder.sealed(f'{{"continued":"{self.stem}"}}\n'.encode()))
+        after = self._file
+        if reason and after is not None:
+            # What is open is told once: in the segment before, which nothing continues.
+            with guard.suppress(OSError):
+                os.unlink(after.path)
+            after.close()
+            self._stop(before, reason)
+            return
+        self._count_reopened(before)
+        before.close()
 
-    def _stop(self, reason: str) -> None:
-        self._release()
+    def _stop(self, file: SegmentFile, reason: str) -> None:
+        """Record no more: say so in the segment, and once to the user, unless the segment was purged."""
+        purged = not file.exists
+        if not purged:
+            file.mark_stopped(NOT_WRITTEN)
+        file.close()
+        self._file = None
         self.lost["recording_stopped"] += 1
-        self._complain(
-            f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
-        )
+        if not purged:
+            self._complain(
+                f"kedro-otel stopped recording ({reason}); your run goes on unchanged, and what was recorded before is kept: kedro otel status"
+            )
 
     def _tell_lost(self) -> None:
         if self.lost:
@@ -307,11 +293,16 @@ class Writer:
             self.lost = Counter()
             self._write(f'{{"lost":{{{members}}}}}\n'.encode())
 
+    def _count_reopened(self, file: SegmentFile) -> None:
+        """Count how often the program around us closed the segment's file."""
+        if file.reopened:
+            self.lost["descriptor_closed"] += file.reopened
+            file.reopened = 0
+
     def _release(self) -> None:
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 _JSON: Final = {None: "null", True: "true", False: "false"}

@@ -19,10 +19,12 @@ def register(*, worker: bool) -> None:
     if state.exit_registered:
         return
     state.exit_registered = True
+    state.worker = worker
     module = sys.modules.get("multiprocessing.process")
     if worker or (module is not None and module.parent_process() is not None):
         from multiprocessing.util import Finalize
 
+        state.worker = True
         Finalize(None, _at_exit, exitpriority=10)
     else:
         atexit.register(_at_exit)
@@ -31,6 +33,7 @@ def register(*, worker: bool) -> None:
 @guard.guarded
 def _at_exit() -> None:
     _end()
+    _wait()
     _record_internal_errors()
 
 
@@ -57,8 +60,21 @@ def _record_internal_errors() -> None:
         retention.note(paths.recordings(), "internal_error", failures)
 
 
+@guard.guarded
+def _wait() -> None:
+    """Wait for the delivery, once in the life of this process, where the machine may vanish with it."""
+    if state.patience is None or state.worker:
+        return
+    from kedro_otel.shipping.process import launch
+
+    waited = launch.wait if state.memory is None else launch.wait_for_handed_over
+    left = waited(state.patience)
+    if left:
+        warn(left)
+
+
 def ship(reason: str) -> None:
-    """Let the detached process send what is recorded, if there is where to; at the end wait for it where the machine may vanish."""
+    """Let the detached process send what is recorded, if there is where to; nothing here waits for that."""
     recorder = state.recorder
     if (
         recorder is None
@@ -78,11 +94,9 @@ def _launch(reason: str) -> None:
     known, how = state.settings, mode()
     if known is None or how == "manual":
         return
-    launch.start(reason)
-    if how == "wait" and reason != "run":
-        left = launch.wait(float(known.value("ship_timeout")))
-        if left:
-            warn(left)
+    started = launch.start(reason)
+    if how == "wait":
+        state.patience = float(known.value("ship_timeout")) if started else 0.0
     elif reason == "end" and state.recorder is not None:
         launch.print_hold_notice(state.recorder.writer.facts["destination"])
 
@@ -94,6 +108,8 @@ def _hand_over(memory: InMemoryWriter, *, last: bool = False) -> None:
         from kedro_otel.shipping.process import launch
 
         left = launch.hand_over(data)
+        if mode() == "wait" and state.settings is not None:
+            state.patience = float(state.settings.value("ship_timeout"))
         if left:
             warn(left)
 

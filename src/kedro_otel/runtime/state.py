@@ -37,6 +37,8 @@ class State:
         statistics: Catalogs not run yet (weak references), each with its sizes.
         commands: How many commands began here.
         exit_registered: Whether the end of the process is seen to.
+        patience: Seconds to wait for the delivery at the end of the process; None where nothing is to be waited for.
+        worker: Whether this is a worker of another process, which waits itself.
         watching: Whether a notebook tells when its cells end.
     """
 
@@ -54,6 +56,8 @@ class State:
         self.statistics: list[tuple[Callable[[], Any], dict[str, Any]]] = []
         self.commands = 0
         self.exit_registered = False
+        self.patience: float | None = None
+        self.worker = False
         self.ipython_hooked = False
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,7 +60,7 @@ class Nodes:
         self._family_of = family_of
         self._enter = enter
         self._leave = leave
-        self._lock = Lock()
+        self._lock = RLock()
         self.only: RunNodes | None = None
         """The one run that is open, where there is no doubt that a node is one of its."""
         self._files: dict[str, str] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from typing import Any
 
 
@@ -21,7 +21,7 @@ class PendingLoads:
     """The loads that wait, by the Kedro node they are made for."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = RLock()
         self.waiting: dict[int, list[Load]] = {}
 
     def began(self, dataset: str, node: Any, now: int) -> None:

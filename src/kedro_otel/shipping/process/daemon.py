@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from kedro_otel.config import consent, destination, settings
 from kedro_otel.recording.writer import private_folder
 from kedro_otel.shipping.failpoints import reached
+from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.process.lock import Lock
 from kedro_otel.shipping.state import destination_paths, hold_notice, journal
 
@@ -90,7 +91,8 @@ def _ship(
     shipper = Shipper(target, found, taken, where)
     if shipper.journal.note:
         log(where, shipper.journal.note)
-    woken, flushed = _touched(where.wake), _touched(where.flush)
+    # a command may have asked for an attempt between starting this process and now
+    woken, flushed = min(_touched(where.wake), launch.settings_taken_ns()), _touched(where.flush)
     left_at: float | None = None
     prune_at = time.monotonic() + PRUNE_EVERY
     said = ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kedro_otel import guard
 from kedro_otel.config import destination, paths, settings
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import SegmentError, UnreadableError
@@ -15,15 +15,20 @@ from kedro_otel.shipping.state import destination_paths, journal
 from kedro_otel.shipping.state.journal import HOLD, OK, REJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
-    from kedro_otel.shipping.state.journal import Journal
+    from kedro_otel.shipping.state.journal import Journal, Signal
 
 STALLED: Final = 3.0
 """Seconds without progress after which a shipper that does not run is not waited for: it needs less than that to start."""
 
 FAILURES: Final = 2
-"""Failures in a row after which a signal is not waited for: one may be a stumble."""
+"""Failures in a row after which a receiver that answers is not waited for: one may be a stumble."""
+
+ATTEMPT: Final = 0.8
+"""Seconds for which a receiver that failed before is asked once more."""
 
 _LOOK: Final = 0.05
 
@@ -48,10 +53,14 @@ def wait(deadline_s: float) -> str | None:
         return None
     where = destination_paths.of(target.id)
     sizes = recorded(target)
-    end = time.monotonic() + deadline_s
-    with contextlib.suppress(OSError):
-        where.flush.touch(mode=0o600)
+    began = time.monotonic()
+    end = began + deadline_s
+    written = journal.load(where.journal)
+    for mark in (where.wake, where.flush):
+        with guard.suppress(OSError):
+            mark.touch(mode=0o600)
     stamp, moved = -1, time.monotonic()
+    first = {name: one.failures for name, one in written.signals.items()}
     left = Backlog(len(sizes.bytes) + sizes.unread, bool(sizes.bytes), "")
     while True:
         changed = _stamp(where)
@@ -60,9 +69,13 @@ def wait(deadline_s: float) -> str | None:
             left = lacking(known, sizes, written)
             if left[:2] != before[:2]:
                 moved = time.monotonic()
-            if not left or _given_up(written, left, end - time.monotonic()):
+            if not left:
                 break
         now = time.monotonic()
+        if now - began > ATTEMPT:
+            first = {}
+        if _given_up(written, left, first, end - now):
+            break
         if now >= end or (now - moved > STALLED and not lock.held(where.lock)):
             break
         time.sleep(_LOOK)
@@ -135,15 +148,30 @@ def _stamp(where: destination_paths.DestinationPaths) -> int:
         return 0
 
 
-def _given_up(written: Journal, left: Backlog, remaining: float) -> bool:
-    """Tell whether every signal that lacks something waits for better times, or for longer than ``remaining`` seconds."""
+def _given_up(written: Journal, left: Backlog, first: Mapping[str, int], remaining: float) -> bool:
+    """Return whether every signal that lacks something was refused, and will not be accepted soon.
+
+    Args:
+        written: The journal.
+        left: What is lacking.
+        first: Failures in a row when the waiting began, by signal: those are asked once more.
+        remaining: Seconds left to wait.
+    """
     lack = {destination.TRACES: bool(left.spans), destination.METRICS: left.metrics}
     late_ns = time.time_ns() + int(remaining * 1e9)
-    waiting = [one for name, one in written.signals.items() if lack[name]]
-    return all(
-        one.failures and (one.state == HOLD or one.failures >= FAILURES or one.next_ns > late_ns)
-        for one in waiting
-    )
+    waiting = [
+        one
+        for name, one in written.signals.items()
+        if lack[name]
+        and (not one.failures or one.failures == first.get(name) or _may_be_a_stumble(one, late_ns))
+    ]
+    return not waiting
+
+
+def _may_be_a_stumble(one: Signal, late_ns: int) -> bool:
+    """Return whether a receiver that answered, busy or in trouble, is asked again before ``late_ns``."""
+    answered = one.why[:3].isdigit() and one.state != HOLD
+    return answered and one.failures < FAILURES and one.next_ns <= late_ns
 
 
 def said(left: Backlog, target: Destination) -> str:

@@ -6,6 +6,7 @@ recording is a stream of its own that begins at 0; as on any ephemeral machine o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -19,6 +20,7 @@ from kedro_otel.recording.model import SegmentError
 from kedro_otel.recording.reader import Follower
 from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
+from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.state import aggregation
 from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, instance_id
 from kedro_otel.shipping.state.segment_feed import OURS
@@ -48,7 +50,11 @@ def main() -> int:
         segment = parsed(data)
     except SegmentError:
         return 1
-    return 0 if segment.header.owner != OURS or deliver(segment, known) else 1
+    if segment.header.owner == OURS and not deliver(segment, known):
+        return 1
+    with contextlib.suppress(OSError):  # who waited has gone
+        os.write(1, launch.DELIVERED)
+    return 0
 
 
 def parsed(data: bytes) -> Segment:

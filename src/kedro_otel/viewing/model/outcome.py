@@ -25,6 +25,7 @@ BAD: Final = (FAILED, KILLED, INTERRUPTED)
 
 _KINDS: Final = (names.COMMAND, names.RUN, names.NODE, names.DATASET)
 _VERBS: Final = {"load": "loading", "save": "saving"}
+_ASKED_IN_VAIN: Final = " has not ended, and cannot be asked from here whether it still runs"
 _AT_MOST: Final = 3
 
 
@@ -93,7 +94,12 @@ def sentence(trace: Trace) -> str:
     if outcome == RUNNING:
         return f"{what} is running {_some([node.operation.name for node in trace.spans(names.NODE) if node.operation.state == OPEN])}".rstrip()
     if outcome == UNCLEAR:
-        return f"{what} has not ended, and cannot be asked from here whether it still runs"
+        why = (
+            f": recording stopped before it ended ({stopped})"
+            if (stopped := stopped_because(trace))
+            else _ASKED_IN_VAIN
+        )
+        return f"{what}{why}"
     found = [
         one
         for one in failures(trace)
@@ -110,6 +116,11 @@ def sentence(trace: Trace) -> str:
     if died:
         return f"{what} {verb}: a worker was killed while running {_some(died)}"
     return f"{what} {verb} {_some([place(one.span) for one in found])}".rstrip()
+
+
+def stopped_because(trace: Trace) -> str:
+    """Return why recording stopped before the trace ended, or an empty text if it did not."""
+    return next((segment.stopped for segment in trace.segments if segment.stopped), "")
 
 
 def _some(places: list[str]) -> str:
