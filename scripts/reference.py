@@ -120,7 +120,13 @@ def commands() -> str:
     from kedro_otel.cli import otel
 
     parts = []
-    context = click.Context(otel, info_name="kedro otel", terminal_width=100, max_content_width=100)
+    context = click.Context(
+        otel,
+        info_name="kedro otel",
+        help_option_names=["-h", "--help"],
+        terminal_width=100,
+        max_content_width=100,
+    )
     for name in otel.list_commands(context):
         command = otel.get_command(context, name)
         assert command is not None

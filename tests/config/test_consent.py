@@ -259,7 +259,7 @@ def test_status_tells_everything_and_makes_nothing(
         "KEDRO_OTEL_DETAIL": "run",
     }
     before = sorted(path.rglob("*.toml")), (path / "pyproject.toml").read_bytes()
-    for words in (["--json"], []):
+    for words in (["--json"], ["--verbose"], []):
         done = kedro("otel", "status", *words, cwd=path, env=variables)
         assert "CANARY" not in done.out + done.err
     assert (sorted(path.rglob("*.toml")), (path / "pyproject.toml").read_bytes()) == before
@@ -283,10 +283,10 @@ def test_status_tells_everything_and_makes_nothing(
     assert found["problems"] == [
         "A project cannot set 'endpoint'; [tool.kedro_otel] of pyproject.toml is ignored there."
     ]
-    told = kedro("otel", "status", cwd=path, env={"DO_NOT_TRACK": "1"}).out
+    told = kedro("otel", "status", "--verbose", cwd=path, env={"DO_NOT_TRACK": "1"}).out
     assert "Recording   off (DO_NOT_TRACK is set). To change that: kedro otel on\n" in told
     assert re.search(r"^  enabled +no  \(DO_NOT_TRACK is set\)$", told, re.MULTILINE)
-    assert "x-key *****  (environment" in kedro("otel", "status", cwd=path, env=variables).out
+    assert "x-key *****  (environment" in kedro("otel", "status", "-v", cwd=path, env=variables).out
     assert "Recording   on (default)\n" in kedro("otel", "status", cwd=path).out
     rows = re.findall(r"^  (app\.\S+ +|kedro\.project\S+ +)", told, re.MULTILINE)
     assert len({len(row) for row in rows}) == 1, "columns stand below each other"

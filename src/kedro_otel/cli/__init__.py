@@ -19,6 +19,7 @@ _FAMILIES: Final = {
     "on": "consent",
     "off": "consent",
     "purge": "consent",
+    "detail": "consent",
     "connect": "connect",
     "disconnect": "connect",
     "doctor": "connect",

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from kedro_otel.cli.common.output import message
+
 NEEDED = {
     "kedro_datasets": "kedro-datasets",
     "matplotlib": "matplotlib",
@@ -44,16 +46,14 @@ def demo_(ctx: click.Context, folder: Path) -> None:
     The data are real (scikit-learn's wines), nothing is downloaded, and `kedro run` runs in DIR just as you would run it.
     """
     if folder.exists() and any(folder.iterdir()):
-        click.echo(
-            f"{folder} is not empty, and nothing in it was changed. Name a new folder: kedro otel demo {_beside(folder)}",
-            err=True,
+        message(
+            f"{folder} is not empty, and nothing in it was changed. Name a new folder: kedro otel demo {_beside(folder)}"
         )
         ctx.exit(2)
     missing = [distribution for module, distribution in NEEDED.items() if find_spec(module) is None]
     if missing:
-        click.echo(
-            f"The demo needs {', '.join(missing)}; nothing was written. Type: pip install 'kedro-otel[demo]'",
-            err=True,
+        message(
+            f"The demo needs {', '.join(missing)}; nothing was written. Type: pip install 'kedro-otel[demo]'"
         )
         ctx.exit(1)
     _write(folder)
@@ -63,9 +63,8 @@ def demo_(ctx: click.Context, folder: Path) -> None:
             [sys.executable, "-m", "kedro", *words], cwd=folder, check=False
         ).returncode
         if code:
-            click.echo(
-                f"`kedro {' '.join(words)}` exited {code}. The project is in {folder}: type `cd {folder}` and try it there.",
-                err=True,
+            message(
+                f"`kedro {' '.join(words)}` exited {code}. The project is in {folder}: type `cd {folder}` and try it there."
             )
             ctx.exit(1)
     click.echo(NEXT.format(folder=folder))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel.config import files, toml_edit, toml_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _RECORDING: Final = re.compile(
@@ -26,18 +26,63 @@ class Erased(NamedTuple):
     failures: list[str]
 
 
-def erase(recordings: Path, destinations: Path) -> Erased:
-    """Remove all segments in ``recordings``, also those being written, all journals in ``destinations``, and the machines' ids."""
+def everything(recordings: Path, destinations: Path) -> list[Path]:
+    """Return all segments in ``recordings``, also those being written, all journals in ``destinations``, and the machines' ids."""
     machines = recordings.parent / "machines"
-    found = (*_recorded(recordings), *_journals(destinations), *_machines(machines))
+    return [*_recorded(recordings), *_journals(destinations), *_machines(machines)]
+
+
+def some(before_ns: int | None, project: str | None) -> list[Path]:
+    """Return the recordings that were last written to before a time and are of a project.
+
+    Args:
+        before_ns: Nanoseconds since the epoch; None is any time.
+        project: The project's name; None is any project, and what belongs to none.
+    """
+    from kedro_otel.recording.model import SegmentError
+    from kedro_otel.recording.reader import listing
+    from kedro_otel.recording.scan import glance
+    from kedro_otel.semconv import names
+
+    found = []
+    for path, known in listing():
+        if before_ns is not None and known.st_mtime_ns >= before_ns:
+            continue
+        if project is not None:
+            try:
+                resource = glance(path).header.resource
+            except SegmentError:
+                continue
+            if resource.get(names.PROJECT_NAME) != project:
+                continue
+        found.append(path)
+    return found
+
+
+def size(found: Iterable[Path]) -> int:
+    """Return how many bytes the files have together; those that have gone meanwhile have none."""
+    total = 0
+    for path in found:
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+def erase(found: Iterable[Path]) -> Erased:
+    """Remove files, and say what became of it."""
     done = [_removed(path) for path in found]
+    sizes = [found for found in done if isinstance(found, int)]
+    return Erased(len(sizes), sum(sizes), [found for found in done if isinstance(found, str)])
+
+
+def remove_folders(recordings: Path, destinations: Path) -> None:
+    """Remove the folders of journals and machines that are empty now."""
+    machines = recordings.parent / "machines"
     with contextlib.suppress(OSError):
         machines.rmdir()
     for folder in _folders(destinations):
         if not any(folder.iterdir()):
             folder.rmdir()
-    sizes = [found for found in done if isinstance(found, int)]
-    return Erased(len(sizes), sum(sizes), [found for found in done if isinstance(found, str)])
 
 
 def forget_uuid(path: Path) -> bool:

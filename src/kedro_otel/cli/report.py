@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
+from kedro_otel.cli.common.output import fail
 from kedro_otel.cli.common.run_argument import RunCommand, RunType, patient, say_if_off, trace_of
 
 
@@ -66,6 +67,6 @@ def _write(path: Path, html: bytes) -> None:
         else:
             files.replace(path, html, mode=None if path.exists() else 0o644)
     except OSError as error:
-        raise click.ClickException(
-            f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o."
-        ) from error
+        fail(
+            f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o"
+        )

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from kedro_otel.cli.common.output import message
 from kedro_otel.config import files
 
 FILES: Final = (
@@ -46,18 +47,16 @@ def stack_(ctx: click.Context, folder: Path, *, force: bool) -> None:
     differing = [name for name, data in shipped.items() if _differs(folder / name, data)]
     if differing and not force:
         names = ", ".join(differing)
-        click.echo(
-            f"Nothing was changed: {folder} has its own {names}. To replace them, type: kedro otel stack {folder} --force",
-            err=True,
+        message(
+            f"Nothing was changed: {folder} has its own {names}. To replace them, type: kedro otel stack {folder} --force"
         )
         ctx.exit(1)
     try:
         for name, data in shipped.items():
             _write(folder, name, data)
     except OSError as error:
-        click.echo(
-            f"{folder} cannot be written ({error.strerror}). Name a folder of yours: kedro otel stack DIR",
-            err=True,
+        message(
+            f"{folder} cannot be written ({error.strerror}). Name a folder of yours: kedro otel stack DIR"
         )
         ctx.exit(1)
     click.echo("\n".join(str(folder / name) for name in FILES))

@@ -22,6 +22,10 @@ MEANING: Final = {
 """What each detail means, in one line."""
 
 
+_RECEIVERS: Final = 3
+_PROBLEMS: Final = 5
+"""Receivers and problems that fit a screen with the rest."""
+
 _DROPPED: Final = {
     "age": "segments dropped (too old)",
     "bytes": "segments dropped (too many bytes)",
@@ -61,14 +65,23 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
         "settings": {
             setting.name: _setting(known, decided, setting.name) for setting in settings.SETTINGS
         },
-        "problems": [*known.problems, *destination.problems(known), *interpreter.problems()],
+        "problems": [
+            *known.problems,
+            *settings.unknown(environ),
+            *destination.problems(known),
+            *interpreter.problems(),
+        ],
         "recorded": _recorded(),
         "shipped": _shipped(),
     }
 
 
-def text(found: Mapping[str, Any]) -> str:
-    """Return what ``gather`` found as text for a person; settings that nobody set are left out."""
+def text(found: Mapping[str, Any], *, verbose: bool = False) -> str:
+    """Return what ``gather`` found as text for a person; settings that nobody set are left out.
+
+    Unless ``verbose``, it fits a screen: what is recorded is one line, each receiver another, and
+    ids, files and settings are left out.
+    """
     said, level, where, ids = found["consent"], found["detail"], found["destination"], found["ids"]
     addresses = (
         " and ".join(dict.fromkeys(filter(None, (where["traces"], where["metrics"]))))
@@ -91,6 +104,10 @@ def text(found: Mapping[str, Any]) -> str:
         *(f"            {why}" for why in found["not sent"].values()),
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
         f"            {level['change']}",
+    ]
+    if not verbose:
+        return "\n".join(plain(line) for line in [*lines, *_in_short(found)]).rstrip()
+    lines += [
         "",
         *rows("Ids", ids.items()),
         *rows("Recorded", found["recorded"].items()),
@@ -100,6 +117,26 @@ def text(found: Mapping[str, Any]) -> str:
         *(f"! {problem}" for problem in found["problems"]),
     ]
     return "\n".join(plain(line) for line in lines).rstrip()
+
+
+def _in_short(found: Mapping[str, Any]) -> list[str]:
+    recorded, problems = found["recorded"], found["problems"]
+    since = f" since {recorded['since'][:10]}" if recorded["since"] else ""
+    figures = f"{recorded['commands']:,} commands, {recorded['runs']:,} runs, {recorded['bytes'] / 1024:,.0f} KiB"
+    lines = [f"Recorded    {figures}{since} in {found['files']['recordings']}"]
+    if recorded["lost"]:
+        lines.append(f"            lost: {worded(recorded['lost'])}")
+    for row in found["shipped"][:_RECEIVERS]:
+        lines.append(
+            f"Waiting     {row['waiting recordings']} recordings for {row['address'] or row['destination']}"
+        )
+        lines += [f"            {name}: {why}" for name, why in row["held"].items()]
+        if row["lost"]:
+            lines.append(f"            lost: {worded(row['lost'])}")
+    lines += [f"! {problem}" for problem in problems[:_PROBLEMS]]
+    left = max(len(problems) - _PROBLEMS, 0) + max(len(found["shipped"]) - _RECEIVERS, 0)
+    more = f"{left} more, ids" if left else "ids"
+    return [*lines, "", f"For {more}, files and settings: kedro otel status --verbose"]
 
 
 def plain(line: str) -> str:

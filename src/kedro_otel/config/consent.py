@@ -13,7 +13,7 @@ from kedro_otel.config.paths import PYPROJECT
 from kedro_otel.config.toml_file import parse_bool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 ENABLED: Final = "KEDRO_OTEL_ENABLED"
@@ -49,6 +49,13 @@ def decide(settings_environ: Mapping[str, str], project: Path | None) -> Consent
     return Consent(enabled=not no, reason=no or "default")
 
 
+def objections(settings_environ: Mapping[str, str], project: Path | None) -> list[str]:
+    """Return everything that says no to this package in particular, the strongest first."""
+    said = settings_environ.get(ENABLED, "").strip()
+    user = toml_file.read(paths.user_config())
+    return list(_specific_noes(settings_environ, said, user, project))
+
+
 def watch(settings_environ: Mapping[str, str], project: Path | None) -> Callable[[], bool]:
     """Return a function that tells whether the answer is still yes: it looks at the time of the user's file, and asks again when that changed."""
     known = _changed(paths.user_config())
@@ -74,23 +81,29 @@ def _changed(path: Path) -> int:
 def _specific_no(
     environ: Mapping[str, str], said: str, user: dict[str, Any] | None, project: Path | None
 ) -> str:
+    return next(_specific_noes(environ, said, user, project), "")
+
+
+def _specific_noes(
+    environ: Mapping[str, str], said: str, user: dict[str, Any] | None, project: Path | None
+) -> Iterator[str]:
     if said and parse_bool(said) is not True:
-        return (
+        yield (
             f"{ENABLED}={said}"
             if parse_bool(said) is False
             else f"{ENABLED} is neither true nor false"
         )
     if environ.get(SDK_DISABLED, "").strip().lower() == "true":
-        return f"{SDK_DISABLED}=true"
+        yield f"{SDK_DISABLED}=true"
     if _no(user):
-        return (
+        yield (
             "kedro otel off"
             if user is not None and user["enabled"] is False
             else _unclear(paths.user_config())
         )
     site = toml_file.read(paths.site_config())
     if _no(site):
-        return (
+        yield (
             f"enabled = false in {paths.site_config()}"
             if site is not None and site["enabled"] is False
             else _unclear(paths.site_config())
@@ -98,8 +111,7 @@ def _specific_no(
     if project is not None and _no(
         toml_file.table(toml_file.read(project / PYPROJECT), "tool", "kedro_otel")
     ):
-        return "[tool.kedro_otel] enabled = false"
-    return ""
+        yield "[tool.kedro_otel] enabled = false"
 
 
 def _no(content: dict[str, Any] | None) -> bool:

@@ -219,6 +219,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
+_INTERNAL: Final = frozenset(
+    {"KEDRO_OTEL_ENABLED", "KEDRO_OTEL_FAILPOINT", "KEDRO_OTEL_RAISE", "KEDRO_OTEL_SHIPPER"}
+)
+"""Variables that are no settings: consent.py reads the first, tests and the shipper set the others."""
+
 _ONLY_IN_ENVIRONMENT: Final = frozenset({"home"})
 
 
@@ -299,6 +304,16 @@ def parse(setting: Setting, raw: Any) -> Any:
     return _PARSERS[setting.type](setting, raw)
 
 
+def unknown(environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable of ``environ`` that is named like a setting of ours and is none."""
+    known = {name for setting in SETTINGS for name in setting.env} | _INTERNAL
+    return [
+        f"The environment has an unknown setting: {name[:60]!r}."
+        for name in sorted(environ)
+        if name.startswith("KEDRO_OTEL_") and name not in known
+    ]
+
+
 def without_credentials(address: Any) -> Any:
     """Return ``address`` without user, password, query and fragment."""
     text = str(address)
@@ -319,7 +334,9 @@ def _file(path: Path, what: str, settings: Settings) -> dict[str, Any]:
     for name in content:
         if name not in BY_NAME or name in _ONLY_IN_ENVIRONMENT:
             settings.problems.append(
-                f"The {what} {path} has a key that is not a setting there: {name[:40]!r}."
+                f"The {what} {path} has an unknown setting: {name[:40]!r}."
+                if name not in BY_NAME
+                else f"The {what} {path} has a setting that only the environment can set: {name[:40]!r}."
             )
     return content
 
@@ -346,7 +363,11 @@ def _narrow(settings: Settings, table: dict[str, Any]) -> None:
         setting = BY_NAME.get(name)
         if name == "enabled":
             continue  # consent.py reads it
-        if setting is None or setting.project == "no":
+        if setting is None:
+            settings.problems.append(
+                f"[tool.kedro_otel] of {PYPROJECT} has an unknown setting: {name[:40]!r}."
+            )
+        elif setting.project == "no":
             settings.problems.append(
                 f"A project cannot set {name[:40]!r}; [tool.kedro_otel] of {PYPROJECT} is ignored there."
             )
