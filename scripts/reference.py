@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from kedro_otel.config import toml_file
 from kedro_otel.config.settings import SETTINGS, Setting
 from kedro_otel.semconv import names
 from kedro_otel.semconv.fields import FIELDS
@@ -137,6 +141,74 @@ def commands() -> str:
     return "\n".join(parts).rstrip()
 
 
+def api() -> str:
+    """Return the public Python API, from its docstrings."""
+    import kedro_otel
+    from kedro_otel import testing
+
+    parts = ["## kedro_otel", ""]
+    for name in ("runs", "last", "get_run", "Run", "Node", "Dataset", "NotFoundError"):
+        parts += described(f"kedro_otel.{name}", getattr(kedro_otel, name), "###")
+    parts += ["## kedro_otel.testing", ""]
+    for name in ("recorded", "Recorded", "Span"):
+        parts += described(f"kedro_otel.testing.{name}", getattr(testing, name), "###")
+    return "\n".join(parts).rstrip()
+
+
+def described(name: str, one: Any, heading: str) -> list[str]:
+    """Return a heading with the signature, the docstring, and the public members of a class."""
+    one = getattr(one, "__wrapped__", getattr(one, "_fixture_function", one))
+    lines = [f"{heading} {name}", ""]
+    if inspect.isfunction(one):
+        lines += ["```python", f"{name}{inspect.signature(one)}".replace("'", ""), "```", ""]
+    lines += [prose(inspect.getdoc(one) or ""), ""]
+    if inspect.isclass(one):
+        for member, value in vars(one).items():
+            if member.startswith("_") or member in getattr(one, "_fields", ()):
+                continue
+            if inspect.isfunction(value):
+                lines += described(f"{one.__name__}.{member}", value, f"{heading}#")
+            elif isinstance(value, property):
+                lines += [f"{heading}# {one.__name__}.{member}", "", prose(value.__doc__ or ""), ""]
+    return lines
+
+
+def prose(docstring: str) -> str:
+    """Return a docstring in Google's form as Markdown: sections in bold, their entries as a list."""
+    lines: list[str] = []
+    section = ""
+    for line in inspect.cleandoc(docstring).splitlines():
+        found = re.fullmatch(r"(Args|Returns|Raises|Attributes):", line)
+        if found:
+            section = found[1]
+            lines += [f"**{section}**", ""]
+        elif section and line.startswith("    ") and not line.startswith("     "):
+            name, colon, text = line.strip().partition(": ")
+            lines.append(
+                f"- `{name}`: {text}" if colon and " " not in name else f"- {line.strip()}"
+            )
+        else:
+            section = section if line.startswith(" ") or not line else ""
+            lines.append(line)
+    text = re.sub(r":(?:class|func|data):`~?([^`]+)`", r"`\1`", "\n".join(lines))
+    return text.replace("``", "`")
+
+
+def layers() -> str:
+    """Return a picture of the package's layers, as import-linter holds them, with what each says of itself."""
+    pyproject = toml_file.read(ROOT / "pyproject.toml") or {}
+    contracts = pyproject["tool"]["importlinter"]["contracts"]
+    floors = next(one["layers"] for one in contracts if one["type"] == "layers")
+    lines = ["```text"]
+    for number, floor in enumerate(floors):
+        lines.append("        │ imports" if number else "")
+        lines.append("        ▼" if number else "")
+        for room in re.findall(r"\w+", floor):
+            text = inspect.getdoc(importlib.import_module(f"kedro_otel.{room}")) or ""
+            lines.append(f"{room:12}  {text.splitlines()[0].replace('``', '')}")
+    return "\n".join([*(line for line in lines if line), "```"])
+
+
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """Return a Markdown table."""
     lines = [head, tuple("---" for _ in head), *rows]
@@ -146,13 +218,21 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 PARTS: dict[str, Callable[[], str]] = {
+    "api": api,
     "commands": commands,
     "fields": fields,
     "instruments": instruments,
+    "layers": layers,
     "own settings": own_settings,
     "standard settings": standard_settings,
 }
-PAGES = ("docs/commands.md", "docs/settings.md", "docs/telemetry.md")
+PAGES = (
+    "docs/api.md",
+    "docs/commands.md",
+    "docs/development/architecture.md",
+    "docs/settings.md",
+    "docs/telemetry.md",
+)
 
 
 def written(text: str) -> str:
