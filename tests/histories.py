@@ -69,8 +69,13 @@ class Home:
         self.hosts = hosts
 
     def sends(self) -> bool:
-        """Tell whether there is a journal: before, a copy cannot be told from its original."""
-        return any(self.path.glob("destinations/*/journal-*.json"))
+        """Tell whether every host has gone on with a journal here: before, a copy cannot be told from its original."""
+        found = [
+            journal.load(path)
+            for path in self.path.glob("destinations/*/journal-*.json")
+            if not path.name.endswith(".before.json")
+        ]
+        return len(found) >= len(self.hosts) and not any(one.is_copy for one in found)
 
 
 class Live:
@@ -93,8 +98,7 @@ class Command:
 class Point(NamedTuple):
     """One point that was accepted.
 
-    ``ahead_ns`` is how far it was ahead of the sender's clock, ``tried_ns`` the latest time in this stream that was sent
-    before, whether that arrived or not.
+    ``ahead_ns`` is how far it was ahead of the sender's clock, ``latest_ns`` the latest time that any clock has told.
     """
 
     series: tuple[Any, ...]
@@ -102,7 +106,7 @@ class Point(NamedTuple):
     start_ns: int
     value: float
     ahead_ns: int
-    tried_ns: int
+    latest_ns: int
 
 
 class World:
@@ -129,7 +133,7 @@ class World:
         self.live: list[Live] = []
         self.spans: Counter[str] = Counter()
         self.points: list[Point] = []
-        self.tried: dict[str, int] = {}
+        self.latest_ns = 0
         self.mode = "ok"
         self.kill_in = -1
         self.fault_in = -1
@@ -141,6 +145,9 @@ class World:
         self.noticed = 0
         self.unsent = 0
         self.serial = 0
+        self.noted = 0
+        self.copied = False
+        """Whether a state was copied or put back: once in a history, for of a copy of a copy nobody can tell whose it is."""
         self.log: list[str] = []
         self.kinds = kinds or tuple(WEIGHTS)
         self._patch()
@@ -150,7 +157,7 @@ class World:
 
     def _patch(self) -> None:
         set_ = self.patch.setattr
-        set_(time, "time_ns", lambda: self.true_ns + self.host.skew_ns)
+        set_(time, "time_ns", self.now)
         set_(time, "time", lambda: (self.true_ns + self.host.skew_ns) / SECOND)
         set_(time, "monotonic", lambda: self.mono_ns / SECOND)
         set_(time, "sleep", self.sleep)
@@ -162,6 +169,8 @@ class World:
         set_(machine, "certain", lambda: True)
         set_(environment, "in_container", lambda _: False)
         set_(os, "fsync", lambda _: None)
+        set_(os, "getpid", lambda: 4711)
+        set_(os, "urandom", random.Random(self.random.random()).randbytes)
         set_(shipper_module, "Sender", lambda name, _signal: Sender(self, name))
         for module in (shipper_module, segment_feed, journal, dead_letters):
             set_(module, "reached", self.reached)
@@ -192,6 +201,12 @@ class World:
 
         return call
 
+    def now(self) -> int:
+        """Return what the clock of this host says."""
+        now = self.true_ns + self.host.skew_ns
+        self.latest_ns = max(self.latest_ns, now)
+        return now
+
     def sleep(self, seconds: float) -> None:
         """Let time pass."""
         self.true_ns += int(seconds * SECOND)
@@ -218,8 +233,13 @@ class World:
         weights = [WEIGHTS[kind] for kind in self.kinds]
         for _ in range(steps):
             (kind,) = self.random.choices(self.kinds, weights)
-            self.log.append(f"{kind}")
+            if kind in COPIES and self.copied:
+                continue
+            self.log.append(kind)
+            before = len(self.log), len(self.homes), self.serial, self.noted
             getattr(self, kind)()
+            if kind in COPIES:
+                self.copied = (len(self.log), len(self.homes), self.serial, self.noted) != before
             self.sleep(self.random.choice((0.003, 0.5, 5, 600)))
         self.rest()
         self.check()
@@ -383,7 +403,7 @@ class World:
         stash, self.stash = self.stash, []
         for aside, path in stash:
             if path.parent.is_dir():
-                if self.random.random() < 0.2:
+                if self.random.random() < 0.2 and aside.stat().st_nlink == 1:
                     aside.rename(self._other_name(path))
                 else:
                     aside.rename(path)
@@ -487,7 +507,7 @@ class World:
     def move_home(self) -> None:
         """Move a home to another disk."""
         home = self.random.choice(self.homes)
-        if home.path.exists() and not any(live.home is home for live in self.live):
+        if home.sends() and not any(live.home is home for live in self.live):
             self.serial += 1
             path = self.folder / f"moved-{self.serial}"
             _copied(home.path, path)
@@ -533,9 +553,13 @@ class World:
 
     def _note(self, home: Home) -> None:
         """Remember what a journal says it left out, before it is overwritten."""
+        self.noted += 1
         for path in home.path.glob("destinations/*/journal-*.json"):
             if "before" not in path.name:
-                counts = journal.load(path).counts
+                found = journal.load(path)
+                counts = found.counts
+                if any(one.pending for one in found.streams()):
+                    self.noticed += 1000  # what it counted and had not sent goes with it
                 self.noticed += sum(counts[word] for word in NOTICED)
                 self.unsent += counts["recordings dropped unsent"]
                 self.noticed += 1000 * counts["counters taken for sent"]
@@ -586,7 +610,7 @@ class World:
         for point in self.points:
             series[point.series].append(point)
             # only the rest of a stream that may have been there already, from when the clock was wrong
-            if point.ahead_ns > AHEAD and point.time_ns > point.tried_ns + SECOND // 100:
+            if point.ahead_ns > AHEAD and point.time_ns > point.latest_ns + SECOND:
                 seconds = point.ahead_ns / SECOND
                 wrong.append(f"{point.series} was sent {seconds} s ahead of the clock")
         increase: Counter[str] = Counter()
@@ -635,6 +659,9 @@ NOTICED = (
     "lines damaged",
 )
 
+COPIES = ("restore", "restore_journals", "clone", "clone_to_a_host", "move_home")
+"""Events after which two states have one past."""
+
 WEIGHTS = {
     "command": 20,
     "begin": 6,
@@ -678,10 +705,7 @@ class Sender:
 
     def metrics(self, data: Any) -> Answer:
         """Take points."""
-        points = list(_points(data, self.world.tried))
-        for point in points:
-            instance = point.series[1]
-            self.world.tried[instance] = max(self.world.tried.get(instance, 0), point.time_ns)
+        points = list(_points(data, self.world.latest_ns))
         return self._answered(lambda: self.world.points.extend(points))
 
     def close(self) -> None:
@@ -703,7 +727,7 @@ def _ids(spans: Any) -> Iterator[str]:
         yield f"{span.context.span_id:016x}"
 
 
-def _points(data: Any, tried: dict[str, int]) -> Iterator[Point]:
+def _points(data: Any, latest_ns: int) -> Iterator[Point]:
     for resource in data.resource_metrics:
         instance = resource.resource.attributes["service.instance.id"]
         for scope in resource.scope_metrics:
@@ -716,7 +740,7 @@ def _points(data: Any, tried: dict[str, int]) -> Iterator[Point]:
                         point.start_time_unix_nano,
                         point.value if value is None else value,
                         point.time_unix_nano - time.time_ns(),
-                        tried.get(instance, 0),
+                        latest_ns,
                     )
 
 

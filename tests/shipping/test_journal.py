@@ -151,7 +151,8 @@ def test_a_new_journal_knows_nothing(path):
         "foldedBefore": 0,
         "gone": {"before": 0, "days": {}},
         "closing": [],
-        "left": [],
+        "left": {},
+        "marks": [],
         "copies": 0,
     }
 

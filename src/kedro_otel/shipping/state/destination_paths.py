@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SHARED: Final = "shared"
 """Stands for the machine where ``KEDRO_OTEL_HOME`` is a volume mounted into containers, each of them a machine of its own."""
 
+COPY: Final = "copy-"
+"""Begins the generation of what is recorded beside a copy of a journal, before anybody went on with it."""
+
 _HEAD_BYTES: Final = 4096
 _NAME: Final = re.compile(r"journal-([0-9a-z]{1,32})\.json")
 
@@ -71,7 +74,7 @@ def generation(destination: str) -> str:
     """Return which generation of the journal there is now, and how many commits it has: ``id:number``.
 
     A recording carries it, so that a journal that was put back as it was is told from the recordings that came after. It
-    is "" where there is none, or a copy that nobody has gone on with.
+    is "" where there is none, and names the file where that is a copy that nobody has gone on with.
     """
     import json
 
@@ -80,7 +83,7 @@ def generation(destination: str) -> str:
             facts = json.loads(file.readline(_HEAD_BYTES))
             inode = os.fstat(file.fileno()).st_ino
         if str(facts["file"]).partition(":")[0] != str(inode):
-            return ""
+            return f"{COPY}{inode}"
         return f"{facts['generation']}:{int(facts['sequence'])}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""

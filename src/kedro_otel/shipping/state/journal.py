@@ -26,6 +26,7 @@ from kedro_otel.config import files
 from kedro_otel.recording import decoder, encoder
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.state import aggregation, birth
+from kedro_otel.shipping.state.destination_paths import COPY
 from kedro_otel.shipping.state.tombstones import Tombstones
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ class Journal:
 
     ``address`` is the receiver's, without credentials; ``counts`` are what was sent and lost, by word; ``note`` says what was
     wrong with the file. ``closing`` are streams that came to an end and still have something to send. ``generation`` and
-    ``sequence`` tell which line of commits this is, and how long it is; ``left`` are former generations, whose recordings
-    are taken for counted. ``elsewhere`` is what other machines' journals say of segments; it is not written.
+    ``sequence`` tell which line of commits this is, and how long it is; ``left`` are former generations, each with the number
+    of commits beyond which its recordings are taken for counted, ``marks`` copies that this one went on from.
+    ``elsewhere`` is what other machines' journals say of segments; it is not written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -134,12 +136,14 @@ class Journal:
         self.gone = Tombstones()
         self.generation = os.urandom(8).hex()
         self.sequence = 0
-        self.left: list[str] = []
+        self.left: dict[str, int] = {}
+        self.marks: list[str] = []
         self.elsewhere: dict[str, Cursor] = {}
         self.readable = True
         self.newer = False
         self.copies = 0
         self.is_copy = False
+        self.inode = 0
         self._certificate = ""
         self._folder = ""
         self._kept_only = False
@@ -188,6 +192,17 @@ class Journal:
         if self.segments.pop(segment, None) is not None:
             self.gone.add(segment)
 
+    def counted_before(self, generation: str) -> bool:
+        """Tell whether what was recorded in a generation is taken for counted, where this journal does not know it.
+
+        Args:
+            generation: As a recording carries it, ``id:number``.
+        """
+        if generation.startswith(COPY):
+            return COPY in self.left and generation not in self.marks
+        name, _, sequence = generation.partition(":")
+        return name in self.left and sequence.isdecimal() and int(sequence) > self.left[name]
+
     def learn(self, other: Journal) -> None:
         """Know what another machine's journal of this destination says of segments, for as long as this object lives."""
         for segment, cursor in other.segments.items():
@@ -217,7 +232,7 @@ class Journal:
         if counted:
             self.counts["counters taken for sent"] += old.forget_unsent()
         if old.pending:
-            old.time_ns += aggregation.STEP
+            old.end(1000 if counted else aggregation.STEP)
             self.closing.append(old)
             if len(self.closing) > MAX_CLOSING:
                 self.closing.pop(0)
@@ -358,6 +373,7 @@ def take(path: Path) -> Journal:
         journal.copies = 0
         return journal
     journal.copies += 1
+    journal.marks = [*journal.marks[-31:], f"{COPY}{journal.inode}"]
     if journal.copies <= MAX_COPIES:
         moved = journal._folder != str(path.parent)  # noqa: SLF001
         renew(journal, counted=not moved or _original(journal, path.name))
@@ -384,12 +400,14 @@ def renew(journal: Journal, *, counted: bool) -> None:
         counted: Whether what was recorded in the old generation and is not counted here is taken for counted: by the
             original of a copy, or by what came after a backup.
     """
+    left = {**journal.left, journal.generation: -1 if counted else journal.sequence}
+    journal.left = dict(list(left.items())[-32:])
     for key in list(journal.totals):
         journal.retire(key, time.time_ns(), counted=counted)
     if counted:
         for old in journal.closing:
             journal.counts["counters taken for sent"] += old.forget_unsent()
-        journal.left = [*journal.left[-31:], journal.generation]
+        journal.left[COPY] = -1
         for cursor in journal.segments.values():
             if cursor.size == UNDONE:
                 cursor.size = TAKEN
@@ -446,6 +464,7 @@ def _read(candidate: Path, path: Path) -> Journal:
     with os.fdopen(os.open(candidate, _READ), "rb") as file:
         head, body = file.readline(), file.readline().removesuffix(b"\n")
         certificate = birth.certificate(file.fileno())
+        inode = os.fstat(file.fileno()).st_ino
     facts = decoder.parse(head.removesuffix(b"\n"))
     version = facts["kedro-otel-journal"]
     if type(version) is int and version > FORMAT:
@@ -457,6 +476,7 @@ def _read(candidate: Path, path: Path) -> Journal:
     journal.sequence = int(facts.get("sequence", 0))
     journal._certificate = str(facts.get("file", ""))  # noqa: SLF001
     journal._folder = str(facts.get("folder", ""))  # noqa: SLF001
+    journal.inode = inode
     journal.is_copy = bool(journal._certificate) and journal._certificate != certificate  # noqa: SLF001
     return journal
 
@@ -475,6 +495,7 @@ def _dump(journal: Journal) -> dict[str, Any]:
         "gone": journal.gone.dump(),
         "closing": [aggregation.dump(totals) for totals in journal.closing],
         "left": journal.left,
+        "marks": journal.marks,
         "copies": journal.copies,
     }
 
@@ -510,7 +531,9 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
     if "gone" in fields:
         journal.gone.load(fields["gone"])
     journal.closing = [aggregation.load(row) for row in fields.get("closing", [])]
-    journal.left = [str(one) for one in fields.get("left", [])]
+    left = dict(fields.get("left", {}))
+    journal.left = {str(one): int(number) for one, number in left.items()}
+    journal.marks = [str(one) for one in fields.get("marks", [])]
     journal.copies = int(fields.get("copies", 0))
     return journal
 

@@ -72,20 +72,21 @@ def _remove(
     listed = reader.listing(folder)
     size = sum(found.st_size for _, found in listed)
     crowded = len(listed) > CROWDED * limits.max_segments or size > CROWDED * limits.max_bytes
-    removed: list[str] = []
+    removed: list[tuple[Path, str]] = []
 
     def keep(path: Path) -> bool:
         if _needed(path, journals, limits, crowded=crowded):
             return True
-        removed.append(path.stem)
+        header = header_of(path)
+        removed.append((path, header.segment if header is not None else path.stem))
         return False
 
     gone = retention.prune(folder, limits, keep)
-    for stem in removed:
-        if not os.path.lexists(folder / f"{stem}.jsonl"):
+    for path, identifier in removed:
+        if not os.path.lexists(path) and not os.path.lexists(folder / f"{identifier}.jsonl"):
             for found in journals.values():
-                found.counts[UNSENT] += _unsent(found, stem)
-                found.deleted(stem)
+                found.counts[UNSENT] += _unsent(found, identifier)
+                found.deleted(identifier)
     for found in journals.values():
         found.commit()
     return gone

@@ -354,7 +354,9 @@ class SegmentFeed:
             # the recordings are newer than the journal: it was put back
             renew(journal, counted=True)
         first = cursor.size == UNDONE and not cursor.folded and not cursor.spans
-        if cursor.size != TAKEN and not (first and generation in journal.left):
+        if cursor.size != TAKEN and not (
+            first and journal.counted_before(segment.header.generation)
+        ):
             return
         cursor.size = UNDONE
         dead = (
