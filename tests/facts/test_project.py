@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import node, pipeline
 
+from kedro_otel.config import consent
 from kedro_otel.config import settings as settings_
 from kedro_otel.facts import project, resource
 from kedro_otel.semconv import names
@@ -243,3 +247,54 @@ def test_the_projects_own_line_is_found(root: PurePath, separator: str) -> None:
         calls["node"](lambda: calls["library"](lambda: 1 / 0))
     found = errors.facts(raised.value, root)  # type: ignore[arg-type]
     assert (found[names.ERROR_FILE].rpartition("/")[2], found[names.ERROR_LINE]) == ("nodes.py", 4)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".git/HEAD",
+        ".git/packed-refs",
+        ".git/commondir",
+        ".git/refs/heads/main",
+        ".git",
+        "pyproject.toml",
+        ".telemetry",
+    ],
+)
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge", "folder", "loop"])
+def test_only_regular_files_of_a_sane_size_are_read(name: str, kind: str, tmp_path: Path) -> None:
+    """A named pipe is not waited for, a file of 1.5 GB not read, and nothing is raised."""
+    (tmp_path / ".git/refs/heads").mkdir(parents=True)
+    (tmp_path / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    path = tmp_path / name
+    if name == ".git":
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(1_500_000_000)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name)
+    began = time.process_time()
+    assert project.revision(tmp_path) is None
+    assert project.read(tmp_path).package is None
+    assert project.around(tmp_path) is None
+    consent.decide({}, tmp_path)
+    assert time.process_time() - began < 5  # none of it takes as long as reading would
+
+
+def test_a_revision_among_many_packed_ones(tmp_path: Path) -> None:
+    """The last of half a million references is found, and one whose name is the end of another's is not mistaken."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    many = "".join(f"{number:040x} refs/tags/{number}\n" for number in range(100_000))
+    (tmp_path / ".git/packed-refs").write_text(
+        f"# pack-refs with: sorted\n{'b' * 40} refs/x/refs/heads/main\n{many}{'a' * 40} refs/heads/main\n"
+    )
+    assert project.revision(tmp_path) == "a" * 40

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kedro_otel.config import paths, toml_file
+from kedro_otel import guard
+from kedro_otel.config import files, paths, toml_file
 from kedro_otel.config.paths import PYPROJECT
 from kedro_otel.config.toml_file import parse_bool
 
@@ -74,7 +75,8 @@ def watch(settings_environ: Mapping[str, str], project: Path | None) -> Callable
 def _changed(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return 0
 
 
@@ -137,8 +139,9 @@ def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:
 def _says_no(path: Path) -> bool:
     """Return whether kedro-telemetry's file says no; what is neither yes nor no in it is ignored, as there."""
     try:
-        text = path.read_bytes().decode()
-    except (OSError, ValueError):
+        text = files.read(path, toml_file.MAX_BYTES).decode()
+    except (OSError, ValueError) as error:
+        guard.let_through(error)
         return False
     import yaml
 

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from kedro_otel import guard
+
 APP: Final = "kedro-otel"
 KEDRO: Final = "kedro"
 CONFIG_FILE: Final = "otel.toml"
@@ -90,6 +92,7 @@ def _asked(kind: str, name: str) -> str:
             found = platformdirs.user_config_dir(name)
         else:
             found = platformdirs.site_config_dir(name)
-    except RuntimeError:
+    except RuntimeError as error:
+        guard.let_through(error)
         found = ""
     return found if os.path.isabs(found) else f"{os.path.abspath(os.devnull)}/{name}"  # noqa: PTH100, PTH117 (as above)

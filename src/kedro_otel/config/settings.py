@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.config import paths, toml_file
 from kedro_otel.config.paths import PYPROJECT
 from kedro_otel.config.toml_file import parse_bool
@@ -270,6 +271,7 @@ class Settings:
         try:
             value = parse(setting, raw)
         except ValueError as error:
+            guard.let_through(error)
             self.problems.append(
                 f"{setting.name} from {origin}: {error}; using {_or_default(setting)}."
             )
@@ -420,7 +422,8 @@ def _number(setting: Setting, raw: Any) -> float | int:
     kind = int if setting.type == "int" else float
     try:
         value = kind(str(raw).strip()) if not isinstance(raw, bool) else None
-    except ValueError:
+    except ValueError as error:
+        guard.let_through(error)
         value = None
     if value is None or not 0 <= value < float("inf"):
         raise ValueError(

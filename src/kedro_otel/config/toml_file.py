@@ -5,8 +5,14 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
+from kedro_otel.config import files
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of a settings file, a project's or a user's, beyond which it is not read."""
 
 _read: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
 
@@ -18,7 +24,8 @@ def read(path: Path) -> dict[str, Any] | None:
     """
     try:
         status = path.stat()
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        guard.let_through(error)
         return {}
     key = str(path)
     stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -36,7 +43,8 @@ def loads(text: str) -> dict[str, Any] | None:
         import tomli as tomllib
     try:
         content: dict[str, Any] = tomllib.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        guard.let_through(error)
         return None
     return content
 
@@ -70,8 +78,9 @@ def parse_bool(raw: Any) -> bool | None:
 
 def _parsed(path: Path) -> dict[str, Any] | None:
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = files.read(path, MAX_BYTES).decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        guard.let_through(error)
         return None
     return loads(text)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kedro_otel import guard
 from kedro_otel.config import files, paths, toml_edit, toml_file
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def save(changes: Mapping[str, Any]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, new.encode("utf-8"), mode=0o600)
     except (OSError, UnicodeError) as error:
+        guard.let_through(error)
         raise UserFileError(
             f"{path} could not be written, so nothing was changed: {error}."
         ) from error

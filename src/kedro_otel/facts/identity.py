@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.config import paths, toml_file
 from kedro_otel.config.paths import PYPROJECT
 
@@ -38,7 +39,8 @@ def installation_id(*, create: bool = True) -> str | None:
         return None
     try:
         return _created(places[0])
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return None
 
 
@@ -73,7 +75,8 @@ def _user_uuid(path: Path) -> str | None:
 
     try:
         return uuid.UUID(value).hex
-    except ValueError:
+    except ValueError as error:
+        guard.let_through(error)
         return None
 
 
@@ -124,7 +127,8 @@ def _created_project_uuid(path: Path) -> str | None:
                 return None
             files.replace(path, new.encode())
             return uuid
-    except (OSError, UnicodeError):
+    except (OSError, UnicodeError) as error:
+        guard.let_through(error)
         return None
 
 
@@ -160,7 +164,8 @@ def _taken(fcntl: Any, descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return (
             True  # a file system without locks: the last one to write wins, as in kedro-telemetry
         )

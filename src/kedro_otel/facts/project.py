@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kedro_otel.config import toml_file
+from kedro_otel import guard
+from kedro_otel.config import files, toml_file
 from kedro_otel.config.paths import PYPROJECT
 from kedro_otel.semconv import names
 
@@ -20,6 +20,8 @@ PUBLIC_VALIDATORS: Final = frozenset(
 )
 PARAMETERS: Final = ("parameters", "params:")
 _MAX_LINE: Final = 4096
+_MAX_PACKED: Final = 32 * 1024 * 1024
+"""Bytes of git's packed references, some 500,000 of them, beyond which the revision is not looked for."""
 
 
 class Project(NamedTuple):
@@ -47,8 +49,11 @@ def around(folder: Path) -> Path | None:
     """Return the Kedro project that ``folder`` is in, as Kedro finds it, None if it is in none."""
     for path in (folder, *folder.parents):
         try:
-            found = "[tool.kedro]" in (path / PYPROJECT).read_text(encoding="utf-8")
-        except (OSError, ValueError):
+            found = "[tool.kedro]" in files.read(path / PYPROJECT, toml_file.MAX_BYTES).decode(
+                "utf-8"
+            )
+        except (OSError, ValueError) as error:
+            guard.let_through(error)
             continue
         if found:
             return path
@@ -102,7 +107,8 @@ def revision(path: Path) -> str | None:
         if git.exists():
             try:
                 return _head(git)
-            except (OSError, UnicodeError):
+            except (OSError, UnicodeError) as error:
+                guard.let_through(error)
                 return None
     return None
 
@@ -110,7 +116,7 @@ def revision(path: Path) -> str | None:
 def relative(file: str, project: Path) -> str:
     """Return ``file`` relative to the project if it is inside, else its name alone: never a folder of the user's."""
     if Path(file).is_absolute():
-        with suppress(ValueError):
+        with guard.suppress(ValueError):
             return Path(os.path.realpath(file)).relative_to(os.path.realpath(project)).as_posix()
     return file.replace("\\", "/").rpartition("/")[2]
 
@@ -122,7 +128,8 @@ def _tools(value: Any) -> tuple[str, ...] | None:
 
         try:
             parsed = ast.literal_eval(value)
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            guard.let_through(error)
             parsed = None
         value = parsed if isinstance(parsed, (list, tuple)) else [value] if value else None
     return tuple(str(tool) for tool in value) or None if isinstance(value, (list, tuple)) else None
@@ -148,7 +155,7 @@ def _head(git: Path) -> str | None:
     if not head.startswith("ref:"):
         return _commit(head)
     reference = head.removeprefix("ref:").strip()
-    common = git / _line(git / "commondir") if (git / "commondir").exists() else git
+    common = git / _line(git / "commondir") if (git / "commondir").is_file() else git
     for folder in (git, common):
         if (folder / reference).is_file():
             return _commit(_line(folder / reference))
@@ -156,19 +163,18 @@ def _head(git: Path) -> str | None:
 
 
 def _packed(path: Path, reference: str) -> str | None:
-    if not path.exists():
+    """Return the commit that git's file of packed references has for ``reference``; None where it has none or is too large."""
+    if not path.is_file():
         return None
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            commit, _space, name = line.rstrip("\n").partition(" ")
-            if name == reference:
-                return _commit(commit)
-    return None
+    data = b"\n" + files.read(path, _MAX_PACKED)
+    end = data.find(b" " + os.fsencode(reference) + b"\n")
+    begin = data.rfind(b"\n", 0, max(end, 0)) + 1
+    return _commit(data[begin:end].decode("ascii", "replace")) if end >= 0 else None
 
 
 def _line(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        return file.readline(_MAX_LINE).strip()
+    """Return the first line of a file of one line."""
+    return files.read(path, _MAX_LINE).decode("utf-8").partition("\n")[0].strip()
 
 
 def _commit(word: str) -> str | None:

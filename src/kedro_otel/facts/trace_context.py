@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kedro_otel import guard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -69,7 +71,8 @@ def sampled(environ: Mapping[str, str], trace_id: str, parent: Remote | None) ->
     if name == "traceidratio":
         try:
             ratio = float(environ.get("OTEL_TRACES_SAMPLER_ARG", "") or 1.0)
-        except ValueError:
+        except ValueError as error:
+            guard.let_through(error)
             ratio = 1.0
         if not 0.0 <= ratio <= 1.0:
             ratio = 1.0

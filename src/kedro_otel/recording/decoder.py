@@ -7,6 +7,7 @@ import re
 from binascii import crc32
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.recording.model import Header, NewerFormatError, Operation, SegmentError
 from kedro_otel.recording.segment_file import FORMAT, GOES_ON, HEADER_BEGINS, STOP_MARK_AT
 
@@ -63,7 +64,8 @@ def parse(line: bytes, *, checked: bool = False) -> dict[str, Any]:
     try:
         text = line.decode()
         found, end = _decode(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        guard.let_through(error)
         raise BadLineError(_NOT_JSON) from None
     if end != len(text):
         raise BadLineError(_NOT_JSON)
@@ -169,7 +171,8 @@ def attributes(rows: Any) -> dict[str, Value]:
         OverflowError,
         RecursionError,
         AttributeError,
-    ):
+    ) as error:
+        guard.let_through(error)
         raise BadLineError(_NOT_AS_SAID) from None
     return {key: value for key, value in found.items() if value is not None and type(key) is str}
 

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from kedro_otel import guard
 from kedro_otel.recording import machine
 from kedro_otel.recording.segment_file import HEADER_BEGINS, NOT_WRITTEN, STOP_MARK_AT, STOPPED
 
@@ -38,6 +39,7 @@ def hold(descriptor: int) -> bool | None:
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        guard.let_through(error)
         return False if error.errno in _BUSY else None
     return True
 
@@ -123,7 +125,8 @@ def _asked(descriptor: int) -> bool | None:
     for _ in range(_TRIES - 1):
         try:
             found = held(descriptor)
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             found = None
         if found is not None:
             return found

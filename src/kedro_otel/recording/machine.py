@@ -14,6 +14,7 @@ import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
+from kedro_otel import guard
 from kedro_otel.config import paths
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def _text(path: str) -> str:
                 return file.read().decode(errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return ""
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             time.sleep(wait_s)
     return ""
 
@@ -94,7 +96,8 @@ def _written(home: Path, *, create: bool) -> tuple[bool, str]:
             os.close(descriptor)
     except FileExistsError:
         return _written(home, create=False)  # somebody was faster
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False, fresh
     return True, fresh
 
@@ -110,7 +113,8 @@ def system_id() -> str:
                 winreg.HKEY_LOCAL_MACHINE, r"SOFTWARE\Microsoft\Cryptography"
             ) as key:
                 return str(winreg.QueryValueEx(key, "MachineGuid")[0])
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             return ""
     return _linux_id()
 
@@ -126,7 +130,8 @@ def certain() -> bool:
         return True
     try:
         return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kedro_otel import guard
 from kedro_otel.config import paths
 from kedro_otel.recording import decoder, locking, machine
 from kedro_otel.recording.decoder import BadLineError
@@ -115,17 +116,20 @@ def _look(folder: Path, since: str) -> Listing:
     except FileNotFoundError:
         # Nothing was recorded yet, unless the parent knows better: one answer alone may be wrong.
         return Listing([], 0, int(_named(folder)))
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return Listing([], 0, 1)
     for entry in named:
         try:
             known = entry.stat(follow_symlinks=False)
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             failed += 1
             continue
         try:
             reason = _refused(known) or (_linked(folder / entry.name) if known.st_nlink > 1 else "")
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             failed += 1
             continue
         if reason:
@@ -141,7 +145,8 @@ def _named(folder: Path) -> bool:
         return folder.name in os.listdir(folder.parent)
     except FileNotFoundError:
         return False
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return True
 
 
@@ -200,6 +205,7 @@ class Follower:
             self._read(descriptor)
             settle(self.segment, descriptor, alive=alive, has_open=bool(self._open))
         except OSError as error:
+            guard.let_through(error)
             raise UnreadableError(f"{self.path.name}: {error.strerror or error}") from error
         finally:
             os.close(descriptor)
@@ -369,6 +375,7 @@ def opened(path: Path) -> int:
     try:
         descriptor = os.open(path, _READ)
     except OSError as error:
+        guard.let_through(error)
         reason = f"{path.name}: {error.strerror or error}"
         raise (SegmentError if error.errno == errno.ELOOP else UnreadableError)(reason) from error
     try:
@@ -377,6 +384,7 @@ def opened(path: Path) -> int:
         if not refused and found.st_nlink > 1:
             refused = _second_name(descriptor, path.stem)
     except OSError as error:
+        guard.let_through(error)
         os.close(descriptor)
         raise UnreadableError(f"{path.name}: {error.strerror or error}") from error
     if refused:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kedro_otel import guard
 from kedro_otel.recording import decoder, locking, machine
 from kedro_otel.recording.decoder import BadLineError
 from kedro_otel.recording.model import NEW, SegmentError
@@ -79,7 +80,7 @@ def prune(
 
 def dropped(folder: Path) -> Counter[str]:
     """Return how many segments ever went from ``folder``, by reason."""
-    with contextlib.suppress(OSError), open(folder / LEDGER, "rb") as file:
+    with guard.suppress(OSError), open(folder / LEDGER, "rb") as file:
         return _sum(file.read(_LEDGER_BYTES * 4))
     return Counter()
 
@@ -115,7 +116,8 @@ def _needed(path: Path, age_ns: int) -> bool:
         alive = locking.alive(descriptor, header)
     except (SegmentError, BadLineError):
         alive = locking.held(descriptor)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return True
     finally:
         os.close(descriptor)
@@ -125,7 +127,8 @@ def _needed(path: Path, age_ns: int) -> bool:
 def _removed(path: Path | str) -> bool:
     try:
         os.unlink(path)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
     return True
 
@@ -135,7 +138,8 @@ def _alone(folder: Path) -> Iterator[int | None]:
     """Open the ledger and keep other pruners out meanwhile; None where one is at it, or nothing may be written here."""
     try:
         descriptor = os.open(folder / LEDGER, _APPEND, 0o600)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         yield None
         return
     try:
@@ -146,7 +150,7 @@ def _alone(folder: Path) -> Iterator[int | None]:
 
 
 def _note(ledger: int, gone: Counter[str]) -> None:
-    with contextlib.suppress(OSError):
+    with guard.suppress(OSError):
         if os.fstat(ledger).st_size > _LEDGER_BYTES:
             os.lseek(ledger, 0, os.SEEK_SET)
             gone = gone + _sum(os.read(ledger, _LEDGER_BYTES * 4))
@@ -174,7 +178,7 @@ def _sum(data: bytes) -> Counter[str]:
 
 def _sweep(folder: Path, now_ns: int) -> None:
     """Remove what a process left behind that died while it made a segment, or before it took back its word to its workers."""
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+    with guard.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             litter = _LITTER.fullmatch(entry.name)
             if litter is None:

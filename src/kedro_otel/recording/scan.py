@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Final
 
+from kedro_otel import guard
 from kedro_otel.recording import decoder, locking
 from kedro_otel.recording.decoder import BadLineError
 from kedro_otel.recording.model import SegmentError, UnreadableError
@@ -48,6 +49,7 @@ def glance(path: Path) -> Segment:
         ):  # it grew between the reading and the asking, and then ended
             segment, _ = _commands_and_runs(descriptor, path)
     except OSError as error:
+        guard.let_through(error)
         raise UnreadableError(f"{path.name}: {error.strerror or error}") from error
     finally:
         os.close(descriptor)
@@ -85,7 +87,8 @@ def mentions(path: Path, trace_id: str) -> bool:
         return False
     try:
         return f'"traceId":"{trace_id}'.encode() in _whole(descriptor)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
     finally:
         os.close(descriptor)

@@ -78,7 +78,8 @@ def move_up(descriptor: int) -> int:
         # a sixteenth below the limit; past 1,024 the kernel would enlarge the process's table
         floor = min(os.sysconf("SC_OPEN_MAX"), 1024) * 15 // 16
         high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, floor)
-    except (ImportError, OSError, ValueError, AttributeError):
+    except (ImportError, OSError, ValueError, AttributeError) as error:
+        guard.let_through(error)
         return descriptor
     os.close(descriptor)
     return high

@@ -7,12 +7,12 @@ records nothing: it cannot know whether its parent may.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kedro_otel import guard
 from kedro_otel.facts.trace_context import Remote
 from kedro_otel.recording import machine
 
@@ -74,7 +74,7 @@ class WorkerContextFile:
         self._runs = runs
         if for_strangers or self._written is not None:
             with (
-                contextlib.suppress(OSError),
+                guard.suppress(OSError),
                 self._lock,
             ):  # of two threads the later one's word stays
                 self._write()
@@ -91,7 +91,7 @@ class WorkerContextFile:
         """Take the file away at the end of the process."""
         written, self._written = self._written, None
         if written is not None:
-            with contextlib.suppress(OSError):
+            with guard.suppress(OSError):
                 written.unlink()
 
     def _write(self) -> None:
@@ -126,7 +126,8 @@ def of_parent(folder: Path, pid: int) -> WorkerContext | None:
         return WorkerContext(
             runs, words["resource"], words["facts"], words["root"], words["detail"]
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        guard.let_through(error)
         return None
 
 

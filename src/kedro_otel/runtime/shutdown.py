@@ -131,7 +131,8 @@ def notice() -> None:
     told = paths.home() / "notice"
     try:
         os.close(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return
     warn(
         f"kedro-otel records your kedro commands in {paths.home()}. "

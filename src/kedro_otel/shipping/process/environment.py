@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final, Literal
 
+from kedro_otel import guard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -86,7 +88,8 @@ def _other_pid_namespace() -> bool:
         return False
     try:
         return os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
 
 
@@ -99,7 +102,8 @@ def mounted(home: str) -> bool:
         path = os.path.dirname(path)
     try:
         return os.stat(path).st_dev != os.stat("/").st_dev
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
 
 
@@ -107,5 +111,6 @@ def _text(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(65536)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return ""

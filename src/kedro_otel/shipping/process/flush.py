@@ -144,7 +144,8 @@ def lacking(known: Settings, found: Recorded, written: Journal) -> Backlog:
 def _stamp(where: destination_paths.DestinationPaths) -> int:
     try:
         return where.journal.stat().st_mtime_ns
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from kedro_otel import guard
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,7 +49,8 @@ class Lock:
             return False
         try:
             return os.fstat(self._descriptor).st_nlink > 0 and self.path.parent.is_dir()
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             return False
 
     def release(self) -> None:
@@ -77,7 +79,8 @@ def held(path: Path) -> bool:
         return False
     try:
         descriptor, taken = _taken(path)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
     if taken:
         os.close(descriptor)
@@ -90,16 +93,18 @@ def _taken(path: Path) -> tuple[int, bool]:
     try:
         _lock(descriptor)
     except OSError as error:
+        guard.let_through(error)
         os.close(descriptor)
         if isinstance(error, BlockingIOError | PermissionError):
             return -1, False
         descriptor = _open(_stand_in(path))
         try:
             _lock(descriptor)
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             os.close(descriptor)
             return -1, False
-    with contextlib.suppress(OSError):
+    with guard.suppress(OSError):
         if os.fstat(descriptor).st_nlink:
             return descriptor, True
     os.close(descriptor)  # purged between open and lock: nobody else would meet us there

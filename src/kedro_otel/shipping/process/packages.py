@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+from kedro_otel import guard
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -75,6 +77,7 @@ def _here(entry: str) -> bool:
     """Tell whether ``entry`` is the working folder or in it."""
     try:
         here = os.getcwd()
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return False
     return entry == here or entry.startswith(here.rstrip(os.sep) + os.sep)

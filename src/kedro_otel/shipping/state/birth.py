@@ -9,6 +9,8 @@ import struct
 import sys
 from typing import Any, Final
 
+from kedro_otel import guard
+
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_INO_BTIME: Final = 0x900
 _STATX_BTIME: Final = 0x800
@@ -48,5 +50,6 @@ def _statx() -> Any:
         return None
     try:
         return ctypes.CDLL(None, use_errno=True).statx
-    except (OSError, AttributeError):
+    except (OSError, AttributeError) as error:
+        guard.let_through(error)
         return None

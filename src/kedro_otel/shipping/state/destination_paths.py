@@ -10,6 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kedro_otel import guard
 from kedro_otel.config import paths
 from kedro_otel.recording import machine
 
@@ -85,7 +86,8 @@ def generation(destination: str) -> str:
         if str(facts["file"]).partition(":")[0] != str(inode):
             return f"{COPY}{inode}"
         return f"{facts['generation']}:{int(facts['sequence'])}"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        guard.let_through(error)
         return ""
 
 
@@ -118,7 +120,8 @@ def journals() -> list[tuple[str, str, Path]]:
         found = sorted(
             path for path in paths.destinations().glob("*/journal-*.json") if not path.is_symlink()
         )
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return []
     return [
         (path.parent.name, match[1], path)

@@ -12,6 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.config import files, paths
 from kedro_otel.shipping.process.launch import UNTOLD
 from kedro_otel.shipping.state.journal import HOLD, OK, SIGNALS
@@ -50,7 +51,8 @@ def tell(folder: Path) -> None:
         os.replace(
             folder / UNTOLD, folder / TOLD
         )  # of several commands that end at once, one succeeds
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return
     sentence = said(found)
     if sentence:
@@ -76,7 +78,8 @@ def said(found: dict[str, Any]) -> str:
 def _signals(path: Path) -> dict[str, Any]:
     try:
         found = _read(path).get("signals")
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return {}
     return (
         {name: why for name, why in found.items() if name in SIGNALS}
@@ -98,7 +101,8 @@ def _read(path: Path) -> dict[str, Any]:
         data = file.read(8192)
     try:
         found = json.loads(data)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        guard.let_through(error)
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.config import files
 from kedro_otel.recording import decoder, encoder
 from kedro_otel.shipping.failpoints import reached
@@ -326,13 +327,15 @@ def load(path: Path) -> Journal:
             journal.note = f"written by a newer kedro-otel in format {error}; it is left as it is: upgrade kedro-otel"
             return journal
         except OSError as error:
+            guard.let_through(error)
             if not _is_file(candidate):
                 damaged_ns = max(damaged_ns, _changed_ns(candidate))
                 continue
             journal.readable = False
             journal.note = f"the journal cannot be read now ({error.strerror or error})"
             return journal
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            guard.let_through(error)
             damaged_ns = max(damaged_ns, _changed_ns(candidate))
             continue
         if candidate != path:
@@ -423,7 +426,8 @@ def _patiently(candidate: Path, path: Path) -> Journal:
         except (FileNotFoundError, NotADirectoryError):
             if not _listed(candidate):
                 raise
-        except OSError:
+        except OSError as error:
+            guard.let_through(error)
             if not _is_file(candidate):
                 raise
         time.sleep(wait_s)
@@ -436,7 +440,8 @@ def _listed(path: Path) -> bool:
         return path.name in os.listdir(path.parent)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return True
 
 
@@ -444,14 +449,16 @@ def _is_file(path: Path) -> bool:
     """Tell whether a plain file is at ``path``, or may be."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return True
 
 
 def _changed_ns(path: Path) -> int:
     try:
         return os.lstat(path).st_mtime_ns
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return time.time_ns()
 
 
@@ -553,7 +560,8 @@ def _keep(path: Path) -> None:
         os.unlink(temporary)
     try:
         os.link(path, temporary)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         # no hard links here: a copy does as well
         files.replace(_kept(path), path.read_bytes())
     else:
@@ -564,7 +572,7 @@ def _sync_folder(folder: Path) -> None:
     """Make the renaming last through a power cut, where folders can be synced (not on Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    with contextlib.suppress(OSError):
+    with guard.suppress(OSError):
         descriptor = os.open(folder, os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
