@@ -1035,7 +1035,7 @@ def test_a_worker_finds_what_its_parent_left(
     word.note([Run()], for_strangers=False)
     assert list(folder.iterdir()) == []
     word.note([Run()], for_strangers=True)
-    path = folder / f"handoff-{os.getpid()}.json"
+    path = folder / worker_context._name(os.getpid())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     run = Remote("ab" * 16, "cd" * 8, True, "x=y")
     found = worker_context.of_parent(folder, os.getpid())
@@ -1086,7 +1086,7 @@ def test_a_word_that_cannot_be_left_or_taken_back_costs_nothing(
     """A folder that is gone, or a word that somebody took away, is no error."""
     word = left()
     word.note([Run()], for_strangers=True)
-    (folder / f"handoff-{os.getpid()}.json").unlink()
+    (folder / worker_context._name(os.getpid())).unlink()
     word.remove()
     folder.rmdir()
     word.note([Run()], for_strangers=True)
@@ -1138,7 +1138,7 @@ def test_a_planted_word_is_not_believed(
     word = left()
     target = tmp_path / "target"
     target.write_text("{}")
-    path = folder / f"handoff-{os.getpid()}.json"
+    path = folder / worker_context._name(os.getpid())
     path.symlink_to(target)
     assert worker_context.of_parent(folder, os.getpid()) is None
     word.note([Run()], for_strangers=True)

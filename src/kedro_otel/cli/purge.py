@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _RECORDING: Final = re.compile(
-    r"\d{20}-\d+-[0-9a-f]{8}\.jsonl|\.new-.*|handoff-\d+\.json|dropped\.jsonl"
+    r"\d{20}-\d+-[0-9a-f]{8}\.jsonl|\.new-.*|handoff-\d+(?:-[0-9a-f]{16})?\.json|dropped\.jsonl"
 )
 _DESTINATION: Final = re.compile(r"[0-9a-f]{16}")
 

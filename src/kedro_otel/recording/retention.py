@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel import guard
 from kedro_otel.recording import decoder, locking, machine
 from kedro_otel.recording.decoder import BadLineError
-from kedro_otel.recording.model import NEW, SegmentError
+from kedro_otel.recording.model import NEW, SUFFIX, SegmentError
 from kedro_otel.recording.reader import listing, opened
 from kedro_otel.recording.writer import private_folder
 
@@ -34,8 +34,11 @@ _APPEND: Final = (
     os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 )
 _DAY_NS: Final = 86400 * 10**9
+_MANY: Final = 200
+_NOTE_TRIES: Final = 20
+_WEEK_NS: Final = 7 * _DAY_NS
 _LEDGER_BYTES: Final = 16 * 1024
-_LITTER: Final = re.compile(re.escape(NEW) + r".+|handoff-(\d+)\.json")
+_LITTER: Final = re.compile(re.escape(NEW) + r".+|handoff-(\d+)(?:-[0-9a-f]{16})?\.json")
 
 
 class Limits(NamedTuple):
@@ -78,10 +81,34 @@ def prune(
     return gone
 
 
+def exceeded(folder: Path, limits: Limits) -> bool:
+    """Tell, at the cost of one look at the folder, whether something is beyond the limits.
+
+    Where there are many segments their sizes are asked for now and then only.
+    """
+    names: list[str] = []
+    with guard.suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
+    names = [name for name in names if name[:1].isdecimal()]
+    number, oldest = len(names), min(names, default="")
+    if number > limits.max_segments:
+        return True
+    if number > _MANY and os.getpid() % 16:
+        return False
+    sizes = 0
+    for name in names:
+        with guard.suppress(OSError):
+            known = os.lstat(folder / name)
+            sizes += known.st_size
+            if name == oldest and (time.time() - known.st_mtime) / 86400 > limits.max_age_days:
+                return True
+    return sizes > limits.max_bytes
+
+
 def dropped(folder: Path) -> Counter[str]:
     """Return how many segments ever went from ``folder``, by reason."""
     with guard.suppress(OSError), open(folder / LEDGER, "rb") as file:
-        return _sum(file.read(_LEDGER_BYTES * 4))
+        return _sum(file.read())
     return Counter()
 
 
@@ -90,6 +117,11 @@ def note(folder: Path, reason: str, count: int) -> None:
     private_folder(folder)
     descriptor = os.open(folder / LEDGER, _APPEND, 0o600)
     try:
+        for _ in range(_NOTE_TRIES):
+            if locking.hold(descriptor) is not False:
+                _note(descriptor, Counter({reason: count}))
+                return
+            time.sleep(0.01)  # somebody may be about to put its lines together
         _write(descriptor, {reason: count})
     finally:
         os.close(descriptor)
@@ -153,9 +185,16 @@ def _note(ledger: int, gone: Counter[str]) -> None:
     with guard.suppress(OSError):
         if os.fstat(ledger).st_size > _LEDGER_BYTES:
             os.lseek(ledger, 0, os.SEEK_SET)
-            gone = gone + _sum(os.read(ledger, _LEDGER_BYTES * 4))
+            gone = gone + _sum(_all(ledger))
             os.ftruncate(ledger, 0)
         _write(ledger, gone)
+
+
+def _all(ledger: int) -> bytes:
+    found = b""
+    while piece := os.read(ledger, _LEDGER_BYTES):
+        found += piece
+    return found
 
 
 def _write(ledger: int, gone: Mapping[str, int]) -> None:
@@ -165,7 +204,7 @@ def _write(ledger: int, gone: Mapping[str, int]) -> None:
 def _sum(data: bytes) -> Counter[str]:
     total: Counter[str] = Counter()
     for line in data.splitlines():
-        with contextlib.suppress(BadLineError):
+        with guard.suppress(BadLineError):
             total.update(
                 {
                     reason: count
@@ -184,10 +223,11 @@ def _sweep(folder: Path, now_ns: int) -> None:
             if litter is None:
                 continue
             known = os.lstat(entry.path)
+            age_ns = now_ns - known.st_mtime_ns
             if (
                 stat.S_ISREG(known.st_mode)
-                and now_ns - known.st_mtime_ns >= _DAY_NS
-                and (not litter[1] or _gone(int(litter[1])))
+                and age_ns >= _DAY_NS
+                and (not litter[1] or _gone(int(litter[1])) or age_ns >= _WEEK_NS)
             ):
                 _removed(entry.path)
 

@@ -7,8 +7,10 @@ records nothing: it cannot know whether its parent may.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import stat
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -117,7 +119,10 @@ def of_parent(folder: Path, pid: int) -> WorkerContext | None:
     """Return what the process ``pid`` left for its workers, or None where it left nothing that can be read or trusted."""
     try:
         with os.fdopen(os.open(folder / _name(pid), _READ), "rb") as file:
-            if hasattr(os, "geteuid") and os.fstat(file.fileno()).st_uid != os.geteuid():
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                return None
+            if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
                 return None
             words = json.loads(file.read())
         if words["start"] != machine.process_start(pid):
@@ -132,4 +137,12 @@ def of_parent(folder: Path, pid: int) -> WorkerContext | None:
 
 
 def _name(pid: int) -> str:
-    return f"handoff-{pid}.json"
+    """Return the name of the file that the process ``pid`` of this family leaves.
+
+    A number alone is not enough: two containers that share a folder count their processes alike. What a process and its
+    workers have in common is multiprocessing's secret, of which nothing but a hash is shown.
+    """
+    from multiprocessing.process import current_process
+
+    family = hashlib.sha256(b"kedro-otel" + bytes(current_process().authkey)).hexdigest()[:16]
+    return f"handoff-{pid}-{family}.json"

@@ -46,6 +46,26 @@ def _end() -> None:
         _hand_over(state.memory, last=True)
     elif open_runs:
         _launch("exit")
+    if recorder is not None and state.memory is None and not state.worker:
+        _keep_bounds(recorder.writer.facts.get("destination"))
+
+
+@guard.guarded
+def _keep_bounds(destination: object) -> None:
+    """Apply the limits where no shipper does: without an endpoint, and where shipping is left to the user."""
+    known = state.settings
+    if known is None or (destination is not None and mode() != "manual"):
+        return
+    from kedro_otel.config import paths
+    from kedro_otel.recording import retention
+
+    limits = retention.Limits(
+        known.value("max_bytes"), known.value("max_age_days"), known.value("max_segments")
+    )
+    if retention.exceeded(paths.recordings(), limits):
+        from kedro_otel.shipping.state import pruning
+
+        pruning.prune(known)
 
 
 @guard.guarded
