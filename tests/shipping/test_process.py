@@ -160,7 +160,7 @@ def test_the_latest_word_on_detail_counts(post: Post, loopback: Loopback):
     post.launch()
     post.until(lambda: loopback.total("kedro.pipeline.runs") == 1)
     post.set(KEDRO_OTEL_DETAIL="run")
-    after = post.run(nodes=2, at=time.time_ns())
+    after = post.run(nodes=2, at=time.time_ns(), detailFrom="environment")
     post.launch()  # finds the first at work
     post.until(lambda: loopback.total("kedro.pipeline.runs") == 2)
     alive.dead()

@@ -171,6 +171,8 @@ def _deliver(known: Settings, target: Destination, *, everything: bool, aside: b
 
     try:
         done = foreground.deliver(known, target, everything=everything)
+    except foreground.BusyError as error:
+        raise _failure(f"kedro-otel: {error}. Try again: kedro otel ship --all") from error
     except OSError as error:
         what = error.strerror or str(error)
         raise _failure(

@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.config import files, toml_edit, toml_file
+from kedro_otel.config import files, paths, toml_edit, toml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +29,12 @@ class Erased(NamedTuple):
 def everything(recordings: Path, destinations: Path) -> list[Path]:
     """Return all segments in ``recordings``, also those being written, all journals in ``destinations``, and the machines' ids."""
     machines = recordings.parent / "machines"
-    return [*_recorded(recordings), *_journals(destinations), *_machines(machines)]
+    return [
+        *_recorded(recordings),
+        *_journals(destinations),
+        *_machines(machines),
+        *_key(recordings.parent),
+    ]
 
 
 def some(before_ns: int | None, project: str | None) -> list[Path]:
@@ -134,6 +139,12 @@ def _recorded(folder: Path) -> Iterator[Path]:
 def _machines(folder: Path) -> Iterator[Path]:
     if folder.is_dir() and not folder.is_symlink():
         yield from (path for path in folder.iterdir() if _DESTINATION.fullmatch(path.name))
+
+
+def _key(folder: Path) -> Iterator[Path]:
+    found = folder / paths.destination_key().name
+    if found.exists():
+        yield found
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -9,12 +9,15 @@ address's: a token kept in a file for one receiver is never sent to another that
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kedro_otel.config import paths
 from kedro_otel.config.settings import USER, Settings, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 TRACES: Final = "traces"
 METRICS: Final = "metrics"
@@ -23,15 +26,22 @@ GRPC: Final = "grpc"
 OTLP: Final = "otlp"
 CONSOLE: Final = "console"
 _ENV: Final = "env:"
+_KEY_BYTES: Final = 32
 
 
 class Destination(NamedTuple):
-    """A receiver: its id (16 hex digits), the address of each signal without credentials, and the protocol of the first."""
+    """A receiver and who it is asked as.
+
+    ``id`` (16 hex digits) is of the addresses, protocols and credentials, ``receiver_id`` of addresses and protocols
+    alone: both are one where nothing authorises. Older versions knew only that. ``traces`` and ``metrics`` are the
+    addresses without credentials, ``protocol`` is that of the first.
+    """
 
     id: str
     traces: str | None
     metrics: str | None
     protocol: str
+    receiver_id: str = ""
 
 
 class Signal(NamedTuple):
@@ -66,8 +76,13 @@ def current(settings: Settings) -> Destination | None:
         ]
     )
     protocol = protocols[TRACES if shown[TRACES] else METRICS]
+    receiver_id = hashlib.sha256(canonical.encode()).hexdigest()[:16]
     return Destination(
-        hashlib.sha256(canonical.encode()).hexdigest()[:16], shown[TRACES], shown[METRICS], protocol
+        _identified(settings, canonical, shown) or receiver_id,
+        shown[TRACES],
+        shown[METRICS],
+        protocol,
+        receiver_id,
     )
 
 
@@ -139,6 +154,56 @@ def problems(settings: Settings) -> list[str]:
         f"A header needs the environment variable {name}, which is not set."
         for name in sorted(unset)
     ]
+
+
+def _identified(settings: Settings, canonical: str, shown: Mapping[str, str | None]) -> str:
+    """Return the id of a receiver that is asked with credentials, "" for one that is asked without."""
+    credentials = []
+    for name in SIGNALS:
+        found = signal(settings, name)
+        if found is None:
+            continue
+        secret = found.url if found.url != shown[name] else ""
+        row = [secret, sorted(found.headers.items()), found.client_key, found.client_certificate]
+        if any(row):
+            credentials.append([name, *row])
+    if not credentials:
+        return ""
+    import hashlib
+
+    text = json.dumps([canonical, credentials])
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogatepass"), key=_key(), digest_size=8
+    ).hexdigest()
+
+
+_keys: Final[dict[str, bytes]] = {}
+
+
+def _key() -> bytes:
+    """Return the random key of this home, so that no id tells whether a guessed token is right.
+
+    Where it can be neither read nor made, it is one of this process alone: what is recorded then waits.
+    """
+    path = paths.destination_key()
+    if str(path) not in _keys:
+        _keys[str(path)] = _kept_key(path)
+    return _keys[str(path)]
+
+
+def _kept_key(path: Path) -> bytes:
+    from kedro_otel.config import files
+
+    made = os.urandom(_KEY_BYTES)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if files.create(path, made):
+            return made
+        with path.open("rb") as file:
+            found = file.read(_KEY_BYTES)
+    except OSError:
+        return made
+    return found if len(found) == _KEY_BYTES else made
 
 
 def _endpoint(settings: Settings, name: str) -> str:

@@ -37,6 +37,11 @@ def destinations() -> Path:
     return home() / "destinations"
 
 
+def destination_key() -> Path:
+    """Return the file of the random key by which credentials become part of a destination's id."""
+    return home() / "destination.key"
+
+
 def user_config() -> Path:
     """Return this user's settings file."""
     return Path(_folder("config", KEDRO), CONFIG_FILE)

@@ -231,10 +231,11 @@ _ONLY_IN_ENVIRONMENT: Final = frozenset({"home"})
 class Settings:
     """Values in force, with their origin; ``problems`` says in one sentence each what could not be used."""
 
-    __slots__ = ("_found", "environ", "problems")
+    __slots__ = ("_found", "environ", "problems", "project")
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], project: Path | None = None) -> None:
         self.environ = environ
+        self.project = project
         self.problems: list[str] = []
         self._found: dict[str, tuple[Any, int, str]] = {}
 
@@ -282,7 +283,7 @@ class Settings:
 
 def load(environ: Mapping[str, str] = os.environ, project: Path | None = None) -> Settings:
     """Return the settings in force for ``environ`` and the project at ``project``, if there is one."""
-    settings = Settings(environ)
+    settings = Settings(environ, project)
     user, site = paths.user_config(), paths.site_config()
     files = [
         (_file(user, "user file", settings), USER, f"user file {user}"),

@@ -116,6 +116,7 @@ def header(fields: dict[str, Any], name: str) -> Header:
             since_boot_ns=_whole(fields.get("sinceBootNano", 0)),
             generation=_text(fields, "generation"),
             process_start=_text(fields, "processStart"),
+            detail_from=_text(fields, "detailFrom"),
         )
     except BadLineError as error:
         raise SegmentError(f"{name}: damaged header ({error})") from None

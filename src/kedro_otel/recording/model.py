@@ -117,6 +117,7 @@ class Header(NamedTuple):
     locks. ``since_boot_ns`` is when it began, by a clock that nobody sets; 0 where an older version wrote it. ``generation``
     is that of the journal that was there then, "" where there was none.
     ``process_start`` tells the process from a later one with its ``pid``, where the system says when a process began.
+    ``detail_from`` is "environment" where that named the detail.
     """
 
     segment: str
@@ -135,6 +136,7 @@ class Header(NamedTuple):
     since_boot_ns: int = 0
     generation: str = ""
     process_start: str = ""
+    detail_from: str = ""
 
 
 class Segment:

@@ -66,6 +66,8 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
         "destination": None,
         "ephemeral": False,
     }
+    if known.origin("detail").startswith("environment "):
+        facts["detailFrom"] = "environment"
     if known.names_endpoint:
         from kedro_otel.config import destination
         from kedro_otel.shipping.process import environment

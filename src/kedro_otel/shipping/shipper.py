@@ -11,9 +11,11 @@ import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.config.destination import METRICS, TRACES, signal
+from kedro_otel.semconv import names
 from kedro_otel.shipping.failpoints import reached
+from kedro_otel.shipping.permission import Permission
 from kedro_otel.shipping.state import dead_letters, destination_paths
-from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, Journal
+from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, WITHDRAWN, Journal
 from kedro_otel.shipping.state.segment_feed import Item, SegmentFeed
 from kedro_otel.shipping.transport import otlp, responses
 from kedro_otel.shipping.transport.exporters import Sender
@@ -60,26 +62,31 @@ class Shipper:
         where: destination_paths.DestinationPaths,
         *,
         everything: bool = False,
+        permission: Permission | None = None,
     ) -> None:
         """Connect to nothing yet."""
         self.journal = journal
+        self._permission = permission or Permission(destination, settings)
+        self.withdrawn = False
+        self._withheld: set[str] = set()
         journal.address = destination_paths.receiver(destination)
         self.where = where
         self._senders = {
-            name: Sender(name, found)
+            name: Sender(name, found, self._may_leave)
             for name in (TRACES, METRICS)
             if (found := signal(settings, name)) is not None
         }
 
         def wants(header: Header) -> bool:
             return everything or (
-                header.destination == destination.id and destination_paths.mine(header.machine_id)
+                journal.wants(header, destination.id) and destination_paths.mine(header.machine_id)
             )
 
-        level = settings.value("detail")
+        level = self._level = self._permission.detail or names.USAGE
         self.reading = SegmentFeed(
             journal, wants, level, traced=TRACES in self._senders, reconsider=everything
         )
+        self._withhold()
         self._resources: dict[str, Resource] = {}
         self._metrics_at = 0.0
         self._refused_in_a_row = 0
@@ -91,6 +98,9 @@ class Shipper:
         """
         if metrics_now:
             self._metrics_at = 0.0
+        self._narrow()
+        if self.withdrawn:
+            return Round(alive=False, pending=False, due_ns=0)
         started_ns = time.time_ns()
         spans = TRACES in self._senders and self.journal.signals[TRACES].ready(started_ns)
         self._spans(spans=spans)
@@ -99,6 +109,20 @@ class Shipper:
         if METRICS in self._senders:
             self._metrics()
         return self._state()
+
+    def _narrow(self) -> None:
+        """Take the detail in force now; nothing may leave any more where the permission is withdrawn."""
+        detail = self._permission.detail
+        if detail is None:
+            self.withdrawn = True
+        elif detail != self._level:
+            self._level = detail
+            self._withhold()
+            self.reading.change(detail)
+
+    def _may_leave(self) -> bool:
+        """Tell whether a request may be made that was prepared at the detail of this round."""
+        return self._permission.detail == self._level
 
     def close(self) -> None:
         """Close connections."""
@@ -113,8 +137,7 @@ class Shipper:
     def _state(self) -> Round:
         unsent = {
             TRACES: TRACES in self._senders and self.reading.unsent,
-            METRICS: METRICS in self._senders
-            and any(totals.pending for totals in self.journal.streams()),
+            METRICS: METRICS in self._senders and bool(self._pending()),
         }
         due = [self.journal.signals[name].next_ns for name, lacking in unsent.items() if lacking]
         if self.reading.unread:
@@ -175,6 +198,8 @@ class Shipper:
                 middle = _middle(items)
                 done = self._deliver(items[:middle])
                 return done if done < middle else middle + self._deliver(items[middle:])
+            if answer.outcome == WITHDRAWN:
+                return 0
             responses.note(self.journal.signals[TRACES], answer, time.time_ns())
             if answer.outcome == REJECT:
                 self._refused_in_a_row += 1
@@ -211,7 +236,7 @@ class Shipper:
     # --- metrics ----------------------------------------------------------------------------------------------------
 
     def _metrics(self) -> None:
-        pending = [totals for totals in self.journal.streams() if totals.pending]
+        pending = self._pending()
         soon = self.reading.alive and time.monotonic() < self._metrics_at
         if not pending or soon or not self.journal.signals[METRICS].ready(time.time_ns()):
             return
@@ -220,7 +245,7 @@ class Shipper:
             if totals.pending and not totals.stamp(now_ns):
                 self.journal.retire(key, now_ns)
                 self.journal.totals[key].stamp(now_ns)
-        pending = [totals for totals in self.journal.streams() if totals.pending]
+        pending = self._pending()
         self.journal.commit()  # no later attempt may have an earlier time, whatever happens to this process
         for start in range(0, len(pending), 64):
             if not self._totals(pending[start : start + 64]):
@@ -229,6 +254,25 @@ class Shipper:
         self.journal.closing = [totals for totals in self.journal.closing if totals.pending]
         self.journal.commit()
 
+    def _pending(self) -> list[Totals]:
+        """Return the streams that have something to send, and may at the detail in force."""
+        return [
+            totals
+            for totals in self.journal.streams()
+            if totals.pending and totals.instance not in self._withheld
+        ]
+
+    def _withhold(self) -> None:
+        """End the streams in which more is told than may leave now; what they lack stays here."""
+        level = names.DETAILS.index(self._level)
+        for key, totals in list(self.journal.totals.items()):
+            if names.DETAILS.index(self.journal.detail_of(totals)) > level:
+                self.journal.retire(key, time.time_ns())
+                del self.journal.totals[key]  # its resource may not leave either
+        for totals in self.journal.closing:
+            wide = names.DETAILS.index(self.journal.detail_of(totals)) > level
+            (self._withheld.add if wide else self._withheld.discard)(totals.instance)
+
     def _totals(self, group: Sequence[Totals]) -> bool:
         """Send ``group``, halving what is refused; return whether to go on."""
         streams = [(otlp.resource(totals.attributes, totals.instance), totals) for totals in group]
@@ -236,6 +280,8 @@ class Shipper:
         if answer.outcome == REJECT and len(group) > 1:
             middle = len(group) // 2
             return self._totals(group[:middle]) and self._totals(group[middle:])
+        if answer.outcome == WITHDRAWN:
+            return False
         responses.note(self.journal.signals[METRICS], answer, time.time_ns())
         for totals in group:
             totals.answered(refused=answer.outcome in (REJECT, HOLD))

@@ -96,6 +96,9 @@ def _waiting(
         )
         identifier = header.segment or path.stem
         found = by_place.get((header.destination, machine))
+        for (taker, machine_), one in by_place.items():
+            if identifier in one.adopted and one.segments[identifier].size == journal.UNDONE:
+                counts[taker, machine_] = counts.get((taker, machine_), 0) + 1
         cursor = found.segments.get(identifier) if found else None
         if cursor is None and found is not None and identifier in found.gone:
             continue

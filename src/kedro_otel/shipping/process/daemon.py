@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from kedro_otel.config import consent, destination, settings
 from kedro_otel.recording.writer import private_folder
 from kedro_otel.shipping.failpoints import reached
+from kedro_otel.shipping.permission import Permission
 from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.process.lock import Lock
 from kedro_otel.shipping.state import destination_paths, hold_notice, journal
@@ -88,16 +89,18 @@ def _ship(
     """Ship round by round; return whether what is left has to wait for a later process."""
     from kedro_otel.shipping.shipper import Shipper
 
-    shipper = Shipper(target, found, taken, where)
+    permission = Permission(target, found, still=lambda: lock.mine)
+    shipper = Shipper(target, found, taken, where, permission=permission)
     if shipper.journal.note:
         log(where, shipper.journal.note)
     # a command may have asked for an attempt between starting this process and now
     woken, flushed = min(_touched(where.wake), launch.settings_taken_ns()), _touched(where.flush)
+    asked = _touched(where.ask)
     left_at: float | None = None
     prune_at = time.monotonic() + PRUNE_EVERY
     said = ""
     try:
-        while lock.mine:
+        while lock.mine and not shipper.withdrawn and _touched(where.ask) == asked:
             before = woken, flushed
             woken, flushed = _touched(where.wake), _touched(where.flush)
             if woken != before[0]:
@@ -112,7 +115,7 @@ def _ship(
                     prune_at = time.monotonic() + PRUNE_EVERY
             elif not state.pending:
                 _prune(found, shipper)
-                return False
+                return shipper.withdrawn
             else:
                 left_at = left_at or time.monotonic()
                 if (state.due_ns - time.time_ns()) / 1e9 > PATIENCE - (time.monotonic() - left_at):
@@ -150,7 +153,7 @@ def _more(target: Destination, where: destination_paths.DestinationPaths) -> boo
     reading = SegmentFeed(
         written,
         lambda header: (
-            header.destination == target.id and destination_paths.mine(header.machine_id)
+            written.wants(header, target.id) and destination_paths.mine(header.machine_id)
         ),
         "usage",
     )

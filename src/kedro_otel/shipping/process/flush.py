@@ -89,8 +89,13 @@ class Recorded(NamedTuple):
     unread: int
 
 
-def recorded(target: Destination, *, everything: bool = False) -> Recorded:
-    """Return every segment that is to go to ``target`` from here; with ``everything``, all that are ours."""
+def recorded(
+    target: Destination, *, written: Journal | None = None, everything: bool = False
+) -> Recorded:
+    """Return every segment that is to go to ``target`` from here, also those that its journal ``written`` was given.
+
+    With ``everything``, all that are ours.
+    """
     from kedro_otel.shipping.state.segment_feed import OURS, read_header
 
     sizes: dict[str, int] = {}
@@ -104,7 +109,8 @@ def recorded(target: Destination, *, everything: bool = False) -> Recorded:
             continue
         except SegmentError:
             continue
-        here = header.destination == target.id and destination_paths.mine(header.machine_id)
+        for_it = header.destination == target.id or (written and written.wants(header, target.id))
+        here = for_it and destination_paths.mine(header.machine_id)
         if header.owner == OURS and (everything or here):
             identifier = header.segment or path.stem
             sizes[identifier] = max(sizes.get(identifier, 0), known.st_size)

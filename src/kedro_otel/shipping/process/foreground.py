@@ -7,9 +7,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.recording.writer import private_folder
+from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.process.flush import Backlog, lacking, recorded
 from kedro_otel.shipping.process.lock import Lock
-from kedro_otel.shipping.state import destination_paths, hold_notice, journal
+from kedro_otel.shipping.state import adoption, destination_paths, hold_notice, journal
 
 if TYPE_CHECKING:
     from kedro_otel.config.destination import Destination
@@ -19,7 +20,19 @@ if TYPE_CHECKING:
 PATIENCE: Final = 10.0
 """Seconds without progress after which a receiver that might recover is no longer waited for."""
 
+HANDOVER: Final = 30.0
+"""Seconds for which a detached shipper is waited for that is to end: longer than one request commonly takes."""
+
 _LOOK: Final = 0.1
+
+
+class BusyError(OSError):
+    """A detached shipper is at work and does not end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"a shipper at work did not end within {HANDOVER:.0f} s; what waits is kept"
+        )
 
 
 class Delivered(NamedTuple):
@@ -33,7 +46,8 @@ def deliver(known: Settings, target: Destination, *, everything: bool = False) -
     """Send until nothing is left, or until what is left cannot be sent for now. Raises OSError where no journal can be written.
 
     If a detached shipper is at work, it is made to try at once, and waited for. With ``everything`` also what was recorded
-    for no or another destination goes, and what other machines left in a shared folder.
+    for no or another destination goes, and what other machines left in a shared folder: the detached one, which does not
+    know that, is asked to end. Raises BusyError if it does not within PATIENCE.
     """
     where = destination_paths.of(target.id)
     private_folder(where.folder.parent)
@@ -42,14 +56,45 @@ def deliver(known: Settings, target: Destination, *, everything: bool = False) -
     where.wake.touch(mode=0o600)
     lock = Lock(where.lock)
     if everything:
-        while not lock.take(
-            1.0
-        ):  # the detached shipper does not know that it should take everything
-            time.sleep(_LOOK)
+        _handed_over(lock, where)
     elif not lock.take():
         return _watch(known, target, where, lock, before)
     try:
-        return _deliver(known, target, where, before, everything=everything)
+        older = [target.receiver_id]
+        busy = adoption.adopt(target, [*adoption.others(target), *older] if everything else older)
+        done = _deliver(known, target, where, before, everything=everything)
+    finally:
+        lock.release()
+    if everything:
+        launch.start("ship", known)  # runs that live on are followed again
+    if busy:
+        why = "another shipper sends to the same receiver with other credentials"
+        return done._replace(left=done.left._replace(why=done.left.why or why))
+    return done
+
+
+def _handed_over(lock: Lock, where: destination_paths.DestinationPaths) -> None:
+    """Take the lock from the detached shipper, which ends after the request it is at."""
+    end = time.monotonic() + HANDOVER
+    while not lock.take(_LOOK):
+        where.ask.touch(mode=0o600)
+        if time.monotonic() > end:
+            raise BusyError
+
+
+def adopt(target: Destination, replaced: str) -> bool:
+    """Give what waits for the destination with the id ``replaced`` to ``target``, if nothing is sent to either just now.
+
+    Returns whether that was done. Raises OSError where a journal cannot be read or written.
+    """
+    where = destination_paths.of(target.id)
+    private_folder(where.folder.parent)
+    private_folder(where.folder)
+    lock = Lock(where.lock)
+    if not lock.take():
+        return False
+    try:
+        return not adoption.adopt(target, [replaced, target.receiver_id])
     finally:
         lock.release()
 
@@ -64,7 +109,11 @@ def _deliver(
 ) -> Delivered:
     from kedro_otel.shipping.shipper import Shipper
 
-    shipper = Shipper(target, known, journal.take(where.journal), where, everything=everything)
+    taken = journal.take(where.journal)
+    if everything:
+        for identifier in adoption.others(target):  # what it was sent with other credentials
+            taken.learn(journal.load(destination_paths.of(identifier).journal))
+    shipper = Shipper(target, known, taken, where, everything=everything)
     shipper.retry_now()
     moved, seen = time.monotonic(), Counter(shipper.journal.counts)
     try:
@@ -122,7 +171,7 @@ def _watch(
 def _left(
     known: Settings, target: Destination, written: Journal, *, everything: bool = False
 ) -> Backlog:
-    return lacking(known, recorded(target, everything=everything), written)
+    return lacking(known, recorded(target, written=written, everything=everything), written)
 
 
 def _since(before: Counter[str], written: Journal) -> Counter[str]:

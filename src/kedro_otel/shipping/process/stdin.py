@@ -13,16 +13,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.config import consent, settings
+from kedro_otel.config import consent, destination, settings
 from kedro_otel.config.destination import METRICS, TRACES, signal
 from kedro_otel.facts import redaction
 from kedro_otel.recording.model import SegmentError
 from kedro_otel.recording.reader import Follower
 from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
+from kedro_otel.shipping.permission import Permission
 from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.state import aggregation
-from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, instance_id
+from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, WITHDRAWN, instance_id
 from kedro_otel.shipping.state.segment_feed import OURS
 from kedro_otel.shipping.transport import otlp, responses
 from kedro_otel.shipping.transport.exporters import Sender
@@ -88,8 +89,10 @@ def deliver(segment: Segment, known: Settings, patience: float = PATIENCE) -> bo
             )
     totals.stamp(time.time_ns())
     spans = [left for one, left in leaving if one.sampled]
+    target = destination.current(known)
+    allowed = (lambda: False) if target is None else Permission(target, known).allows(level)
     senders = {
-        name: Sender(name, found)
+        name: Sender(name, found, allowed)
         for name in (TRACES, METRICS)
         if (found := signal(known, name)) is not None
     }
@@ -128,7 +131,7 @@ def _accepted(send: Callable[[Any], Answer], data: Any, until: float) -> bool:
     failures = 0
     while True:
         answer = send(data)
-        if answer.outcome in {OK, REJECT, HOLD}:
+        if answer.outcome in {OK, REJECT, HOLD, WITHDRAWN}:
             return answer.outcome == OK
         failures += 1
         wait = responses.wait(answer, failures)

@@ -56,6 +56,11 @@ class DestinationPaths(NamedTuple):
         return self.folder / f"flush-{self.machine}"
 
     @property
+    def ask(self) -> Path:
+        """What is touched to make the detached shipper end after its round: somebody in the foreground goes on."""
+        return self.folder / f"ask-{self.machine}"
+
+    @property
     def letters(self) -> Path:
         """What a receiver refused for good."""
         return self.folder / f"refused-{self.machine}.jsonl"

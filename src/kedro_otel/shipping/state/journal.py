@@ -24,19 +24,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
 from kedro_otel.config import files
+from kedro_otel.facts import redaction
 from kedro_otel.recording import decoder, encoder
+from kedro_otel.semconv import names
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.state import aggregation, birth
 from kedro_otel.shipping.state.destination_paths import COPY
 from kedro_otel.shipping.state.tombstones import Tombstones
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+
+    from kedro_otel.recording.model import Header
 
 FORMAT: Final = 1
 SIGNALS: Final = ("traces", "metrics")
-OK, RETRY, HOLD, REJECT = "ok", "retry", "hold", "reject"
-"""How the last answer for a signal was: accepted; to be tried again; to be tried again when something changed; refused for good."""
+OK, RETRY, HOLD, REJECT, WITHDRAWN = "ok", "retry", "hold", "reject", "withdrawn"
+"""How the last answer for a signal was: accepted; to be tried again; to be tried again when something changed; refused for good; not asked,
+since nothing may leave any more, or less than this (no answer, and never written)."""
 
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
@@ -121,6 +126,8 @@ class Journal:
     ``sequence`` tell which line of commits this is, and how long it is; ``left`` are former generations, each with the number
     of commits beyond which its recordings are taken for counted, ``marks`` copies that this one went on from.
     ``elsewhere`` is what other machines' journals say of segments; it is not written.
+    ``adopted`` are segments that were recorded for another destination and go here, ``details`` says at which detail each
+    stream was counted.
     """
 
     def __init__(self, path: Path) -> None:
@@ -143,6 +150,8 @@ class Journal:
         self.readable = True
         self.newer = False
         self.copies = 0
+        self.adopted: set[str] = set()
+        self.details: dict[str, str] = {}
         self.is_copy = False
         self.inode = 0
         self._certificate = ""
@@ -213,6 +222,45 @@ class Journal:
             if segment in self.segments:
                 self.segments[segment].learn(cursor)
         self.gone.update(other.gone)
+
+    def detail_of(self, totals: aggregation.Totals) -> str:
+        """Return the widest detail at which a stream was counted; what an older version counted is known by its resource."""
+        plain = redaction.resource_at(totals.attributes, names.USAGE) == totals.attributes
+        return self.details.get(totals.instance, names.USAGE if plain else names.FULL)
+
+    def counted(self, totals: aggregation.Totals, detail: str) -> None:
+        """Remember that something was counted in a stream at ``detail``."""
+        before = self.details.get(totals.instance, names.USAGE)
+        self.details[totals.instance] = max(before, detail, key=names.DETAILS.index)
+
+    def wants(self, header: Header, destination: str) -> bool:
+        """Tell whether a segment is of the destination with this id, or was given to it."""
+        return header.destination == destination or header.segment in self.adopted
+
+    def adopt(self, segments: Iterable[str], other: Journal) -> None:
+        """Take ``segments`` and what the receiver lacks of counters from ``other``, which sends them no more."""
+        for segment in segments:
+            self.cursor(segment)
+            if self.segments[segment].size == NOT_OURS:
+                self.segments[segment].size = UNDONE
+            if segment in other.segments and other.segments[segment].size != NOT_OURS:
+                self.segments[segment].learn(other.segments[segment])
+            self.adopted.add(segment)
+        self.details = {**other.details, **self.details}
+        known = {totals.instance for totals in self.streams()}
+        self.closing += [
+            totals for totals in other.streams() if totals.pending and totals.instance not in known
+        ]
+
+    def give(self, segments: Iterable[str]) -> None:
+        """Send ``segments`` and what is counted so far no more: another journal took them."""
+        for segment in segments:
+            self.segments[segment] = Cursor()
+            self.segments[segment].size = NOT_OURS
+            self.adopted.discard(segment)
+        self.closing = []
+        for key in [key for key, totals in self.totals.items() if totals.pending]:
+            del self.totals[key]
 
     def retire(self, key: str, now_ns: int, *, counted: bool = False) -> None:
         """End the stream of a resource; what is counted from now on goes to a new one, which starts at 0.
@@ -504,6 +552,16 @@ def _dump(journal: Journal) -> dict[str, Any]:
         "left": journal.left,
         "marks": journal.marks,
         "copies": journal.copies,
+        "details": {
+            totals.instance: journal.detail_of(totals)
+            for totals in journal.streams()
+            if totals.instance in journal.details
+        },
+        "adopted": sorted(
+            one
+            for one in journal.adopted
+            if one in journal.segments and not journal.segments[one].done
+        ),
     }
 
 
@@ -541,7 +599,9 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
     left = dict(fields.get("left", {}))
     journal.left = {str(one): int(number) for one, number in left.items()}
     journal.marks = [str(one) for one in fields.get("marks", [])]
+    journal.details = {str(one): str(word) for one, word in fields.get("details", {}).items()}
     journal.copies = int(fields.get("copies", 0))
+    journal.adopted = {str(one) for one in fields.get("adopted", [])}
     return journal
 
 

@@ -53,7 +53,7 @@ def prune(known: Settings, held: Mapping[str, Journal] | None = None) -> Counter
         return Counter()
     with contextlib.ExitStack() as stack:
         journals = dict(held or {})
-        for identifier in _destinations(folder) - journals.keys():
+        for identifier in _all_of(folder) - journals.keys():
             opened = stack.enter_context(_opened(identifier))
             if opened is not None:
                 journals[identifier] = opened
@@ -142,6 +142,13 @@ def _exceeded(folder: Path, limits: retention.Limits) -> bool:
     )
 
 
+def _all_of(folder: Path) -> set[str]:
+    """Return the ids of all destinations of this machine: each may have been given segments of another."""
+    here = destination_paths.sender()
+    ours = {identifier for identifier, owner, _ in destination_paths.journals() if owner == here}
+    return _destinations(folder) | ours
+
+
 def _destinations(folder: Path) -> set[str]:
     headers = [header_of(path) for path in reader.segments(folder)]
     return {
@@ -173,7 +180,7 @@ def _fold(found: Journal, identifier: str, known: Settings) -> int:
     reading = SegmentFeed(
         found,
         lambda header: (
-            header.destination == identifier and destination_paths.mine(header.machine_id)
+            found.wants(header, identifier) and destination_paths.mine(header.machine_id)
         ),
         known.value("detail"),
     )
@@ -197,10 +204,13 @@ def _needed(
         return True
     except SegmentError as error:
         return isinstance(error, NewerFormatError) and young
+    identifier = header.segment or path.stem
     if header.destination is None or header.owner != OURS:
         return False
     found = journals.get(header.destination)
-    identifier = header.segment or path.stem
+    for one in journals.values():
+        if identifier in one.adopted and not _counted(one.segments.get(identifier), known.st_size):
+            found = one
     if destination_paths.mine(header.machine_id):
         return found is None or not _known(found, identifier, known.st_size)
     # that machine counts it, if it still exists

@@ -28,11 +28,13 @@ from kedro_otel.recording.model import (
 from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
 from kedro_otel.shipping.failpoints import reached
-from kedro_otel.shipping.process import launch
 from kedro_otel.shipping.state import aggregation
 from kedro_otel.shipping.state.journal import NOT_OURS, TAKEN, UNDONE, Cursor, Journal, renew
 
 _ID: Final = re.compile(r"\d{20}-\d{1,10}-[0-9a-f]{8}")
+ENVIRONMENT: Final = "environment"
+"""Says in a header that the command's environment named the detail."""
+
 OURS: Final = "kedro-otel"
 """Owner of a segment that is ours to ship; one whose spans the user's own TracerProvider sends says ``user``."""
 
@@ -64,12 +66,14 @@ class TrackedSegment:
 
     ``behind`` tells that its follower has read beyond what was acknowledged: to send the rest, reading must begin anew.
     ``alive`` is whether more may come. ``failures`` counts how often in a row it could not be read, ``retry_at`` is when it
-    may be tried again, by the monotonic clock.
+    may be tried again, by the monotonic clock. ``came_at`` is the detail that was in force when it came, None for one that was
+    there before.
     """
 
     __slots__ = (
         "alive",
         "behind",
+        "came_at",
         "cursor",
         "failures",
         "follower",
@@ -89,6 +93,7 @@ class TrackedSegment:
         self.resource = ""
         self.failures = 0
         self.retry_at = 0.0
+        self.came_at: str | None = None
 
 
 class SegmentFeed:
@@ -97,7 +102,7 @@ class SegmentFeed:
     Args:
         journal: Whose cursors and totals move.
         wants: Tells from a header whether a segment is to be shipped with this journal.
-        level: The detail in force; a segment recorded at a narrower one stays at that, and one begun after it was asked for has its own.
+        level: The detail in force; a segment recorded at a narrower one stays at that.
         traced: Whether spans are sent at all, so that exemplars may point at them.
         reconsider: Whether to look again at segments that were not wanted before.
 
@@ -116,11 +121,11 @@ class SegmentFeed:
         self.journal = journal
         self.wants = wants
         self.level = level
-        self._level_ns = launch.settings_taken_ns()
         self.traced = traced
         self.reconsider = reconsider
         self.touched = False
         self._spans = False
+        self._began = False
         self.now: Callable[[], int] = time.time_ns
         self._watched: dict[str, TrackedSegment] = {}
         self._listed = (0, 0.0)
@@ -213,7 +218,9 @@ class SegmentFeed:
             if identifier not in self._watched and self._unfinished(identifier, path, known)
         ]
         for tracked in _ordered(fresh):
+            tracked.came_at = self.level if self._began else None
             self._watched[tracked.id] = tracked
+        self._began = True
 
     def _present(
         self, folder: Path, headers: dict[str, Header | None]
@@ -304,7 +311,7 @@ class SegmentFeed:
         self._take_for_counted(watched, segment)
         ended = ended + _died(watched)
         segment.operations.clear()  # they were handed on; a long-lived process would fill our memory
-        watched.resource = watched.resource or self._resource(segment.header)
+        watched.resource = watched.resource or self._resource(segment.header, watched)
         for operation in ended:
             if operation.state == DIED or operation.offset > cursor.folded:
                 self._fold(operation, segment.header, watched)
@@ -394,7 +401,7 @@ class SegmentFeed:
     ) -> Iterator[Item]:
         cursor = watched.cursor
         end = watched.follower.offset
-        level = self._at(header)
+        level = self._at(header, watched)
         for operation in ended:
             if not self._spans:
                 watched.behind = True
@@ -425,7 +432,7 @@ class SegmentFeed:
             cursor.dead.append(operation.span_id)
         if (operation.end_ns or 0) <= self.journal.folded_before_ns:
             return
-        level = self._at(header)
+        level = self._at(header, watched)
         left = (
             operation
             if operation.operation in (names.NODE, names.DATASET)
@@ -436,6 +443,7 @@ class SegmentFeed:
         totals = self.journal.totals.get(watched.resource) or self.journal.resource(
             redaction.resource_at(header.resource, level), self.now()
         )
+        self.journal.counted(totals, level)
         exemplars = self.traced and operation.sampled
         aggregation.add(
             totals, m.measure(left, level), exemplars=exemplars, ephemeral=header.ephemeral
@@ -477,14 +485,26 @@ class SegmentFeed:
             watched.cursor.size = size
         self._watched.pop(watched.id, None)
 
-    def _resource(self, header: Header) -> str:
-        return aggregation.resource_key(redaction.resource_at(header.resource, self._at(header)))
+    def _resource(self, header: Header, watched: TrackedSegment) -> str:
+        level = self._at(header, watched)
+        return aggregation.resource_key(redaction.resource_at(header.resource, level))
 
-    def _at(self, header: Header) -> str:
-        later = (
-            header.start_ns > self._level_ns
-        )  # by a command that had other settings, and whose own shipper found this one at work
-        return redaction.narrowest(header.detail, header.detail if later else self.level)
+    def change(self, level: str) -> None:
+        """Take ``level`` for what is in force from now on."""
+        self.level = level
+        for watched in self._watched.values():
+            watched.resource = ""
+
+    def _at(self, header: Header, watched: TrackedSegment) -> str:
+        """Return the detail at which a segment leaves: the narrowest of that recorded and that in force.
+
+        Where a command's own environment said it, and the segment came after this shipper's settings were taken, that
+        counts, as long as nobody narrows.
+        """
+        own = watched.came_at is not None and header.detail_from == ENVIRONMENT
+        if own and redaction.narrowest(self.level, watched.came_at or "") == watched.came_at:
+            return redaction.narrowest(header.detail)
+        return redaction.narrowest(header.detail, self.level)
 
     def _may_grow(self, segment: Segment, path: Path) -> bool:
         if segment.continued:

@@ -12,11 +12,11 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.config.destination import GRPC, TRACES, Signal
-from kedro_otel.shipping.state.journal import HOLD, OK, RETRY
+from kedro_otel.shipping.state.journal import HOLD, OK, RETRY, WITHDRAWN
 from kedro_otel.shipping.transport.responses import NO_ANSWER, Answer, of_grpc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
@@ -31,8 +31,11 @@ _LOGGERS: Final = (
 class Sender:
     """One signal's way to its receiver. The exporter is made, and its packages imported, when there is something to send."""
 
-    def __init__(self, name: str, signal: Signal) -> None:
-        """Make nothing yet; ``name`` is "traces" or "metrics"."""
+    def __init__(
+        self, name: str, signal: Signal, may_leave: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Make nothing yet; ``name`` is "traces" or "metrics". ``may_leave`` is asked before each request."""
+        self._may_leave = may_leave
         self.name = name
         self.signal = signal
         self._exporter: Any = None
@@ -53,6 +56,8 @@ class Sender:
             exporter.shutdown()
 
     def _send(self, data: Any) -> Answer:
+        if not self._may_leave():
+            return Answer(WITHDRAWN, "not sent: switched off, disconnected or narrowed")
         try:
             if self._exporter is None:
                 self._exporter, self._answered = (_grpc if self.signal.protocol == GRPC else _http)(

@@ -1,0 +1,83 @@
+"""May anything still leave, to this receiver, and at which detail? Each sender asks before each request.
+
+What switches off, disconnects or narrows writes to a file or takes one away; so the answer is kept as long as those files
+look unchanged, which costs a few looks a request.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from kedro_otel.config import consent, destination, paths, settings
+from kedro_otel.semconv import names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from kedro_otel.config.destination import Destination
+    from kedro_otel.config.settings import Settings
+
+
+class Permission:
+    """The permission to send to one destination.
+
+    Args:
+        target: The destination in force when the sender began.
+        known: Its settings; their environment and project stay.
+        still: Tells what else must be so, such as that the lock is still held.
+    """
+
+    def __init__(
+        self,
+        target: Destination,
+        known: Settings,
+        still: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._target = target.id
+        self._environ: Mapping[str, str] = known.environ
+        self._project = known.project
+        self._still = still
+        self._seen: object = None
+        self._detail: str | None = known.value("detail")
+        self._first = self._detail
+
+    @property
+    def detail(self) -> str | None:
+        """The detail at which something may leave now, None where nothing may."""
+        seen = self._look()
+        if seen != self._seen:
+            self._seen, self._detail = seen, self._asked()
+        return self._detail if self._still() else None
+
+    def allows(self, detail: str) -> Callable[[], bool]:
+        """Return a function that tells whether what was prepared at ``detail`` may leave now."""
+        wide = names.DETAILS.index(detail)
+        return lambda: (
+            (now := self.detail) is not None
+            and (self._first == now or names.DETAILS.index(now) >= wide)
+        )
+
+    def _asked(self) -> str | None:
+        if not consent.decide(self._environ, self._project).enabled:
+            return None
+        known = settings.load(self._environ, self._project)
+        found = destination.current(known)
+        return (
+            str(known.value("detail")) if found is not None and found.id == self._target else None
+        )
+
+    def _look(self) -> object:
+        places = [paths.user_config(), paths.site_config()]
+        if self._project is not None:
+            places += [self._project / paths.PYPROJECT, self._project / ".telemetry"]
+        return [_state(place) for place in places]
+
+
+def _state(path: Path) -> object:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return error.errno
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
