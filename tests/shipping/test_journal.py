@@ -154,6 +154,8 @@ def test_a_new_journal_knows_nothing(path):
         "left": {},
         "marks": [],
         "copies": 0,
+        "details": {},
+        "adopted": [],
     }
 
 
