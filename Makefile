@@ -44,8 +44,8 @@ types: $(VENV)/dev.stamp ## mypy, strict
 test: $(VENV)/dev.stamp ## the whole suite; ARGS='-k masking' for some of it, FULL=1 for full sizes
 	$(PYTEST) -n $(WORKERS) --dist worksteal $(ARGS)
 
-test-fast: $(VENV)/dev.stamp ## the tests that start no process: under a minute
-	$(PYTEST) -m 'not process and not servers' -n $(WORKERS) --dist worksteal $(ARGS)
+test-fast: $(VENV)/dev.stamp ## the tests that start no process and do not try every byte
+	$(PYTEST) -m 'not process and not thorough and not servers and not faults' -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-oldest: $(VENV)/dev.stamp ## the tests on the oldest Python, Kedro and OpenTelemetry that are supported
 	$(BIN)/nox -s oldest -- $(ARGS)

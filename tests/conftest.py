@@ -318,12 +318,25 @@ def load_toml(path: Path) -> dict[str, Any]:
 PROCESS_FIXTURES = frozenset({"run", "kedro", "terminal", "project", "bare_python"})
 """Fixtures that start a program, or write what one is started on."""
 
+PROCESS_MODULES = frozenset({"subprocess", "multiprocessing", "shipping_harness", "processes"})
+"""Modules that start programs: what a test file that imports one does is not quick."""
+
+THOROUGH = ("every_byte", "more_than_it_can_bear")
+"""Parts of the names of tests that try every byte of something."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark ``process`` what asks for a fixture that starts a program: `make test-fast` leaves those tests out."""
+    """Mark ``process`` what starts a program, and ``thorough`` what tries every byte: `make test-fast` leaves both out."""
     for item in items:
-        if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())):
+        module = vars(getattr(item, "module", item))
+        imported = {
+            getattr(found, "__module__", None) or getattr(found, "__name__", "")
+            for found in module.values()
+        }
+        if PROCESS_FIXTURES & set(getattr(item, "fixturenames", ())) or PROCESS_MODULES & imported:
             item.add_marker("process")
+        if any(part in item.name for part in THOROUGH):
+            item.add_marker("thorough")
 
 
 @pytest.hookimpl(wrapper=True)
