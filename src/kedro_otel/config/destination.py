@@ -12,6 +12,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kedro_otel import guard
 from kedro_otel.config import paths
 from kedro_otel.config.settings import USER, Settings, without_credentials
 
@@ -201,7 +202,8 @@ def _kept_key(path: Path) -> bytes:
             return made
         with path.open("rb") as file:
             found = file.read(_KEY_BYTES)
-    except OSError:
+    except OSError as error:
+        guard.let_through(error)
         return made
     return found if len(found) == _KEY_BYTES else made
 
