@@ -60,6 +60,7 @@ RARE = {
     names.SDK_NAME,
     names.SDK_LANGUAGE,
     names.SDK_VERSION,
+    names.DATASET_LAZY,
     names.VALIDATED_COUNT,
     names.VALIDATOR_TYPE_COUNT,
 }

@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from kedro_otel.facts.clock import clock
 from kedro_otel.facts.trace_context import Remote
 from kedro_otel.recording import (
     encoder,
@@ -841,7 +842,7 @@ class Load:
     """What the short way of writing a dataset's line looks at."""
 
     trace_id, span_id, start_ns = "t", "s", 5
-    dataset, type, verb = "é", "json.JSONDataset", "load"
+    dataset, type, verb, lazy = "é", "json.JSONDataset", "load", False
 
     class parent:  # noqa: N801 (stands in for an attribute)
         """What it belongs to."""
@@ -1042,7 +1043,7 @@ def test_a_worker_finds_what_its_parent_left(
     assert (
         found
         == worker_context.WorkerContext(
-            (("r1", run),), {"a": 1}, {"detail": "run"}, "/project", "run"
+            (("r1", run),), {"a": 1}, {"detail": "run"}, "/project", "run", clock.offset_ns
         )
         == word.forked()
     )

@@ -61,7 +61,7 @@ TREES = {
     ),
     "after_dataset_loaded": below(
         f"kedro run {RED}",
-        below(f"run __default__ {RED}", f"node greet {RED}\n  load params:name {RED}"),
+        below(f"run __default__ {RED}", f"node greet {RED}\n  load params:name"),
     ),
     "before_node_run": below(
         f"kedro run {RED}", below(f"run __default__ {RED}", f"node greet {RED}\n  load params:name")
@@ -70,18 +70,14 @@ TREES = {
         f"kedro run {RED}", below(f"run __default__ {RED}", f"node greet {RED}\n  load params:name")
     ),
     "before_dataset_saved": below(
-        f"kedro run {RED}",
-        below(
-            f"run __default__ {RED}", f"node greet {RED}\n  load params:name\n  save greeting {RED}"
-        ),
+        f"kedro run {RED}", below(f"run __default__ {RED}", f"node greet {RED}\n  load params:name")
     ),
     "after_dataset_saved": below(
         f"kedro run {RED}",
-        below(
-            f"run __default__ {RED}", f"node greet {RED}\n  load params:name\n  save greeting {RED}"
-        ),
+        below(f"run __default__ {RED}", f"node greet {RED}\n  load params:name\n  save greeting"),
     ),
 }
+"""What another plugin's hook does is the node's: the load or save next to it has not failed."""
 
 
 @pytest.mark.parametrize("hook", list(TREES))

@@ -90,6 +90,7 @@ def test_a_run_as_a_table(folder: Path) -> None:
         "load",
         "compute",
         "save",
+        "hooks",
         "critical",
         "error_type",
     ]

@@ -19,6 +19,16 @@ PUBLIC_VALIDATORS: Final = frozenset(
     {"pandera", "pydantic", "great_expectations", "kedro", "kedro_datasets"}
 )
 PARAMETERS: Final = ("parameters", "params:")
+_LAZY: Final = (
+    "polars.lazyframe",
+    "pyspark.",
+    "dask.",
+    "dask_expr.",
+    "ibis.expr.",
+    "duckdb",
+    "_duckdb",
+    "snowflake.snowpark.",
+)
 _MAX_LINE: Final = 4096
 _MAX_PACKED: Final = 32 * 1024 * 1024
 """Bytes of git's packed references, some 500,000 of them, beyond which the revision is not looked for."""
@@ -83,9 +93,7 @@ def catalog_statistics(catalog: Any) -> dict[str, Any]:
     datasets = [name for name in catalog.keys() if not name.startswith(PARAMETERS)]  # noqa: SIM118 (a catalog is no dict)
     sizes: dict[str, Any] = {names.DATASET_COUNT: len(datasets)}
     if datasets:
-        sizes[names.DATASET_TYPE_COUNT] = _counted(
-            dataset_type(catalog.get_type(name)) for name in datasets
-        )
+        sizes[names.DATASET_TYPE_COUNT] = _counted(type_in(catalog, name) for name in datasets)
     specs = getattr(catalog, "validator_specs", None)
     if specs:
         sizes[names.VALIDATED_COUNT] = len(specs)
@@ -98,6 +106,26 @@ def catalog_statistics(catalog: Any) -> dict[str, Any]:
 def dataset_type(name: str | None) -> str:
     """Return the dotted class ``name`` if it is of Kedro's own packages, else ``custom``."""
     return name if name and name.startswith(PUBLIC_DATASETS) else names.CUSTOM
+
+
+def type_in(catalog: Any, name: str) -> str:
+    """Return the public type of the dataset ``name``, ``custom`` also where its entry names no class.
+
+    Kedro looks for the class when it is asked, and raises for a typo or a package that is missing.
+    """
+    try:
+        return dataset_type(catalog.get_type(name))
+    except Exception:  # noqa: BLE001 -- whatever importing the user's class raises, Kedro will say it
+        return names.CUSTOM
+
+
+def is_lazy(kind: type) -> bool:
+    """Return whether values of this class are computed when they are saved or looked at, not before.
+
+    Spark's, Dask's, Ibis's, DuckDB's and Snowpark's are, and a LazyFrame of Polars.
+    """
+    where = kind.__module__
+    return type(where) is str and where.startswith(_LAZY)
 
 
 def revision(path: Path) -> str | None:

@@ -31,6 +31,7 @@ _NODE, _TAGS, _NAMESPACE, _FUNCTION, _FILE = (
 )
 _INPUTS, _OUTPUTS = names.NODE_INPUTS, names.NODE_OUTPUTS
 
+_LAZY: Final = f',{{"key":"{names.DATASET_LAZY}","value":{{"boolValue":true}}}}'
 _LISTS: Final = (list, tuple)
 _ERROR: Final = '{"code":2}'
 _NANO: Final = 1_000_000_000
@@ -123,12 +124,13 @@ def _remembered(known: dict[str, str], word: str, spelled: str) -> str:
     return spelled
 
 
-def times(load: int, compute: int, save: int) -> str:
+def times(load: int, compute: int, save: int, hooks: int) -> str:
     """Return a node's times, given in nanoseconds, as attributes in seconds with nine digits after the point."""
     return (
         f'[{{"key":"{names.NODE_LOAD}","value":{{"doubleValue":{load // _NANO}.{load % _NANO:09}}}}},'
         f'{{"key":"{names.NODE_COMPUTE}","value":{{"doubleValue":{compute // _NANO}.{compute % _NANO:09}}}}},'
-        f'{{"key":"{names.NODE_SAVE}","value":{{"doubleValue":{save // _NANO}.{save % _NANO:09}}}}}]'
+        f'{{"key":"{names.NODE_SAVE}","value":{{"doubleValue":{save // _NANO}.{save % _NANO:09}}}}},'
+        f'{{"key":"{names.NODE_HOOKS}","value":{{"doubleValue":{hooks // _NANO}.{hooks % _NANO:09}}}}}]'
     )
 
 
@@ -227,7 +229,25 @@ def dataset(operation: Any, end_ns: int) -> bytes:
         f'"name":"{operation.verb} {name[1:]},"kind":1,"startTimeUnixNano":"{operation.start_ns}","endTimeUnixNano":"{end_ns}","status":{{}},'
         f'"attributes":[{{"key":"{_NAME}","value":{{"stringValue":{name}}}}},'
         f'{{"key":"{_TYPE}","value":{{"stringValue":{_TYPES.get(type_) or _remembered(_TYPES, type_, text(type_))}}}}},'
-        f'{{"key":"{_OPERATION}","value":{{"stringValue":"{operation.verb}"}}}}]}}\n'
+        f'{{"key":"{_OPERATION}","value":{{"stringValue":"{operation.verb}"}}}}'
+        f"{_LAZY if operation.lazy else ''}]}}\n"
+    ).encode()
+
+
+def dataset_start(operation: Any, more: str) -> bytes:
+    """Return the line that says that a dataset's ``operation`` is under way."""
+    name = text(operation.dataset)
+    known = (
+        f'{{"key":"{_TYPE}","value":{{"stringValue":{text(operation.type)}}}}},'
+        if operation.type is not None
+        else ""
+    )
+    return (
+        f'{{"start":"dataset","traceId":"{operation.trace_id}","spanId":"{operation.span_id}",'
+        f'"parentSpanId":"{operation.parent.span_id}","name":"{operation.verb} {name[1:]},"kind":1,'
+        f'"startTimeUnixNano":"{operation.start_ns}","attributes":['
+        f'{{"key":"{_NAME}","value":{{"stringValue":{name}}}}},{known}'
+        f'{{"key":"{_OPERATION}","value":{{"stringValue":"{operation.verb}"}}}}]{more}}}\n'
     ).encode()
 
 

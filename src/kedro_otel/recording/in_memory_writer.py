@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel.facts.clock import clock
 from kedro_otel.recording import encoder
 from kedro_otel.recording.writer import Writer
 
@@ -57,8 +57,8 @@ class InMemoryWriter(Writer):
         self._kept, self._size, self._begun, self.stem = (
             [],
             0,
-            time.time_ns(),
-            f"{time.time_ns():020d}-memory",
+            clock.now(),
+            f"{clock.now():020d}-memory",
         )
 
     def _write(self, line: bytes, before: bytes = b"") -> None:

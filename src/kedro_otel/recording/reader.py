@@ -62,6 +62,7 @@ _WAITS: Final = (0.01, 0.1, 0.0)
 _NAME: Final = re.compile(r"\d{20}-\d{1,10}-[0-9a-f]{8}" + re.escape(SUFFIX))
 _OPENED: Final = (names.COMMAND, names.RUN, names.NODE)
 _SPANS: Final = (names.DATASET, names.FOREIGN)
+_STARTED: Final = (*_OPENED, names.DATASET)
 
 
 class Listing(NamedTuple):
@@ -311,8 +312,10 @@ class Follower:
             del self._open[operation.span_id]
             self._ended(segment, operation, offset)
         elif first == "span" and word in _SPANS:
-            self._ended(segment, decoder.span(fields), offset)
-        elif first == "start" and word in _OPENED:
+            operation = decoder.span(fields)
+            self._open.pop(operation.span_id, None)  # where a line said that it is under way
+            self._ended(segment, operation, offset)
+        elif first == "start" and word in _STARTED:
             operation = decoder.start(fields)
             self._open[operation.span_id] = operation
             segment.last_ns = max(segment.last_ns, operation.start_ns)

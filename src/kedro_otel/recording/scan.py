@@ -29,7 +29,13 @@ _WANTED: Final = (
 )
 """Lines that matter here. The writer spells a line's first key and word without a space, which the format promises."""
 
-_PASSED: Final = (b'{"start":"node"', b'{"end":"node"', b'{"span":"dataset"', b'{"span":"foreign"')
+_PASSED: Final = (
+    b'{"start":"node"',
+    b'{"end":"node"',
+    b'{"start":"dataset"',
+    b'{"span":"dataset"',
+    b'{"span":"foreign"',
+)
 """Lines that do not, if they are whole: whatever begins otherwise, or has no end, is damage and counted."""
 
 _LAST: Final = 20

@@ -15,6 +15,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
+from kedro_otel.facts.clock import clock
 from kedro_otel.facts.trace_context import Remote
 from kedro_otel.recording import machine
 
@@ -36,6 +37,7 @@ class WorkerContext(NamedTuple):
         facts: Members of the segment's header.
         root: The project's folder.
         detail: The detail in force.
+        clock_ns: What the parent's clock adds to the monotonic one, so that a run has one time.
     """
 
     runs: tuple[tuple[str | None, Remote], ...]
@@ -43,6 +45,7 @@ class WorkerContext(NamedTuple):
     facts: dict[str, Any]
     root: str | None
     detail: str
+    clock_ns: int | None = None
 
     def run(self, run_id: str | None) -> Remote | None:
         """Return the run called ``run_id``; the only one that is open needs no name."""
@@ -87,7 +90,8 @@ class WorkerContextFile:
             (run.family.run_id, Remote(run.trace_id, run.span_id, run.sampled, run.state))
             for run in self._runs
         )
-        return self._shared._replace(runs=runs or (self.inherited.runs if self.inherited else ()))
+        runs = runs or (self.inherited.runs if self.inherited else ())
+        return self._shared._replace(runs=runs, clock_ns=clock.offset_ns)
 
     def remove(self) -> None:
         """Take the file away at the end of the process."""
@@ -128,8 +132,14 @@ def of_parent(folder: Path, pid: int) -> WorkerContext | None:
         if words["start"] != machine.process_start(pid):
             return None
         runs = tuple((name, Remote(*run)) for name, run in words["runs"])
+        offset = words.get("clock_ns")
         return WorkerContext(
-            runs, words["resource"], words["facts"], words["root"], words["detail"]
+            runs,
+            words["resource"],
+            words["facts"],
+            words["root"],
+            words["detail"],
+            offset if type(offset) is int else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         guard.let_through(error)

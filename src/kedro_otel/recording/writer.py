@@ -10,6 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
+from kedro_otel.facts.clock import clock
 from kedro_otel.recording import encoder, machine
 from kedro_otel.recording.segment_file import (
     GOES_ON,
@@ -105,30 +106,45 @@ class Writer:
         self.stem = ""
         self._begin()
 
-    def start(self, span_id: str, line: bytes) -> None:
-        """Write the line with which the operation ``span_id`` begins, and keep it until :meth:`end`."""
+    def start(self, span_id: str, line: bytes, operation: str = "") -> None:
+        """Write the line with which the operation ``span_id`` begins, and keep it until it ends.
+
+        One of a kind whose lines are dropped by now, such as a ``dataset`` operation, is not written.
+        """
         with self._lock:
+            if operation and self._earlier + self._size > self._drop_after[operation]:
+                return
             self._write(line)
             self._open[span_id] = (
                 line  # afterwards: a new segment begins with what was open before this line
             )
 
-    def end(self, span_id: str, line: bytes, dataset: bytes = b"") -> None:
-        """Write the line with which the operation ``span_id`` ends, and before it, in the same write, that of its last ``dataset``."""
+    def end(self, span_id: str, line: bytes, dataset: bytes = b"", dataset_id: str = "") -> None:
+        """Write the line with which the operation ``span_id`` ends, and before it, in the same write, that of its last ``dataset``.
+
+        ``dataset_id`` is that one's span id if a line said that it began.
+        """
         with self._lock:
             if dataset and self._earlier + self._size > self._drop_after["dataset"]:
                 self.lost["dataset_too_much"] += 1
                 dataset = b""
             self._write(line, dataset)
             self._open.pop(span_id, None)
+            if dataset_id:
+                self._open.pop(dataset_id, None)
 
-    def span(self, operation: str, line: bytes) -> None:
-        """Write the only line of a dataset operation or a foreign span; dropped and counted where the recording is far too long."""
+    def span(self, operation: str, line: bytes, span_id: str = "") -> None:
+        """Write the line of a whole dataset operation or foreign span; dropped and counted where the recording is far too long.
+
+        ``span_id`` is given if a line said that the operation began.
+        """
         with self._lock:  # also to count: a count that is told meanwhile would be lost with it
             if self._earlier + self._size > self._drop_after[operation]:
                 self.lost[f"{operation}_too_much"] += 1
             else:
                 self._write(line)
+            if span_id:
+                self._open.pop(span_id, None)
 
     def drop(self, span_id: str) -> None:
         """Declare the open operation ``span_id`` void."""
@@ -171,7 +187,7 @@ class Writer:
     def _begin(self) -> None:
         """Make a segment and go on in it: a header, and the beginnings of what is open, there together or not at all."""
         private_folder(self.folder)
-        now = time.time_ns()
+        now = clock.now()
         stem = f"{now:020d}-{os.getpid()}-{os.urandom(4).hex()}"
         fresh = self.folder / f".new-{stem}"
         file, head = None, b""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.runtime import setup
@@ -30,8 +29,8 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     if recorder is None:
         return
     from kedro_otel.facts import masking
+    from kedro_otel.facts.clock import clock
     from kedro_otel.semconv import names
-    from kedro_otel.tracing import clock
 
     masked = masking.mask(running_cli(), args, _own_group(metadata))
     words = ["kedro", *masked.words]
@@ -43,7 +42,9 @@ def began(metadata: Any, args: Sequence[str]) -> None:
         names.PID: os.getpid(),
     }
     state.commands += 1
-    start_ns = clock.process_start_ns() if state.commands == 1 else time.time_ns()
+    if recorder.idle:
+        clock.set()
+    start_ns = clock.process_start() if state.commands == 1 else clock.now()
     recorder.command_began(f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own)
 
 

@@ -8,6 +8,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel import guard
+from kedro_otel.facts.clock import clock
 from kedro_otel.runtime.state import close_recorder, state, warn
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def _decided(root: Path | None, package: str | None) -> Recorder | None:
 
         shutdown.register(worker=False)
         state.settings = settings.load(os.environ, root)
+        clock.set()
         state.recorder = _make(state.settings, root, package)
     return state.recorder
 
@@ -161,6 +163,8 @@ def _joined() -> Recorder | None:
             os.environ, root
         ).enabled:  # it may have been taken back since the run began
             shutdown.register(worker=True)
+            if inherited.clock_ns is not None:
+                clock.offset_ns = inherited.clock_ns
             state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
     elif parent is None:
         decide(None, package_name())

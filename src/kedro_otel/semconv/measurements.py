@@ -43,7 +43,7 @@ HISTOGRAM_BOUNDARIES: Final = (
 """Upper bounds in seconds, 10 ms to 6 h: what Kedro commands and runs take, in steps of two to three."""
 
 NODE_PHASE: Final = names.NODE_PHASE
-LOAD, COMPUTE, SAVE = "load", "compute", "save"
+LOAD, COMPUTE, SAVE, HOOKS = "load", "compute", "save", "hooks"
 _NS: Final = 1e9
 
 
@@ -113,7 +113,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         "kedro.node.time",
         COUNTER,
         "s",
-        "Time that nodes spent loading, computing and saving.",
+        "Time that nodes spent loading, computing, saving and in hooks.",
         (_NODE, _PHASE),
     ),
     Instrument(
@@ -158,7 +158,12 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
 """All instruments, in the order in which docs/telemetry.md shows them."""
 
 BY_NAME: Final = {instrument.name: instrument for instrument in INSTRUMENTS}
-_PHASES: Final = ((LOAD, names.NODE_LOAD), (COMPUTE, names.NODE_COMPUTE), (SAVE, names.NODE_SAVE))
+_PHASES: Final = (
+    (LOAD, names.NODE_LOAD),
+    (COMPUTE, names.NODE_COMPUTE),
+    (SAVE, names.NODE_SAVE),
+    (HOOKS, names.NODE_HOOKS),
+)
 
 
 def measure(operation: Operation, detail: str) -> Iterator[Measurement]:

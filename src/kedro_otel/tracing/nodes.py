@@ -9,13 +9,12 @@ end of the run, or of the process.
 
 from __future__ import annotations
 
-import time
-from functools import partial
 from threading import RLock, get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.facts import project
+from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
 from kedro_otel.tracing.pending_loads import PendingLoads
 from kedro_otel.tracing.run_nodes import ActiveNode, behind
@@ -33,6 +32,7 @@ LOAD: Final = "load"
 SAVE: Final = "save"
 
 _MEMORY: Final = "kedro.io.memory_dataset.MemoryDataset"
+_MOMENT_NS: Final = 10_000_000
 
 
 class Nodes:
@@ -45,6 +45,7 @@ class Nodes:
             while that cannot be told.
         enter: Makes an operation the current context.
         leave: Puts the context back.
+        contexts: Returns :mod:`kedro_otel.tracing.sdk.context`.
     """
 
     def __init__(
@@ -54,79 +55,128 @@ class Nodes:
         family_of: Callable[..., RunNodes | None],
         enter: Callable[[ActiveSpan], None],
         leave: Callable[[ActiveSpan], None],
+        contexts: Callable[[], Any],
     ) -> None:
         self._span_writer = span_writer
         self._root = root
         self._family_of = family_of
         self._enter = enter
         self._leave = leave
+        self._contexts = contexts
         self._lock = RLock()
         self.only: RunNodes | None = None
         """The one run that is open, where there is no doubt that a node is one of its."""
         self._files: dict[str, str] = {}
         self._unplaced = PendingLoads()
         self._current: dict[int, ActiveNode] = {}
-        self.before_load, self.before_save = (
-            partial(self.before_dataset, LOAD),
-            partial(self.before_dataset, SAVE),
-        )
-        self.after_load, self.after_save = (
-            partial(self.after_dataset, LOAD),
-            partial(self.after_dataset, SAVE),
-        )
+        self._latest: ActiveDataset | None = None
+        """The load that was seen last, which the next hook of the same call is about."""
+        self._around: dict[int, ActiveDataset] = {}
+        """By thread, the load next to whose hooks the node is current."""
 
-    def before_dataset(self, operation: str, dataset: str, node: Any) -> None:
-        """A load or save begins."""
-        now = time.time_ns()
+    # Of each hook of Kedro's there may be two methods: the first is called before every other
+    # plugin's hook, the second after. What lies between is other people's time.
+
+    def before_load(self, dataset: str, node: Any) -> None:
+        """A load is going to begin: first of ``before_dataset_loaded``."""
+        now = clock.now()
         family = self.only or self._family_of(node, None)
         if family is None:
-            if operation == LOAD:
-                self._unplaced.began(dataset, node, now)
+            self._unplaced.began(dataset, node, now)
             return
         found = family.open.get(id(node)) or self._node(family, node, now)
-        again = found.datasets.pop((operation, dataset), None)
-        if again is not None:
-            self._fail_dataset(again, now)
-        kind = family.types.get(dataset) or family.type_of(dataset)
-        opened = ActiveDataset(operation, dataset, kind, found, now)
-        if self._span_writer.live is not None:
-            self._span_writer.begin(opened)
-        found.datasets[operation, dataset] = opened
-        # Nobody's code runs in a load from memory. Asynchronous saves run in other threads, several at once: none of them is current here.
-        if kind != _MEMORY and (operation == LOAD or not found.is_async):
-            self._enter(opened)
+        self._latest = opened = self._open(LOAD, dataset, family, found, now)
+        if opened.type != _MEMORY:  # nobody's code runs in a load from memory
+            self._enter_parent(opened)
 
-    def after_dataset(self, operation: str, dataset: str, node: Any) -> None:
-        """A load or save ended well."""
-        if self._unplaced.waiting and operation == LOAD and self._unplaced.ended(dataset, node):
+    def load(self, dataset: str, node: Any) -> None:
+        """It begins: last of ``before_dataset_loaded``."""
+        opened = self._latest
+        if not (
+            opened is not None
+            and opened.dataset is dataset
+            and opened.owner.node is node
+            and opened.thread == get_ident()
+        ):
+            opened = self._find_dataset(LOAD, dataset, node)
+        if opened is not None:
+            self._start(opened)
+        elif not (self._unplaced.waiting and self._unplaced.starts(dataset, node)):
+            # The first call in a worker, which made the recorder: nothing of ours came before it.
+            self.before_load(dataset, node)
+            opened = self._find_dataset(LOAD, dataset, node)
+            if opened is not None:
+                self._start(opened)
+
+    def loaded(self, dataset: str, node: Any) -> None:
+        """It ended well: first of ``after_dataset_loaded``."""
+        now = clock.now()
+        if self._unplaced.waiting and self._unplaced.ended(dataset, node, now):
             return
+        opened = self._pop_dataset(LOAD, dataset, node)
+        if opened is None:
+            return
+        opened.end_ns = now
+        found = opened.owner
+        found.loads.append((opened.start_ns, now))
+        if opened.current is not None:
+            self._leave(opened)
+        self._end_dataset(found, opened)
+
+    def after_load(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
+        """Everybody else has been told, too: last of ``after_dataset_loaded``."""
+        if self._around:
+            opened = self._around.pop(get_ident(), None)
+            if opened is not None:
+                self._leave_parent(opened)
+
+    def before_save(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
+        """A save is going to begin: first of ``before_dataset_saved``. A generator has computed until now."""
+        family = self.only or self._family_of(node, None)
+        found = family.open.get(id(node)) if family is not None else None
+        if found is not None and found.streaming:
+            found.streamed_ns += clock.now() - found.last_ns
+
+    def save(self, dataset: str, data: Any, node: Any) -> None:
+        """It begins: last of ``before_dataset_saved``."""
+        now = clock.now()
         family = self.only or self._family_of(node, None)
         if family is None:
             return
-        found = family.open.get(id(node))
-        opened = found.datasets.pop((operation, dataset), None) if found is not None else None
-        if found is None or opened is None:
+        found = family.open.get(id(node)) or self._node(family, node, now)
+        opened = self._open(SAVE, dataset, family, found, now)
+        opened.lazy = opened.type != _MEMORY and project.is_lazy(type(data))
+        self._start(opened)
+
+    def saved(self, dataset: str, node: Any) -> None:
+        """It ended well: first of ``after_dataset_saved``."""
+        now = clock.now()
+        opened = self._pop_dataset(SAVE, dataset, node)
+        if opened is None:
             return
+        opened.end_ns = now
+        found = opened.owner
+        found.saves.append((opened.start_ns, now))
         if opened.current is not None:
             self._leave(opened)
-        now = time.time_ns()
-        if operation == LOAD:
-            self._end_dataset(found, opened, now)
-            return
-        found.last_ns = now
-        found.saved_ns += now - opened.start_ns
         if found.expected is not None:
             found.expected -= 1
-        last = found.expected is not None and found.expected <= 0 and not found.streaming
-        together = last and opened.type is not None
-        if not together:
-            self._end_dataset(found, opened, now)
-        if last:
-            self._finish(found, now, last=opened if together else None)
+        if found.awaits_nothing and opened.type is not None:
+            found.final = opened  # written together with the node's end
+        else:
+            self._end_dataset(found, opened)
+
+    def after_save(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
+        """Everybody else has been told, too: last of ``after_dataset_saved``."""
+        found = self._find(node, None)
+        if found is not None:
+            found.last_ns = now = clock.now()
+            if found.awaits_nothing:
+                self._finish(found, now)
 
     def before_node(self, node: Any, catalog: Any, is_async: bool, run_id: str | None) -> None:  # noqa: FBT001 -- as Kedro passes them
-        """The node's function is about to be called."""
-        now = time.time_ns()
+        """The node's function is going to be called: first of ``before_node_run``."""
+        now = clock.now()
         family = self.only or self._family_of(node, run_id, catalog)
         if family is None:
             return
@@ -136,10 +186,9 @@ class Nodes:
             family.catalog = catalog
         loads = self._unplaced.take(node, is_async=is_async) if self._unplaced.waiting else []
         found = family.open.get(id(node)) or self._node(
-            family, node, min((load.start_ns for load in loads), default=now)
+            family, node, min((load.first_ns for load in loads), default=now)
         )
         found.thread = get_ident()
-        found.ran_ns = now
         found.is_async = is_async
         if loads:
             self._place_loads(found, loads)
@@ -148,21 +197,42 @@ class Nodes:
         self._enter(found)
         self._current[found.thread] = found
 
-    def after_node(self, node: Any, outputs: Any, run_id: str | None) -> None:
-        """The node's function returned ``outputs``; its saves follow."""
+    def call(self, node: Any, catalog: Any, is_async: bool, run_id: str | None) -> None:  # noqa: FBT001 -- as Kedro passes them
+        """It is called: last of ``before_node_run``."""
         found = self._find(node, run_id)
-        if found is None:
-            return
-        found.returned(outputs, time.time_ns())
-        if not found.expected:
-            self._finish(found, found.computed_ns)
+        if found is None:  # the first call in a worker
+            self.before_node(node, catalog, is_async, run_id)
+            found = self._find(node, run_id)
+        if found is not None:
+            found.called_ns = clock.now()
 
-    def node_failed(self, error: BaseException, node: Any, run_id: str | None) -> None:
-        """The node's function raised ``error``."""
+    def returned(self, node: Any, outputs: Any, run_id: str | None) -> None:
+        """It returned ``outputs``: first of ``after_node_run``. Saves follow."""
+        now = clock.now()
         found = self._find(node, run_id)
         if found is not None:
-            found.computed_ns = time.time_ns()
-            self._finish(found, found.computed_ns, error=error, failed=True)
+            found.returned(outputs, now)
+
+    def after_node(self, node: Any, run_id: str | None) -> None:
+        """Everybody else has been told, too: last of ``after_node_run``."""
+        found = self._find(node, run_id)
+        if found is not None and (found.streaming or not found.expected):
+            found.last_ns = now = clock.now()
+            if not found.expected:
+                self._finish(found, now)
+
+    def raised(self, node: Any, run_id: str | None) -> None:
+        """The node's function raised: first of ``on_node_error``."""
+        now = clock.now()
+        found = self._find(node, run_id)
+        if found is not None:
+            found.returned_ns = now
+
+    def node_failed(self, error: BaseException, node: Any, run_id: str | None) -> None:
+        """Everybody else has been told of its ``error``, too: last of ``on_node_error``."""
+        found = self._find(node, run_id)
+        if found is not None:
+            self._finish(found, clock.now(), error=error, failed=True)
 
     def close(
         self, family: RunNodes, error: BaseException | None, failing: Any, *, failed: bool
@@ -188,6 +258,55 @@ class Nodes:
             self._finish(
                 found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong
             )
+
+    def _open(
+        self, verb: str, dataset: str, family: RunNodes, found: ActiveNode, now: int
+    ) -> ActiveDataset:
+        """Open the load or save of a dataset, in place of one of this thread's that nothing ended."""
+        key = verb, dataset, get_ident()
+        again = found.datasets.pop(key, None)
+        if again is not None:
+            self._fail_dataset(again, now)
+        kind = family.types.get(dataset) or family.type_of(dataset)
+        found.datasets[key] = opened = ActiveDataset(verb, dataset, kind, found, now)
+        return opened
+
+    def _start(self, opened: ActiveDataset) -> None:
+        """Begin a load or save, whose hooks have all returned: what follows is its own time.
+
+        That it began is written at once, so that it is named if the process dies in it; not of one
+        in memory in the first moment of its node, which takes less time than the line.
+        """
+        found = opened.owner
+        opened.start_ns = now = clock.now()
+        if self._span_writer.live is not None:
+            self._span_writer.begin(opened)
+        in_memory = opened.type == _MEMORY
+        if not in_memory or now - found.start_ns > _MOMENT_NS:
+            self._span_writer.dataset_begins(opened)
+        # Asynchronous saves run in other threads, several at once: none of them is current here.
+        if not in_memory and (opened.verb == LOAD or not found.is_async):
+            self._enter(opened)
+
+    def _find_dataset(self, verb: str, dataset: str, node: Any) -> ActiveDataset | None:
+        """Return the load or save of this thread that is under way."""
+        family = self.only or self._family_of(node, None)
+        found = family.open.get(id(node)) if family is not None else None
+        return found.datasets.get((verb, dataset, get_ident())) if found is not None else None
+
+    def _pop_dataset(self, verb: str, dataset: str, node: Any) -> ActiveDataset | None:
+        """Take out the load or save of this thread that is under way."""
+        family = self.only or self._family_of(node, None)
+        found = family.open.get(id(node)) if family is not None else None
+        return found.datasets.pop((verb, dataset, get_ident()), None) if found is not None else None
+
+    def _enter_parent(self, opened: ActiveDataset) -> None:
+        """Let the node be current while other plugins' hooks run before and after its load."""
+        self._contexts().enter_parent(opened)
+        self._around[get_ident()] = opened
+
+    def _leave_parent(self, opened: ActiveDataset) -> None:
+        self._contexts().leave_parent(opened)
 
     def _find(self, node: Any, run_id: str | None) -> ActiveNode | None:
         family = self.only or self._family_of(node, run_id)
@@ -219,7 +338,7 @@ class Nodes:
             )
         elif isinstance(family.parent, ActiveSpan):
             # The run will end here too, and then say why it failed.
-            before.stopped_ns = time.time_ns()
+            before.stopped_ns = clock.now()
             self._forget(before)
         else:
             self._finish(before, 0, failed=True)
@@ -231,25 +350,33 @@ class Nodes:
         *,
         error: BaseException | None = None,
         failed: bool = False,
-        last: ActiveDataset | None = None,
     ) -> None:
-        """Close a node; ``last`` is the dataset whose save, the last one, ended at the same time."""
+        """Close a node."""
         of = found.family
         of.left -= of.open.pop(id(found.node), None) is not None
-        now = end_ns or time.time_ns()
+        now = end_ns or clock.now()
         of.last_ns = max(of.last_ns, now)
         try:
             if found.datasets:
                 for opened in list(found.datasets.values()):
                     self._leave(opened)
+                    if self._around.get(opened.thread) is opened:
+                        self._leave_parent(self._around.pop(opened.thread))
+                    (found.loads if opened.verb == LOAD else found.saves).append(
+                        (opened.start_ns, max(now, opened.start_ns))
+                    )
                     if failed:
                         self._fail_dataset(opened, now, error)
                     else:
-                        self._end_dataset(found, opened, now)
+                        opened.end_ns = now
+                        self._end_dataset(found, opened)
                 found.datasets.clear()
             if found.untyped:
                 self._type_loads(found, always=True)
+            last, found.final = found.final, None
             if failed:
+                if last is not None:
+                    self._span_writer.dataset(last)
                 of.failed, of.why, of.left = True, self._facts(error), 0
                 self._span_writer.finish(
                     found,
@@ -272,11 +399,11 @@ class Nodes:
         if found.first_thread != found.thread and current.get(found.first_thread) is found:
             del current[found.first_thread]
 
-    def _end_dataset(self, found: ActiveNode, opened: ActiveDataset, end_ns: int) -> None:
+    def _end_dataset(self, found: ActiveNode, opened: ActiveDataset) -> None:
         if opened.type is None:
-            found.untyped.append((opened, end_ns))
+            found.untyped.append(opened)
         else:
-            self._span_writer.dataset(opened, end_ns)
+            self._span_writer.dataset(opened)
 
     def _fail_dataset(
         self, opened: ActiveDataset, end_ns: int, error: BaseException | None = None
@@ -288,9 +415,9 @@ class Nodes:
     def _type_loads(self, found: ActiveNode, *, always: bool = False) -> None:
         """Write the loads that waited for the catalog, without which their dataset's type is not known."""
         if always or found.family.catalog is not None:
-            for opened, end_ns in found.untyped:
+            for opened in found.untyped:
                 opened.type = found.family.type_of(opened.dataset) or names.CUSTOM
-                self._span_writer.dataset(opened, end_ns)
+                self._span_writer.dataset(opened)
             found.untyped.clear()
 
     def here(self, node: Any) -> RunNodes | None:
@@ -307,8 +434,10 @@ class Nodes:
                 found,
                 load.start_ns,
             )
+            opened.end_ns = load.end_ns
+            found.loads.append((load.start_ns, load.end_ns))
             self._span_writer.begin(opened)
-            self._span_writer.dataset(opened, load.end_ns)
+            self._span_writer.dataset(opened)
 
     def _look_at_function(self, found: ActiveNode) -> None:
         """Note which function the user wrote, and where."""

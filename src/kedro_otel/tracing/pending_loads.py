@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from threading import RLock, get_ident
 from typing import Any
 
+from kedro_otel.facts.clock import clock
+
 
 class Load:
-    """A load that began at ``start_ns`` (nanoseconds since 1970), and ended once ``end_ns`` is not 0."""
+    """A load that began at ``start_ns`` (nanoseconds since 1970), and ended once ``end_ns`` is not 0.
+
+    ``first_ns`` is when the first hook before it was called.
+    """
 
     def __init__(self, dataset: str, start_ns: int) -> None:
         self.dataset = dataset
-        self.start_ns = start_ns
+        self.first_ns = self.start_ns = start_ns
         self.end_ns = 0
         self.thread = get_ident()
 
@@ -29,30 +34,42 @@ class PendingLoads:
         with self._lock:
             self.waiting.setdefault(id(node), []).append(Load(dataset, now))
 
-    def ended(self, dataset: str, node: Any) -> bool:
-        """Note that this thread's load of ``dataset`` for ``node`` ended; return whether one of those that wait it was."""
+    def starts(self, dataset: str, node: Any) -> bool:
+        """Note that the hooks before this thread's load have returned; return whether one that waits it was."""
+        load = self._under_way(dataset, node)
+        if load is not None:
+            load.start_ns = clock.now()
+        return load is not None
+
+    def ended(self, dataset: str, node: Any, now: int) -> bool:
+        """Note that this thread's load ended at ``now``; return whether one of those that wait it was."""
+        load = self._under_way(dataset, node)
+        if load is not None:
+            load.end_ns = now
+        return load is not None
+
+    def _under_way(self, dataset: str, node: Any) -> Load | None:
         thread = get_ident()
         for load in reversed(self.waiting.get(id(node), ())):
             if load.dataset == dataset and load.thread == thread and not load.end_ns:
-                load.end_ns = time.time_ns()
-                return True
-        return False
+                return load
+        return None
 
     def take(self, node: Any, *, is_async: bool) -> list[Load]:
-        """Take out the loads that ended for ``node``: this thread's, or, made in other threads, one of each dataset.
+        """Take out the loads that ended for ``node``: this thread's, or, made in other threads, one of each input.
 
         What else this thread began for it has failed.
         """
         with self._lock:
             waiting, thread = self.waiting.pop(id(node), []), get_ident()
-            taken = {
-                load.dataset: load
-                for load in reversed(waiting)
-                if load.end_ns and (is_async or load.thread == thread)
-            }
-            rest = [
-                load for load in waiting if load not in taken.values() and load.thread != thread
-            ]
+            missing = Counter(node.inputs)
+            taken = []
+            for load in reversed(waiting):
+                mine = load.end_ns and (is_async or load.thread == thread)
+                if mine and missing[load.dataset] > 0:
+                    missing[load.dataset] -= 1
+                    taken.append(load)
+            rest = [load for load in waiting if load not in taken and load.thread != thread]
             if rest:
                 self.waiting[id(node)] = rest
-        return sorted(taken.values(), key=lambda load: load.start_ns)
+        return sorted(taken, key=lambda load: load.start_ns)

@@ -7,6 +7,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel.facts import trace_context
+from kedro_otel.facts.clock import clock
 from kedro_otel.guard import guarded
 from kedro_otel.semconv import names
 from kedro_otel.tracing import errors
@@ -47,6 +48,8 @@ class Recorder:
         self._outer: list[ActiveSpan] = []
         """Commands that run another one."""
         self._own_command = False
+        self._offset_ns = 0
+        """What the clock added when the outermost command began: a long one may see it set anew."""
         self._detail = detail
         self._environ = environ
         self._handoff = handoff
@@ -98,6 +101,11 @@ class Recorder:
         """Whether a run is open."""
         return self._runs is not None and bool(self._runs.open)
 
+    @property
+    def idle(self) -> bool:
+        """Whether neither a command nor a run is open."""
+        return self.command is None and not self.running
+
     def interrupted(self, error: BaseException | None) -> None:
         """Nothing of this thread's runs is running any more; ``error`` is why, if it is known."""
         if self._runs is not None:
@@ -125,6 +133,8 @@ class Recorder:
         self._look_for_meters()
         if self.command is not None:
             self._outer.append(self.command)
+        else:
+            self._offset_ns = clock.offset_ns
         self.command = ActiveSpan(
             names.COMMAND, name, self.command or trace_context.incoming(self._environ), start_ns
         )
@@ -153,7 +163,8 @@ class Recorder:
         values: dict[str, Any] = {names.EXIT_CODE: code}
         if code:
             values.update(errors.facts(error, self.root))
-        self.span_writer.finish(command, values, error=error, failed=bool(code))
+        end_ns = clock.now() - clock.offset_ns + self._offset_ns
+        self.span_writer.finish(command, values, end_ns=end_ns, error=error, failed=bool(code))
 
     def contexts(self) -> Any:
         """Return the module that knows OpenTelemetry's context; with the first call, decide whose provider makes spans."""

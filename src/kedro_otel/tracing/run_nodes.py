@@ -74,7 +74,7 @@ class RunNodes:
         known = self.types.get(dataset)
         catalog = self.catalog if known is None else None
         if catalog is not None:
-            known = self.types[dataset] = project.dataset_type(catalog.get_type(dataset))
+            known = self.types[dataset] = project.type_in(catalog, dataset)
         return known
 
     def busy(self, node: Any, thread: int) -> bool:
@@ -89,24 +89,27 @@ class ActiveNode(ActiveSpan):
     """A node between its first load and its last save."""
 
     __slots__ = (
-        "computed_ns",
+        "called_ns",
         "datasets",
         "expected",
         "family",
         "file",
+        "final",
         "first_thread",
         "function",
         "inputs",
         "is_async",
         "last_ns",
+        "loads",
         "namespace",
         "node",
         "node_name",
         "outputs",
         "raised",
-        "ran_ns",
-        "saved_ns",
+        "returned_ns",
+        "saves",
         "stopped_ns",
+        "streamed_ns",
         "streaming",
         "tags",
         "untyped",
@@ -125,13 +128,16 @@ class ActiveNode(ActiveSpan):
         )
         self.function = ""
         self.file: str | None = None
-        self.ran_ns = self.computed_ns = self.last_ns = self.saved_ns = self.stopped_ns = 0
+        self.called_ns = self.returned_ns = self.last_ns = self.streamed_ns = self.stopped_ns = 0
+        self.loads: list[tuple[int, int]] = []
+        self.saves: list[tuple[int, int]] = []
+        self.final: ActiveDataset | None = None
         self.is_async = self.streaming = False
         self.expected: int | None = None
         self.raised: BaseException | None = None
         self.watched: tuple[weakref.ref[Any], ...] = ()
-        self.datasets: dict[tuple[str, str], ActiveDataset] = {}
-        self.untyped: list[tuple[ActiveDataset, int]] = []
+        self.datasets: dict[tuple[str, str, int], ActiveDataset] = {}
+        self.untyped: list[ActiveDataset] = []
 
     @property
     def values(self) -> Mapping[str, Any]:
@@ -148,12 +154,17 @@ class ActiveNode(ActiveSpan):
 
     def returned(self, outputs: Mapping[str, Any] | None, now: int) -> None:
         """The node's function returned ``outputs`` at ``now``: so many saves follow, or, of a generator, nobody knows how many."""
-        self.computed_ns = self.last_ns = now
+        self.returned_ns = self.last_ns = now
         outputs = outputs or {}
         self.expected = len(outputs)
         self.streaming = bool(outputs) and (_generates(self.node.func) or _iterates(outputs))
         if self.streaming and not isinstance(self.family.parent, ActiveSpan):
             self._watch(outputs)
+
+    @property
+    def awaits_nothing(self) -> bool:
+        """Whether all saves that are to come have ended."""
+        return self.expected is not None and self.expected <= 0 and not self.streaming
 
     def _watch(self, outputs: Mapping[str, Any]) -> None:
         """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
@@ -165,12 +176,23 @@ class ActiveNode(ActiveSpan):
         with suppress(TypeError):  # an iterator that cannot be watched
             self.watched = tuple(weakref.ref(item, gone) for item in outputs.values())
 
-    def times(self, end_ns: int) -> tuple[int, int, int]:
-        """Return how long the node loaded, computed and saved, in nanoseconds; the three add up to its duration."""
-        ran = self.ran_ns or end_ns
-        computed = self.computed_ns or end_ns
-        saved = self.saved_ns if self.streaming else end_ns - computed
-        return max(ran - self.start_ns, 0), max(end_ns - ran - saved, 0), max(saved, 0)
+    def times(self, end_ns: int) -> tuple[int, int, int, int]:
+        """Return the nanoseconds of loads, of the function, of saves, and the rest of the duration: of hooks."""
+        load, save, compute = covered(self.loads), covered(self.saves), self.streamed_ns
+        if self.called_ns:
+            compute += (self.returned_ns or end_ns) - self.called_ns
+        return load, compute, save, max(end_ns - self.start_ns - load - compute - save, 0)
+
+
+def covered(intervals: list[tuple[int, int]]) -> int:
+    """Return the time in which at least one of the ``intervals``, each (begin, end), was under way."""
+    if len(intervals) == 1:
+        return intervals[0][1] - intervals[0][0]
+    total = until = 0
+    for begin, end in sorted(intervals):
+        total += max(end - max(begin, until), 0)
+        until = max(until, end)
+    return total
 
 
 def weakly(catalog: Any) -> Callable[[], Any]:

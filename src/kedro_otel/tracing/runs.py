@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
 from kedro_otel.tracing import errors, kedro_frames
 from kedro_otel.tracing.environment_carrier import EnvironmentCarrier
@@ -98,7 +98,7 @@ class Runs:
         self._command = command
         self._lock = RLock()
         self._families: dict[str, RunNodes] = {}
-        self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave)
+        self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave, contexts)
 
     def forked(self) -> Any:
         """Return what a fork child works for: the runs that are open here."""
@@ -116,14 +116,21 @@ class Runs:
         self, name: str, values: dict[str, Any], params: Any, pipeline: Any, catalog: Any
     ) -> None:
         """A pipeline run begins in this thread."""
-        now = time.time_ns()
         context = self._contexts()
         self.end_stale()
+        if not self.open and self._starts_a_trace():
+            clock.set()
+        now = clock.now()
         before = context.adopt_baggage(self._environ)
         run = ActiveRun(name, self._above(), now, values.get(names.RUN_ID), catalog)
         run.params, run.pipeline, run.family.left = params, pipeline, len(pipeline.nodes)
         self._open_run(run, values)
         run.previous = before
+
+    def _starts_a_trace(self) -> bool:
+        """Return whether no command has times by the clock that a run begun now must share."""
+        command = self._command()
+        return command is None or command.name == _SERVER
 
     def _above(self) -> ActiveSpan | Remote | None:
         """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
@@ -276,7 +283,7 @@ class Runs:
                     return run.family
             self._end_calls()
             known = run_id or (frame.f_locals.get("run_id") if frame is not None else None)
-            run = ActiveRun("run", self._above(), time.time_ns(), known, None)
+            run = ActiveRun("run", self._above(), clock.now(), known, None)
             run.call = call
             # No hook says when it is over, so it never becomes current: only its nodes do.
             self._span_writer.begin(run, {names.RUN_ID: known})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from threading import get_ident
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.facts import trace_context
+from kedro_otel.facts.clock import clock
 from kedro_otel.recording import encoder
 from kedro_otel.semconv import names
 from kedro_otel.tracing import errors, ids
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.facts.trace_context import Remote
     from kedro_otel.recording.writer import Writer
+    from kedro_otel.tracing.run_nodes import ActiveNode
     from kedro_otel.tracing.sdk.user_provider import Live
 
 
@@ -69,22 +70,25 @@ class ActiveSpan:
 class ActiveDataset(ActiveSpan):
     """The load or save of a dataset; ``type`` is its public type, ``custom``, or None while that is not known."""
 
-    __slots__ = ("dataset", "type", "verb")
+    __slots__ = ("around", "dataset", "end_ns", "lazy", "outer", "owner", "type", "verb", "written")
 
     kind = names.DATASET
 
     def __init__(
-        self, verb: str, dataset: str, type_: str | None, parent: ActiveSpan, start_ns: int
+        self, verb: str, dataset: str, type_: str | None, parent: ActiveNode, start_ns: int
     ) -> None:
         # What Open's own does of an operation whose parent is known, without the call: nothing is made more often.
-        self.parent, self.start_ns, self.thread, self.span_id = (
-            parent,
+        self.parent = self.owner = parent
+        self.start_ns, self.thread, self.span_id = (
             start_ns,
             get_ident(),
             ids.span_id(),
         )
         self.trace_id, self.sampled, self.state = parent.trace_id, parent.sampled, parent.state
         self.real = self.current = self.previous = self.within = None
+        self.around: Any = None
+        self.outer: Any = None
+        self.end_ns, self.lazy, self.written = 0, False, False
         self.verb, self.dataset, self.type = verb, dataset, type_
 
     @property
@@ -99,16 +103,18 @@ class ActiveDataset(ActiveSpan):
             names.DATASET_NAME: self.dataset,
             names.DATASET_TYPE: self.type,
             names.DATASET_OPERATION: self.verb,
+            names.DATASET_LAZY: self.lazy or None,
         }
 
 
-def seconds(times: tuple[int, int, int]) -> dict[str, float]:
-    """Return how long a node loaded, computed and saved (nanoseconds) as the attributes that say so."""
-    load, compute, save = times
+def seconds(times: tuple[int, int, int, int]) -> dict[str, float]:
+    """Return how long a node loaded, computed, saved and was in hooks (nanoseconds) as the attributes that say so."""
+    load, compute, save, hooks = times
     return {
         names.NODE_LOAD: load / _NANO,
         names.NODE_COMPUTE: compute / _NANO,
         names.NODE_SAVE: save / _NANO,
+        names.NODE_HOOKS: hooks / _NANO,
     }
 
 
@@ -131,8 +137,15 @@ class SpanWriter:
         self.measure: Callable[[ActiveSpan, int, dict[str, Any], bool], None] | None = None
         self._environ = environ
 
-    def dataset(self, operation: ActiveDataset, end_ns: int) -> None:
+    def dataset_begins(self, operation: ActiveDataset) -> None:
+        """Write that a dataset is being loaded or saved, so that it is named if the process dies in it."""
+        operation.written = True
+        line = encoder.dataset_start(operation, _more(operation))
+        self.writer.start(operation.span_id, line, names.DATASET)
+
+    def dataset(self, operation: ActiveDataset) -> None:
         """Write the operation of a dataset that ended well: the short way of :meth:`begin` and :meth:`finish`, for there are many."""
+        end_ns = operation.end_ns
         if (
             self.live is not None
             or self.measure is not None
@@ -141,13 +154,14 @@ class SpanWriter:
         ):
             self.finish(operation, {}, end_ns=end_ns)
             return
-        self.writer.span(names.DATASET, encoder.dataset(operation, end_ns))
+        line = encoder.dataset(operation, end_ns)
+        self.writer.span(names.DATASET, line, operation.span_id if operation.written else "")
 
     def node_ends(
         self,
         operation: ActiveSpan,
         end_ns: int,
-        times: tuple[int, int, int],
+        times: tuple[int, int, int, int],
         last: ActiveDataset | None,
     ) -> None:
         """Write that a node ended well, with its ``times`` in nanoseconds, and before it the ``last`` of its datasets: the short way too."""
@@ -159,7 +173,7 @@ class SpanWriter:
             or end_ns < operation.start_ns
         ):
             if last is not None:
-                self.finish(last, {}, end_ns=end_ns)
+                self.finish(last, {}, end_ns=last.end_ns)
             self.finish(operation, seconds(times), end_ns=end_ns)
             return
         line = encoder.end(
@@ -170,9 +184,11 @@ class SpanWriter:
             encoder.times(*times),
             error=False,
         )
-        self.writer.end(
-            operation.span_id, line, b"" if last is None else encoder.dataset(last, end_ns)
-        )
+        if last is None:
+            self.writer.end(operation.span_id, line)
+        else:
+            known = last.span_id if last.written else ""
+            self.writer.end(operation.span_id, line, encoder.dataset(last, last.end_ns), known)
 
     def node_begins(self, operation: ActiveSpan) -> None:
         """Write that a node began, whose parent is known: the short way of :meth:`begin`."""
@@ -227,7 +243,7 @@ class SpanWriter:
             error: The exception it failed with, if known.
             failed: Whether it failed.
         """
-        end_ns = max(end_ns or time.time_ns(), operation.start_ns)
+        end_ns = max(end_ns or clock.now(), operation.start_ns)
         told = (
             encoder.events([errors.event(error, end_ns)])
             if failed and self.full and error is not None
@@ -245,7 +261,7 @@ class SpanWriter:
                 error=failed,
                 more=_more(operation) + (f',"events":{told}' if told else ""),
             )
-            self.writer.span(operation.kind, line)
+            self.writer.span(operation.kind, line, operation.span_id)
         else:
             said = encoder.attributes(values)
             line = encoder.end(

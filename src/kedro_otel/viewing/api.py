@@ -53,6 +53,7 @@ class Node(NamedTuple):
         load: Seconds spent loading its inputs.
         compute: Seconds spent in its function.
         save: Seconds spent saving its outputs.
+        hooks: Seconds spent in hooks and in what Kedro does between.
         critical: Whether it is on the critical path, the chain that no number of workers makes shorter.
         error_type: The class of what it failed with, such as ``ValueError``; empty if it did not fail.
         attributes: Everything else that is known of it, by the keys of docs/telemetry.md.
@@ -65,6 +66,7 @@ class Node(NamedTuple):
     load: float
     compute: float
     save: float
+    hooks: float
     critical: bool
     error_type: str
     attributes: dict[str, Value]
@@ -321,6 +323,7 @@ def _node(span: Span, *, critical: bool) -> Node:
         load=spent.load_ns / 1e9,
         compute=spent.compute_ns / 1e9,
         save=spent.save_ns / 1e9,
+        hooks=spent.hooks_ns / 1e9,
         critical=critical,
         error_type=_error_type(span),
         attributes=dict(operation.attributes),

@@ -73,6 +73,7 @@ def _span(span: Span, critical: set[int]) -> dict[str, Any]:
             "load_seconds": spent.load_ns / 1e9,
             "compute_seconds": spent.compute_ns / 1e9,
             "save_seconds": spent.save_ns / 1e9,
+            "hooks_seconds": spent.hooks_ns / 1e9,
             "critical": id(span) in critical,
         }
     return found

@@ -18,7 +18,7 @@ MARK = "_kedro_otel"
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kedro_otel.tracing.span import ActiveSpan
+    from kedro_otel.tracing.span import ActiveDataset, ActiveSpan
 
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
@@ -70,6 +70,22 @@ def leave(operation: ActiveSpan) -> None:
     ):
         context.attach(operation.previous)
     operation.previous = operation.within = None
+
+
+def enter_parent(operation: ActiveDataset) -> None:
+    """Make the parent of ``operation`` current, until :func:`leave_parent`, in this thread."""
+    parent = operation.owner
+    span = parent.real if parent.real is not None else OperationSpan(parent)
+    operation.outer = before = context.get_current()
+    operation.around = around = trace.set_span_in_context(span, before)
+    context.attach(around)
+
+
+def leave_parent(operation: ActiveDataset) -> None:
+    """Put back what was current before :func:`enter_parent`, unless somebody else did so already."""
+    if operation.thread == get_ident() and context.get_current() is operation.around:
+        context.attach(operation.outer)
+    operation.outer = operation.around = None
 
 
 def current() -> ActiveSpan | Remote | None:

@@ -127,6 +127,7 @@ def _nodes(spans: list[Span], text: Strings) -> dict[str, list[Any]]:
         "load": [one.load_ns // 1000 for one in spent],
         "save": [one.save_ns // 1000 for one in spent],
         "compute": [one.compute_ns // 1000 for one in spent],
+        "hooks": [one.hooks_ns // 1000 for one in spent],
         "namespace": [text(one.get(names.NODE_NAMESPACE)) for one in known],
         "function": [text(one.get(names.FUNCTION_NAME)) for one in known],
         "file": [text(one.get(names.FILE_PATH)) for one in known],

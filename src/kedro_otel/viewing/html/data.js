@@ -59,7 +59,7 @@ const nodes = spans.filter((span) => span.kind === 'node');
 nodes.forEach((node, index) => {
   const told = data.nodes;
   Object.assign(node, {
-    load: told.load[index], compute: told.compute[index], save: told.save[index], namespace: text(told.namespace[index]), func: text(told.function[index]),
+    load: told.load[index], compute: told.compute[index], hooks: told.hooks[index], save: told.save[index], namespace: text(told.namespace[index]), func: text(told.function[index]),
     file: text(told.file[index]), tags: texts(told.tags[index]), inputs: texts(told.inputs[index]), outputs: texts(told.outputs[index]),
   });
 });

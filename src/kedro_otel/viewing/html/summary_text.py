@@ -159,6 +159,7 @@ def shares(trace: Trace) -> list[tuple[str, int]]:
         ("load", sum(one.load_ns for one in spent)),
         ("compute", sum(one.compute_ns for one in spent)),
         ("save", sum(one.save_ns for one in spent)),
+        ("hooks", sum(one.hooks_ns for one in spent)),
     ]
 
 

@@ -6,8 +6,8 @@ const table = { what: 'nodes', sort: 'took', down: true, filter: '', shown: FIRS
 const total = Math.max(data.run[1] - data.run[0], 1);
 const TABLES = {
   nodes: {
-    rows: nodes.map((span) => ({ label: span.label, span, start: span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, failed: span.failed, outcome: span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
-    columns: [['label', 'Node'], ['took', 'Time'], ['share', 'Share'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['start', 'Began'], ['outcome', 'Outcome']],
+    rows: nodes.map((span) => ({ label: span.label, span, start: span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, hooks: span.hooks, failed: span.failed, outcome: span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
+    columns: [['label', 'Node'], ['took', 'Time'], ['share', 'Share'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['hooks', 'Hooks'], ['start', 'Began'], ['outcome', 'Outcome']],
   },
   datasets: {
     rows: data.datasets.name.map((name, index) => ({

@@ -111,7 +111,7 @@ function drawLane(lane, span) {
 
 function describe(span) {
   const parts = [`starts at ${duration(span.start)}`];
-  if (span.kind === 'node') parts.push(`load ${duration(span.load)}`, `compute ${duration(span.compute)}`, `save ${duration(span.save)}`);
+  if (span.kind === 'node') parts.push(`load ${duration(span.load)}`, `compute ${duration(span.compute)}`, `save ${duration(span.save)}`, `hooks ${duration(span.hooks)}`);
   if (span.critical) parts.push('on the critical path');
   if (span.failed) parts.push(span.state === 'died' ? 'killed' : 'failed');
   return parts.join(', ');
@@ -304,7 +304,7 @@ function detail(span) {
   say(span.kind === 'namespace' ? 'Time of its nodes' : 'Took', duration(span.took));
   say('Began', `${duration(Math.abs(span.start - data.run[0]))} ${span.start < data.run[0] ? 'before' : 'into'} the run · ${clock(span.start)}`);
   if (span.kind === 'node') {
-    say('Load, compute, save', `${duration(span.load)}, ${duration(span.compute)}, ${duration(span.save)}`);
+    say('Load, compute, save, hooks', `${duration(span.load)}, ${duration(span.compute)}, ${duration(span.save)}, ${duration(span.hooks)}`);
     say('Share of the run', `${((span.took / Math.max(data.run[1] - data.run[0], 1)) * 100).toFixed(1)} %${span.critical ? ' · on the critical path' : ''}`);
     say('Function', span.func);
     say('File', span.file);

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.recording.model import DIED, OPEN
 from kedro_otel.semconv import names
-from kedro_otel.viewing.model.phases import COMPUTE, LOAD, SAVE, Phase, phases
+from kedro_otel.viewing.model.phases import COMPUTE, HOOKS, LOAD, SAVE, Phase, phases
 from kedro_otel.viewing.terminal.rows import GROUP, NAMESPACE, REST
 from kedro_otel.viewing.text import duration
 
@@ -27,6 +27,7 @@ class Glyphs(NamedTuple):
     load: str
     compute: str
     save: str
+    hooks: str
     spine: str
     foreign: str
     parts: str
@@ -51,6 +52,7 @@ UNICODE: Final = Glyphs(
     "░",
     "█",
     "▒",
+    "╌",
     "━",
     "▄",
     "▏▎▍▌▋▊▉█",
@@ -74,6 +76,7 @@ ASCII: Final = Glyphs(
     ".",
     "#",
     "=",
+    ",",
     "-",
     "~",
     "||||####",
@@ -137,6 +140,7 @@ def _stretch(cells: list[Cell], axis: Axis, glyphs: Glyphs, found: list[Phase]) 
     glyph = {
         LOAD: glyphs.load,
         COMPUTE: glyphs.compute,
+        HOOKS: glyphs.hooks,
         SAVE: glyphs.save,
         SPINE: glyphs.spine,
         names.FOREIGN: glyphs.foreign,

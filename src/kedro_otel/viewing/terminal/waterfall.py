@@ -11,7 +11,7 @@ from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model.critical_path import CriticalPath, critical_path
 from kedro_otel.viewing.model.outcome import failure
-from kedro_otel.viewing.model.phases import COMPUTE, LOAD, SAVE, totals
+from kedro_otel.viewing.model.phases import COMPUTE, HOOKS, LOAD, SAVE, totals
 from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.bars import FAILED, MANY, SPINE, Axis, bar, scale
 from kedro_otel.viewing.terminal.console import fit, join, wrap
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _STYLES: Final = {
     LOAD: "cyan",
     COMPUTE: "blue",
+    HOOKS: "bright_black",
     SAVE: "magenta",
     SPINE: "bright_black",
     names.FOREIGN: "yellow",
@@ -205,6 +206,7 @@ def _legend(trace: Trace, path: CriticalPath, glyphs: Glyphs, top: Row, width: i
         (glyphs.load, LOAD, sum(one.load_ns for one in spent)),
         (glyphs.compute, COMPUTE, sum(one.compute_ns for one in spent)),
         (glyphs.save, SAVE, sum(one.save_ns for one in spent)),
+        (glyphs.hooks, HOOKS, sum(one.hooks_ns for one in spent)),
     )
     parts = [
         [(f"{glyph * 2} ", _STYLES[kind]), (f"{kind} {duration(nanoseconds)}", "")]
