@@ -882,7 +882,12 @@ class Plain(Node):
         self.tags, self.namespace, self.file, self.inputs, self.outputs = [], None, None, [], []
 
 
-TIMES = (("load", "0.100000000"), ("compute", "12.000000000"), ("save", "0.000000001"))
+TIMES = (
+    ("load", "0.100000000"),
+    ("compute", "12.000000000"),
+    ("save", "0.000000001"),
+    ("hooks", "0.000000000"),
+)
 
 
 def test_the_short_way_says_the_same() -> None:
@@ -898,7 +903,7 @@ def test_the_short_way_says_the_same() -> None:
     for node in (Node(), Plain()):
         begun = encoder.start("node", "t", "s", "p", node.name, 5, node.values, more=',"flags":0')
         assert encoder.node(node, "p", ',"flags":0') == begun
-    assert encoder.times(100_000_000, 12_000_000_000, 1) == (
+    assert encoder.times(100_000_000, 12_000_000_000, 1, 0) == (
         "["
         + ",".join(
             f'{{"key":"kedro.node.{kind}.duration","value":{{"doubleValue":{said}}}}}'

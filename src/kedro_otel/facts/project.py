@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
+<<<<<<< HEAD
 from kedro_otel.config import files, toml_file
+=======
+from kedro_otel.config import toml_file
+>>>>>>> 6cf5bfb (tracing: documented keys, changelog and tests of the fourth phase)
 from kedro_otel.config.paths import PYPROJECT
 from kedro_otel.semconv import names
 
@@ -115,7 +119,8 @@ def type_in(catalog: Any, name: str) -> str:
     """
     try:
         return dataset_type(catalog.get_type(name))
-    except Exception:  # noqa: BLE001 -- whatever importing the user's class raises, Kedro will say it
+    except Exception as error:  # noqa: BLE001 -- importing the user's class may raise anything
+        guard.let_through(error)
         return names.CUSTOM
 
 
