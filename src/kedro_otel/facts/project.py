@@ -7,11 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
-<<<<<<< HEAD
 from kedro_otel.config import files, toml_file
-=======
-from kedro_otel.config import toml_file
->>>>>>> 6cf5bfb (tracing: documented keys, changelog and tests of the fourth phase)
 from kedro_otel.config.paths import PYPROJECT
 from kedro_otel.semconv import names
 
