@@ -396,6 +396,7 @@ def history(folder: Path) -> None:
         trace="f" * 32,
         resource={"kedro.project.name": "demo"},
         bootId="another",
+        machineId="another",
     )
     tape.start("command", "kedro server start", 0, kedro_command_line="kedro server start")
 
