@@ -282,7 +282,11 @@ def test_a_failed_load_is_told_as_such(folder: Path) -> None:
 )
 def test_deaths_are_told_by_where_they_happened(folder: Path, kill: str, sentence: str) -> None:
     """A death is told by whose it was and what ran then; what cannot be known is not guessed."""
-    tape = Tape(folder, BEGAN, **({"bootId": "another"} if kill == "elsewhere" else {}))
+    tape = Tape(
+        folder,
+        BEGAN,
+        **({"bootId": "another", "machineId": "another"} if kill == "elsewhere" else {}),
+    )
     if kill == "command":
         tape.end(tape.start("command", "kedro new", 0), 1, "ModuleNotFoundError")
     else:
