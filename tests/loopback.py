@@ -59,7 +59,9 @@ class Handler(BaseHTTPRequestHandler):
         signal = "metrics" if "metrics" in self.path else "traces"
         act = self.server.next(signal)
         self.server.got(signal, self, body, accepted=act == 200)
-        if isinstance(act, int):
+        if act == 400:  # as an OTLP receiver says it
+            self.answer(act, {"Content-Type": "application/json"}, b'{"code":3,"message":"no"}')
+        elif isinstance(act, int):
             self.answer(act)
         else:
             act(self)

@@ -250,7 +250,9 @@ def test_ship_says_what_is_held_and_why(kedro, loopback: Loopback, project):
     ):
         assert word in done.err
     assert len(done.err.strip().splitlines()) == 1
-    loopback.always["traces"] = refuse(400, {"Content-Type": "text/plain"}, b"never")
+    loopback.always["traces"] = refuse(
+        400, {"Content-Type": "application/json"}, b'{"code":3,"message":"never"}'
+    )
     done = kedro("otel", "ship", cwd=path, env=env, code=1)
     assert "1 refused for good (400: never)" in done.err
     shipped = answer(kedro("otel", "status", "--json", env=env).out)["shipped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -454,3 +455,11 @@ def test_when_is_the_end_else_the_beginning() -> None:
     assert decoder.when({"owner": "user"}) == 0
     with refused("not as the format says"):
         decoder.when({"startTimeUnixNano": "x"})
+
+
+@pytest.mark.parametrize("depth", [400, 600, 5_000, 100_000])
+def test_a_deep_line_with_half_a_character_costs_itself_alone(depth):
+    """No depth of nesting ends a reader."""
+    line = b'{"a":' + b"[" * depth + b'"\\ud800"' + b"]" * depth + b"}"
+    with contextlib.suppress(BadLineError):  # how deep is too deep differs between Pythons
+        decoder.parse(line)

@@ -15,7 +15,6 @@ from loopback import (
     lose,
     partial_points,
     partial_spans,
-    refuse,
     reset,
 )
 from shipping_harness import Post, lines, post
@@ -258,7 +257,9 @@ def test_one_bad_span_costs_itself(post: Post, loopback: Loopback):
         if not bad:
             loopback.requests[-1] = request._replace(accepted=True)
         handler.answer(
-            400 if bad else 200, {"Content-Type": "text/plain"}, b"no such tenant" if bad else b""
+            400 if bad else 200,
+            {"Content-Type": "application/json"},
+            b'{"code":3,"message":"no such tenant"}' if bad else b"{}",
         )
 
     loopback.always["traces"] = picky
@@ -280,7 +281,7 @@ def test_an_endpoint_that_refuses_everything_is_not_asked_a_thousand_times(
     """A wrong path costs a few requests a batch; everything refused is counted and named."""
     post.set(KEDRO_OTEL_DETAIL="run")
     post.run(nodes=100)
-    loopback.always["traces"] = 404
+    loopback.always["traces"] = 400
     done = post.deliver()
     assert done.counts["spans refused"] == 302
     assert len(lines(post.where.letters)) == 302
@@ -505,7 +506,7 @@ def test_no_credential_is_on_disk(post: Post, loopback: Loopback):
         + "/canary-4?key=canary-2",
         OTEL_EXPORTER_OTLP_HEADERS="x-token=canary-3",
     )
-    loopback.always["traces"] = refuse(400, {"Content-Type": "text/plain"}, b"no")
+    loopback.always["traces"] = 400
     post.command()
     post.deliver()
     post.ship()
@@ -521,3 +522,24 @@ def test_the_wait_of_a_hung_receiver_is_bounded(post: Post, loopback: Loopback):
     left = post.deliver().left
     assert (left.spans, left.metrics) == (1, True)
     assert "no answer within" in left.why
+
+
+def test_a_refusal_in_passing_is_tried_for_hours_and_then_final(post: Post, loopback: Loopback):
+    """A captive portal loses nothing; what is still refused so after hours is a dead letter."""
+    post.command()
+    loopback.always.update(traces=302, metrics=302)
+    done = post.deliver()
+    assert (done.left.spans, done.counts["spans refused"]) == (1, 0)
+    written = post.journal
+    for one in written.signals.values():
+        assert one.state == "doubt"
+        one.since_ns -= 7 * 3600 * 10**9
+        one.next_ns = 0
+    written.commit()
+    done = post.deliver()
+    assert (done.left.spans, done.counts["spans refused"]) == (0, 1)
+    assert [row["why"] for row in lines(post.where.letters)] == ["302"]
+    loopback.always.clear()
+    post.command()
+    post.deliver()
+    assert loopback.total("kedro.commands") == 2

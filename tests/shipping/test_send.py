@@ -30,7 +30,7 @@ from kedro_otel.config.destination import Signal
 from kedro_otel.recording.model import ENDED, Operation
 from kedro_otel.semconv import measurements as m
 from kedro_otel.shipping.state import aggregation
-from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, RETRY
+from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, RETRY
 from kedro_otel.shipping.state.journal import Signal as State
 from kedro_otel.shipping.transport import otlp, responses
 from kedro_otel.shipping.transport.exporters import Sender
@@ -101,12 +101,18 @@ def send_metric(url: str, **changes: object) -> Answer:
         (403, HOLD),
         (407, HOLD),
         (400, REJECT),
-        (404, REJECT),
+        (404, DOUBT),
+        (405, DOUBT),
+        (409, DOUBT),
         (413, REJECT),
-        (301, REJECT),
-        (302, REJECT),
-        (307, REJECT),
-        (308, REJECT),
+        (421, RETRY),
+        (423, RETRY),
+        (425, RETRY),
+        (511, RETRY),
+        (301, DOUBT),
+        (302, DOUBT),
+        (307, DOUBT),
+        (308, DOUBT),
     ],
 )
 @pytest.mark.parametrize("send", [send_span, send_metric])
@@ -223,7 +229,7 @@ def test_a_redirect_is_not_followed(loopback: Loopback):
     try:
         loopback.always["traces"] = redirect_to(f"{elsewhere.url}/v1/traces", 307)
         answer = send_span(loopback.url, headers={"authorization": "Bearer secret"})
-        assert (answer.outcome, answer.status) == (REJECT, "307")
+        assert (answer.outcome, answer.status) == (DOUBT, "307")
         assert (elsewhere.requests, elsewhere.gets, loopback.gets) == ([], [], [])
     finally:
         elsewhere.close()
@@ -364,7 +370,7 @@ def test_waits_grow_to_a_quarter_of_an_hour_and_are_spread_evenly():
         ("UNAUTHENTICATED", "", HOLD, "UNAUTHENTICATED"),
         ("PERMISSION_DENIED", "", HOLD, "PERMISSION_DENIED"),
         ("INVALID_ARGUMENT", "", REJECT, "INVALID_ARGUMENT"),
-        ("UNIMPLEMENTED", "", REJECT, "UNIMPLEMENTED"),
+        ("UNIMPLEMENTED", "", DOUBT, "UNIMPLEMENTED"),
         ("RESOURCE_EXHAUSTED", "", RETRY, "RESOURCE_EXHAUSTED"),
         (
             "RESOURCE_EXHAUSTED",
@@ -436,3 +442,65 @@ def test_the_estimated_size_is_never_too_small(values, least):
     real = encode_spans([otlp.span(what, otlp.resource({}, "i"))]).ByteSize()
     assert least < real
     assert real - len("telemetry.sdk") < otlp.size(what) + 250
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "outcome"),
+    [
+        ({}, b"", DOUBT),
+        ({"Content-Type": "text/plain"}, b"no", DOUBT),
+        ({"Content-Type": "text/html"}, b"<html>log in</html>", DOUBT),
+        ({"Content-Type": "application/json"}, b'{"error":"no route"}', DOUBT),
+        ({"Content-Type": "application/json"}, b'{"code":3,"message":"bad"}', REJECT),
+        ({"Content-Type": "application/x-protobuf"}, b"", DOUBT),
+        ({"Content-Type": "application/x-protobuf"}, b"\x08\x03\x12\x03bad", REJECT),
+        ({"Content-Type": "application/x-protobuf"}, b"\xff\xff", DOUBT),
+    ],
+)
+def test_only_a_status_of_otlp_makes_a_400_final(loopback: Loopback, headers, body, outcome):
+    """A proxy or captive portal answers 400 as well; the receiver's own verdict has a ``Status`` body."""
+    loopback.script("traces", refuse(400, headers, body))
+    assert send_span(loopback.url).outcome == outcome
+
+
+@pytest.mark.parametrize("when", ["-1", str(1 << 64), "inf", None, [], "0", 5.5, float("inf")])
+def test_an_event_whose_time_otlp_cannot_hold_gets_that_of_its_span(loopback: Loopback, when):
+    """The span arrives, with its event."""
+    what = operation()
+    what.events = [{"timeUnixNano": when, "name": "e", "attributes": []}]
+    assert send_span(loopback.url, what).outcome == OK
+    (span,) = loopback.spans()
+    expected = 5 if when == 5.5 else span.start_time_unix_nano
+    assert [event.time_unix_nano for event in span.events] == [expected]
+
+
+@pytest.mark.parametrize("value", ["\ud800", "x\udfff"])
+def test_a_span_that_cannot_be_encoded_is_refused_by_itself(loopback: Loopback, value):
+    """It is final, of no consequence for the receiver's state, and sends nothing."""
+    what = operation()
+    what.name = value
+    answer = send_span(loopback.url, what)
+    assert (answer.outcome, answer.status) == (REJECT, responses.NOT_ENCODED)
+    assert loopback.requests == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "url", "said"),
+    [
+        ({"authorization": "Bearer CANARYTOKEN123"}, "", "bad Bearer CANARYTOKEN123!"),
+        ({"x-api-key": "CANARY"}, "", "bad CANARY"),
+        ({"authorization": "Bearer CANARYTOKEN123"}, "", "bad CANARYTOK"),
+        ({"authorization": "Bearer CANARYTOKEN123"}, "", "x" * 185 + " CANARYTOKEN123"),
+        ({}, "me:CANARYPW@", "user me, password CANARYPW"),
+        ({}, "me:CANARY%2FPW@", "CANARY/PW and CANARY%2FPW"),
+    ],
+)
+def test_a_receiver_that_repeats_a_credential_is_not_quoted_with_it(
+    loopback: Loopback, headers, url, said
+):
+    """Whole or cut, from a header or the URL: it reaches neither journal nor terminal."""
+    loopback.script("traces", refuse(401, {"Content-Type": "text/plain"}, said.encode()))
+    answer = send_span(loopback.url.replace("://", f"://{url}"), headers=headers)
+    assert answer.outcome == HOLD
+    assert "CANA" not in answer.why
+    assert answer.why.startswith("401: ")

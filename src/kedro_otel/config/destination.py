@@ -28,6 +28,13 @@ OTLP: Final = "otlp"
 CONSOLE: Final = "console"
 _ENV: Final = "env:"
 _KEY_BYTES: Final = 32
+_MILLISECONDS: Final = 1000.0
+"""A timeout from here on can only be meant in milliseconds, as the OTLP specification spells it."""
+
+_MAX_TIMEOUT: Final = 120.0
+"""Seconds that one request may take at most."""
+
+_PREFERENCE: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
 
 class Destination(NamedTuple):
@@ -97,7 +104,7 @@ def signal(settings: Settings, name: str) -> Signal | None:
         url=url,
         protocol=_nearest(settings, "protocol", name),
         headers=_headers(settings, name, rank),
-        timeout=_nearest(settings, "timeout", name),
+        timeout=_timeout(_nearest(settings, "timeout", name)),
         compression=None
         if (compression := _nearest(settings, "compression", name)) == "none"
         else compression,
@@ -143,6 +150,19 @@ def problems(settings: Settings) -> list[str]:
             found.append(
                 f"{source} from {settings.origin(source)}: must begin with http:// or https://; no {name} are sent."
             )
+        given = _nearest(settings, "timeout", name)
+        if _timeout(given) != given and _address(settings, name) is not None:
+            found.append(
+                f"A timeout of {given:g} s for {name} is longer than one request may take:"
+                f" {_timeout(given):g} s are used. The unit is seconds."
+            )
+    preference = settings.environ.get(_PREFERENCE, "").strip().lower()
+    if preference in ("delta", "lowmemory") and _address(settings, METRICS) is not None:
+        found.append(
+            f"{_PREFERENCE}={preference} is not honoured: metrics are sent as cumulative totals,"
+            " because a resent delta would count twice. For a backend that takes deltas only, put"
+            " a collector with its cumulativetodelta processor before it."
+        )
     headers = [
         value
         for key in ("headers", "traces_headers", "metrics_headers")
@@ -206,6 +226,11 @@ def _kept_key(path: Path) -> bytes:
         guard.let_through(error)
         return made
     return found if len(found) == _KEY_BYTES else made
+
+
+def _timeout(given: float) -> float:
+    """Return the seconds one request may take, where ``given`` may be meant in milliseconds."""
+    return min(given / 1000 if given >= _MILLISECONDS else given, _MAX_TIMEOUT)
 
 
 def _endpoint(settings: Settings, name: str) -> str:

@@ -72,7 +72,10 @@ def parse(line: bytes, *, checked: bool = False) -> dict[str, Any]:
     if type(found) is not dict or not found:
         raise BadLineError("not an object")
     if b"\\ud" in line or b"\\uD" in line:
-        found = _whole_characters(found)
+        try:
+            found = _whole_characters(found)
+        except RecursionError:
+            raise BadLineError(_NOT_JSON) from None
     fields: dict[str, Any] = found
     return fields
 

@@ -276,9 +276,18 @@ def events(rows: Sequence[tuple[str, int, Mapping[str, Any]]]) -> str:
         "["
         + ",".join(
             [
-                f'{{"timeUnixNano":"{when}","name":{text(name)},"attributes":{attributes(values)}}}'
+                f'{{"timeUnixNano":"{_nano(when)}","name":{text(name)},"attributes":{attributes(values)}}}'
                 for name, when, values in rows
             ]
         )
         + "]"
     )
+
+
+def _nano(when: Any) -> int:
+    """Return a time that a user gave, or 0, which means unknown, where OTLP has no place for it."""
+    try:
+        whole = int(when)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return whole if 0 <= whole < 1 << 63 else 0

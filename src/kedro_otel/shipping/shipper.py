@@ -15,7 +15,7 @@ from kedro_otel.semconv import names
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.permission import Permission
 from kedro_otel.shipping.state import dead_letters, destination_paths
-from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, WITHDRAWN, Journal
+from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, WITHDRAWN, Journal
 from kedro_otel.shipping.state.segment_feed import Item, SegmentFeed
 from kedro_otel.shipping.transport import otlp, responses
 from kedro_otel.shipping.transport.exporters import Sender
@@ -90,6 +90,7 @@ class Shipper:
         self._resources: dict[str, Resource] = {}
         self._metrics_at = 0.0
         self._refused_in_a_row = 0
+        self._final = False  # whether a doubtful refusal counts, after hours of them
 
     def round(self, *, metrics_now: bool = False) -> Round:
         """Do what can be done now. Raises OSError if the journal cannot be written.
@@ -172,6 +173,11 @@ class Shipper:
     def _ship(self, batch: list[Item]) -> bool:
         """Send a batch and write down what became of it; return whether to go on."""
         self._refused_in_a_row = 0
+        doubted = self.journal.signals[TRACES]
+        self._final = (
+            doubted.state == DOUBT
+            and time.time_ns() - doubted.since_ns > responses.DOUBTED * responses.SECOND
+        )
         delivered = self._deliver(batch)
         if delivered < len(batch):
             self.reading.abandon(batch[delivered:])
@@ -193,6 +199,8 @@ class Shipper:
                 reached("spans encoded")
                 answer = self._senders[TRACES].spans(spans)
                 reached("spans answered")
+                if answer.outcome == DOUBT and self._final:
+                    answer = answer._replace(outcome=REJECT)
             hopeless = self._refused_in_a_row >= HOPELESS
             if answer.outcome == REJECT and len(operations) > 1 and not hopeless:
                 middle = _middle(items)
@@ -202,7 +210,7 @@ class Shipper:
                 return 0
             responses.note(self.journal.signals[TRACES], answer, time.time_ns())
             if answer.outcome == REJECT:
-                self._refused_in_a_row += 1
+                self._refused_in_a_row += answer.status != responses.NOT_ENCODED
                 self.journal.counts["spans refused"] += len(operations)
                 dead_letters.write(
                     self.where.letters, answer.why, [operation for operation, _ in operations]
@@ -219,9 +227,6 @@ class Shipper:
         self.journal.counts[f"{what} sent"] += max(count - answer.rejected, 0)
         if answer.rejected:
             self.journal.counts[f"{what} refused"] += answer.rejected
-            self.journal.signals[
-                TRACES if what == "spans" else METRICS
-            ].why = f"{answer.rejected} {what} refused: {answer.why}"
 
     def _resource(self, key: str) -> Resource:
         totals = self.journal.totals.get(key) or self.journal.resource(

@@ -55,7 +55,9 @@ def summary() -> list[dict[str, Any]]:
                 **({"journal": found.note} if found.note else {}),
             },
             "held": {
-                name: one.why or one.state for name, one in found.signals.items() if one.state != OK
+                name: one.why or one.state
+                for name, one in found.signals.items()
+                if one.state != OK or one.why  # a partial success has a reason, too
             },
             "lost": {word: found.counts[word] for word in _LOST if found.counts[word]},
         }

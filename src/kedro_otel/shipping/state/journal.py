@@ -42,6 +42,8 @@ SIGNALS: Final = ("traces", "metrics")
 OK, RETRY, HOLD, REJECT, WITHDRAWN = "ok", "retry", "hold", "reject", "withdrawn"
 """How the last answer for a signal was: accepted; to be tried again; to be tried again when something changed; refused for good; not asked,
 since nothing may leave any more, or less than this (no answer, and never written)."""
+DOUBT: Final = "doubt"
+"""A refusal that a proxy may have given in passing: tried again for hours before it counts as final."""
 
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _WRITE: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)

@@ -12,8 +12,15 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.config.destination import GRPC, TRACES, Signal
-from kedro_otel.shipping.state.journal import HOLD, OK, RETRY, WITHDRAWN
-from kedro_otel.shipping.transport.responses import NO_ANSWER, Answer, of_grpc
+from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, RETRY, WITHDRAWN
+from kedro_otel.shipping.transport.responses import (
+    NO_ANSWER,
+    NOT_ENCODED,
+    Answer,
+    of_grpc,
+    redacted,
+    secrets_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 _LOGGERS: Final = (
+    "opentelemetry.util.re",  # its warning about a malformed header repeats the header
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
@@ -63,7 +71,6 @@ class Sender:
                 self._exporter, self._answered = (_grpc if self.signal.protocol == GRPC else _http)(
                     self.name, self.signal
                 )
-            result = self._exporter.export(data)
         except ImportError as error:
             return Answer(
                 HOLD,
@@ -73,8 +80,27 @@ class Sender:
         except (OSError, ValueError, TypeError) as error:
             # such as a certificate that is not there: nothing that trying again would mend
             return Answer(HOLD, f"the exporter cannot be used: {type(error).__name__}", NO_ANSWER)
-        answer: Answer = self._answered(result.name == "SUCCESS")
-        return answer
+        try:
+            accepted = self._exporter.export(data).name == "SUCCESS"
+        except Exception:  # noqa: BLE001 (what the network does is an Answer; others are judged below)
+            accepted = False
+        answer: Answer = self._answered(accepted)
+        if not accepted and answer.status == NO_ANSWER and (why := _encoding_error(data)):
+            return Answer(REJECT, f"cannot be encoded: {why}", NOT_ENCODED)
+        secrets = secrets_of(self.signal.headers, self.signal.url)
+        return answer._replace(why=redacted(answer.why, secrets))
+
+
+def _encoding_error(data: Any) -> str:
+    """Return what the exporter's encoder raises for ``data``, "" where it is not the reason of a failure."""
+    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+    try:
+        (encode_spans if isinstance(data, list) else encode_metrics)(data)
+    except Exception as error:  # noqa: BLE001 (whatever it is, nothing will come of trying again)
+        return type(error).__name__
+    return ""
 
 
 def _http(name: str, signal: Signal) -> tuple[Any, Any]:

@@ -107,9 +107,11 @@ class Session(requests.Session):
                 if answer.outcome == OK
                 else answer
             )
+        text, verdict = _said(kind, body)
         return of_http(
             response.status_code,
-            text=_said(kind, body),
+            text=text,
+            verdict=verdict,
             content_type=kind,
             retry_after=response.headers.get("Retry-After"),
         )
@@ -172,21 +174,23 @@ def _partial_protobuf(signal_name: str, body: bytes) -> tuple[int, str]:
     return metrics.rejected_data_points, metrics.error_message
 
 
-def _said(kind: str, body: bytes) -> str:
-    """Return what a refusal says, in one short line: a protobuf or JSON ``Status``, or plain text."""
+def _said(kind: str, body: bytes) -> tuple[str, bool]:
+    """Return what a refusal says, in one short line, and whether it is a ``Status`` as OTLP wants it of a receiver."""
     if not body or "html" in kind:
-        return ""
+        return "", False
     if "protobuf" in kind:
         try:
             from google.rpc import status_pb2
 
-            return _line(str(status_pb2.Status.FromString(body).message))
+            status = status_pb2.Status.FromString(body)
+            return _line(str(status.message)), bool(status.code or status.message)
         except Exception:  # noqa: BLE001 (a refusal is one, whatever bytes come with it)
-            return ""
+            return "", False
     if "json" in kind:
         with contextlib.suppress(ValueError, AttributeError):
-            return _line(str(json.loads(body).get("message", "")))
-    return _line(body.decode("utf-8", "replace"))
+            fields = json.loads(body)
+            return _line(str(fields.get("message", ""))), type(fields.get("code")) is int
+    return _line(body.decode("utf-8", "replace")), False
 
 
 def _line(text: str) -> str:

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from kedro_otel.shipping.state.aggregation import Series, Totals
 
 MAX_POINTS: Final = 4000
-"""Points in one request of metrics: well under 4 MiB even if every one is a histogram with long attributes."""
+MAX_BYTES: Final = 3 << 20
+"""Points and estimated bytes of one request of metrics. Receivers commonly refuse more than 4 MiB."""
+
+_POINT_BYTES: Final = 700
+"""Bytes of a histogram's point without its attributes: times, buckets, exemplars."""
 
 _ABSENT: Final[Any] = None
 """Least and greatest value of a histogram are optional in OTLP, and of a total they would be those of all time."""
@@ -77,7 +81,10 @@ def size(operation: Operation) -> int:
     total = _SPAN_BYTES + 4 * len(operation.name) + 4 * len(operation.status_message)
     total += sum(len(key) + _bytes(value) for key, value in operation.attributes.items())
     if operation.events or operation.links:
-        total += len(repr(operation.events)) + len(repr(operation.links))
+        try:
+            total += len(repr(operation.events)) + len(repr(operation.links))
+        except RecursionError:
+            total += 1 << 20  # the request that holds it alone is refused by our own encoder
     return total
 
 
@@ -109,22 +116,29 @@ _Group = list[tuple["Resource", "Totals", list[_Row]]]
 
 
 def _groups(streams: Sequence[tuple[Resource, Totals]], *, only_new: bool) -> Iterator[_Group]:
-    """Cut what is to be sent into groups of at most MAX_POINTS points."""
+    """Cut what is to be sent into groups of at most MAX_POINTS points and about MAX_BYTES."""
     group: _Group = []
-    room = MAX_POINTS
+    count = size = 0
     for described, totals in streams:
         rows = [
             (name, attributes, series)
             for (name, attributes), series in totals.series.items()
             if not (only_new and series.zero_sent)
         ]
-        while rows:
-            if not room:
+        own = sum(len(key) + _bytes(value) for key, value in totals.attributes.items())
+        taken: list[_Row] = []
+        for row in rows:
+            weight = _POINT_BYTES + sum(len(key) + _bytes(value) for key, value in row[1])
+            if count and (count >= MAX_POINTS or size + weight > MAX_BYTES):
+                if taken:
+                    group.append((described, totals, taken))
                 yield group
-                group, room = [], MAX_POINTS
-            taken, rows = rows[:room], rows[room:]
+                group, taken, count, size = [], [], 0, 0
+            size += weight if taken else weight + own
+            count += 1
+            taken.append(row)
+        if taken:
             group.append((described, totals, taken))
-            room -= len(taken)
     if group:
         yield group
 
@@ -235,10 +249,12 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _time(row: Mapping[str, Any], otherwise: int) -> int:
+    """Return the time of an event; ``otherwise`` where it has none that OTLP's 64 bits can hold."""
     try:
-        return int(row["timeUnixNano"])
-    except (KeyError, ValueError, TypeError):
+        when = int(row["timeUnixNano"])
+    except (KeyError, ValueError, TypeError, OverflowError):
         return otherwise
+    return when if 0 < when < 1 << 64 else otherwise
 
 
 def _bytes(value: Any) -> int:

@@ -43,8 +43,8 @@ def probe(known: Settings) -> dict[str, Answer]:
 
 def verdict(answer: Answer) -> str:
     """Return what became of a probe in one word: accepted, rejected, unreachable, wrong protocol."""
-    if answer.outcome == OK:
-        return ACCEPTED
+    if answer.outcome == OK:  # with a partial success nothing of the one item is there
+        return REJECTED if answer.rejected else ACCEPTED
     if answer.status in (UNREACHABLE, NO_ANSWER):
         return UNREACHABLE
     return WRONG_PROTOCOL if answer.status == WRONG_PROTOCOL else REJECTED

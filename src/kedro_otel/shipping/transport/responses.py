@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import random
+import re
 import time
 from email.utils import parsedate_to_datetime
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, RETRY, Signal
+from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, RETRY, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 SECOND: Final = 1_000_000_000
 FIRST_RETRY: Final = 1.0
@@ -20,10 +26,22 @@ MAX_RETRY_AFTER: Final = 3600.0
 HELD: Final = 3600.0
 """Seconds after which even a receiver that said "unauthorized" is asked again: tokens get renewed."""
 
-_RETRIED: Final = frozenset({429, 502, 503, 504})
+DOUBTED: Final = 6 * 3600.0
+"""Seconds for which a refusal that is not the receiver's own verdict on the content is tried again."""
+
+_RETRIED: Final = frozenset({408, 421, 423, 425, 429})
+_TOO_LARGE: Final = 413
 _HELD: Final = frozenset({401, 403, 407})
 
+_ENOUGH: Final = 8
+"""Characters at the beginning of a secret by which it is recognised, even cut."""
+
+_TAIL: Final = 3
+_SCHEMES: Final = frozenset({"basic", "bearer", "digest", "apikey", "api-key", "token"})
+_REDACTED: Final = "[redacted]"
+
 NO_ANSWER: Final = "no answer"
+NOT_ENCODED: Final = "not encoded"
 UNREACHABLE: Final = "unreachable"
 WRONG_PROTOCOL: Final = "wrong protocol"
 
@@ -31,7 +49,7 @@ WRONG_PROTOCOL: Final = "wrong protocol"
 class Answer(NamedTuple):
     """What became of one request.
 
-    ``outcome`` is "ok", "retry", "hold" or "reject"; ``why`` a short text without credentials; ``status`` the HTTP status
+    ``outcome`` is "ok", "retry", "doubt", "hold" or "reject"; ``why`` a short text without credentials; ``status`` the HTTP status
     or gRPC code as text, or one of NO_ANSWER, UNREACHABLE, WRONG_PROTOCOL; ``retry_after`` seconds, if the receiver said
     so; ``rejected`` how many items of an accepted request it dropped.
     """
@@ -44,9 +62,22 @@ class Answer(NamedTuple):
 
 
 def of_http(
-    status: int, *, text: str = "", content_type: str = "", retry_after: str | None = None
+    status: int,
+    *,
+    text: str = "",
+    content_type: str = "",
+    retry_after: str | None = None,
+    verdict: bool = False,
 ) -> Answer:
-    """Return what an HTTP answer means. ``text`` is what the receiver said, already cut."""
+    """Return what an HTTP answer means.
+
+    Args:
+        status: The HTTP status.
+        text: What the receiver said, already cut.
+        content_type: The answer's type, in lower case.
+        retry_after: The header of that name.
+        verdict: Whether the body is a ``Status`` of OTLP: the receiver's own judgement of the content.
+    """
     word = str(status)
     said = f"{status}{f': {text}' if text else ''}"
     if 200 <= status < 300:
@@ -54,13 +85,14 @@ def of_http(
             # a web page, say of a captive portal: nobody has taken our data
             return Answer(HOLD, f"{status}, but a web page: not an OTLP receiver", WRONG_PROTOCOL)
         return Answer(OK, "", word)
-    if status in _RETRIED:
+    if status in _RETRIED or status >= 500:
         return Answer(RETRY, said, word, seconds(retry_after))
     if status in _HELD:
         return Answer(HOLD, said, word)
-    if status >= 500 or status == 408:  # not in OTLP's table: a server's trouble, hence temporary
-        return Answer(RETRY, said, word, seconds(retry_after))
-    return Answer(REJECT, said, word)
+    if status == _TOO_LARGE or (verdict and 400 <= status < 500):
+        return Answer(REJECT, said, word)
+    # a captive portal, a proxy, or an ingress that is being deployed answers so in passing
+    return Answer(DOUBT, said, word, seconds(retry_after))
 
 
 _GRPC: Final = {
@@ -76,11 +108,12 @@ _GRPC: Final = {
     "UNKNOWN": RETRY,
     "UNAUTHENTICATED": HOLD,
     "PERMISSION_DENIED": HOLD,
+    "INVALID_ARGUMENT": REJECT,
 }
 
 
 def of_grpc(code: str, text: str = "") -> Answer:
-    """Return what a gRPC status means, by its name; one that is not in the table is a refusal."""
+    """Return what a gRPC status means, by its name; one that is not in the table may be a proxy's."""
     said = f"{code}{f': {text}' if text else ''}"
     if code == "UNAVAILABLE":
         wrong = "http/1.x" in text.lower() or "trying to connect an http1.x server" in text.lower()
@@ -93,7 +126,7 @@ def of_grpc(code: str, text: str = "") -> Answer:
         return Answer(REJECT, said, code)
     if code == "DEADLINE_EXCEEDED":
         return Answer(RETRY, said, NO_ANSWER)
-    return Answer(_GRPC.get(code, REJECT), said if code != "OK" else "", code)
+    return Answer(_GRPC.get(code, DOUBT), said if code != "OK" else "", code)
 
 
 def seconds(retry_after: str | None) -> float | None:
@@ -119,7 +152,34 @@ def note(signal: Signal, answer: Answer, now_ns: int) -> None:
         signal.next_ns = now_ns + int(wait(answer, signal.failures) * SECOND)
     if signal.state != answer.outcome:
         signal.since_ns = now_ns
-    signal.state, signal.why = answer.outcome, answer.why
+    signal.state = answer.outcome
+    signal.why = f"{answer.rejected} refused: {answer.why}" if answer.rejected else answer.why
+
+
+def redacted(text: str, secrets: Iterable[str]) -> str:
+    """Return ``text`` without any of ``secrets``, whole or begun: a receiver may repeat the token that it was sent."""
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        begun = secret[:_ENOUGH]
+        text = re.sub(
+            re.escape(begun) + (r"\S*" if len(secret) >= _ENOUGH else ""), _REDACTED, text
+        )
+        for length in range(min(len(begun), len(text)), _TAIL, -1):  # cut at the text's end
+            if text.endswith(begun[:length]):
+                text = text[:-length] + _REDACTED
+                break
+    return text
+
+
+def secrets_of(headers: Mapping[str, str], url: str) -> list[str]:
+    """Return what a receiver may not be quoted with: header values and their words, and what the URL holds beside its path."""
+    parts = urlsplit(url if "://" in url else f"//{url}")
+    values = [*headers.values(), *(value for _, value in parse_qsl(parts.query))]
+    if parts.username or parts.password:
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        values += [user, password, parts.username or "", parts.password or "", pair]
+    words = [*values, *(word for value in values for word in value.split())]
+    return [word for word in words if len(word) > _TAIL and word.lower() not in _SCHEMES]
 
 
 def wait(answer: Answer, failures: int) -> float:
