@@ -1,7 +1,8 @@
 """May anything be recorded? A specific no beats a specific yes beats a generic no beats the default yes.
 
 Specific means: said to this package. Generic means: said to every tool, or to Kedro's telemetry. A word that was meant
-for this package and cannot be understood is taken for a no.
+for this package and cannot be understood is taken for a no, and so is a file that exists and
+cannot be read: nobody can know that it does not say no.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ def _changed(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError as error:
         guard.let_through(error)
+    try:
+        return ~path.lstat().st_mtime_ns  # a link that leads nowhere is not an absent file
+    except OSError as error:
+        guard.let_through(error)
         return 0
 
 
@@ -110,10 +115,19 @@ def _specific_noes(
             if site is not None and site["enabled"] is False
             else _unclear(paths.site_config())
         )
-    if project is not None and _no(
-        toml_file.table(toml_file.read(project / PYPROJECT), "tool", "kedro_otel")
-    ):
+    if project is not None:
+        yield from _project_noes(project / PYPROJECT)
+
+
+def _project_noes(path: Path) -> Iterator[str]:
+    tool = toml_file.table(toml_file.read(path), "tool")
+    settings = tool.get("kedro_otel", {})
+    if not isinstance(settings, dict):
+        yield f"[tool.kedro_otel] in {path} cannot be read"
+    elif settings.get("enabled", True) is False:
         yield "[tool.kedro_otel] enabled = false"
+    elif _no(settings):
+        yield f"[tool.kedro_otel] enabled in {path} cannot be read"
 
 
 def _no(content: dict[str, Any] | None) -> bool:
@@ -122,7 +136,7 @@ def _no(content: dict[str, Any] | None) -> bool:
 
 
 def _unclear(path: Path) -> str:
-    return f"{path} cannot be understood"
+    return f"{path} cannot be read"
 
 
 def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:
@@ -131,22 +145,35 @@ def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:
             return f"{name} is set"
     if environ.get(OWNER) == OWN_CI:
         return f"{OWNER}={OWN_CI}"
-    if project is not None and _says_no(project / ".telemetry"):
-        return ".telemetry consent: false"
-    return ""
+    return _telemetry_no(project / ".telemetry") if project is not None else ""
 
 
-def _says_no(path: Path) -> bool:
-    """Return whether kedro-telemetry's file says no; what is neither yes nor no in it is ignored, as there."""
+def _telemetry_no(path: Path) -> str:
+    """Return the no of kedro-telemetry's file, empty if it says yes or nothing.
+
+    Of a file that is there and cannot be read nobody can know that it does not say no.
+    """
     try:
-        text = files.read(path, toml_file.MAX_BYTES).decode()
+        text = files.read(path, toml_file.MAX_BYTES).decode("utf-8-sig")
     except (OSError, ValueError) as error:
         guard.let_through(error)
-        return False
+        return (
+            ""
+            if not isinstance(error, ValueError) and files.absent(path, error)
+            else _unclear(path)
+        )
     import yaml
 
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return False
-    return isinstance(content, dict) and content.get("consent") is False
+    except Exception as error:  # noqa: BLE001 -- YAML's own errors, and those of the values that it builds
+        guard.let_through(error)
+        return _unclear(path)
+    if content is None:
+        return ""
+    if not isinstance(content, dict):
+        return _unclear(path)
+    consent = content.get("consent", content.get("Consent", True))
+    if consent is False:
+        return ".telemetry consent: false"
+    return "" if consent is True else _unclear(path)

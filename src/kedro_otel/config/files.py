@@ -42,6 +42,19 @@ def read(path: str | os.PathLike[str], limit: int) -> bytes:
         os.close(descriptor)
 
 
+def absent(path: Path, error: Exception) -> bool:
+    """Return whether ``error``, raised for ``path``, means that there is no such file.
+
+    A symbolic link that leads nowhere is a file that cannot be read, and so is everything below
+    one: its volume may not be mounted.
+    """
+    if isinstance(error, ValueError):  # no file can have such a name
+        return True
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        return False
+    return not any(os.path.islink(place) for place in (path, *path.parents))
+
+
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Put ``data`` at ``path`` in one step, so that no reader ever sees half of it.
 

@@ -18,7 +18,7 @@ _read: dict[str, tuple[tuple[int, int, int], dict[str, Any] | None]] = {}
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return what ``path`` says, ``{}`` if it is not there or out of this user's reach, None if it cannot be read or is not TOML.
+    """Return what ``path`` says, ``{}`` if it does not exist, None if it cannot be read or is not TOML.
 
     The answer is remembered for as long as the file stays the same; callers must not change it.
     """
@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, Any] | None:
         status = path.stat()
     except (OSError, ValueError) as error:
         guard.let_through(error)
-        return {}
+        return {} if files.absent(path, error) else None
     key = str(path)
     stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
     known = _read.get(key)

@@ -18,17 +18,52 @@ if TYPE_CHECKING:
 
     from kedro_otel.facts.project import Project
 
-CI_VARIABLES: Final = (
-    "GITLAB_CI",
-    "GITHUB_ACTION",
-    "BITBUCKET_BUILD_NUMBER",
-    "JENKINS_URL",
-    "CODEBUILD_BUILD_ID",
-    "CIRCLECI",
-    "TRAVIS",
-    "BUILDKITE",
+CI_VARIABLES: Final = frozenset(
+    {
+        "APPVEYOR",
+        "BITBUCKET_BUILD_NUMBER",
+        "BITBUCKET_COMMIT",
+        "BITRISE_IO",
+        "BUDDY_WORKSPACE_ID",
+        "BUILDKITE",
+        "CF_BUILD_ID",
+        "CIRCLECI",
+        "CIRRUS_CI",
+        "CI_NAME",
+        "CI_PIPELINE_ID",
+        "CI_SYSTEM_NAME",
+        "CM_BUILD_ID",
+        "CODEBUILD_BUILD_ARN",
+        "CODEBUILD_BUILD_ID",
+        "DRONE",
+        "EARTHLY_CI",
+        "GERRIT_PROJECT",
+        "GITEA_ACTIONS",
+        "GITHUB_ACTION",
+        "GITHUB_ACTIONS",
+        "GITLAB_CI",
+        "GO_PIPELINE_LABEL",
+        "HARNESS_BUILD_ID",
+        "HUDSON_URL",
+        "JENKINS_URL",
+        "PROW_JOB_ID",
+        "SAILCI",
+        "SCREWDRIVER",
+        "SEMAPHORE",
+        "TEAMCITY_VERSION",
+        "TF_BUILD",
+        "TRAVIS",
+        "VELA",
+        "bamboo_buildKey",
+        "bamboo_planKey",
+    }
 )
-"""Set by services that may not set ``CI=true``; the list is kedro-telemetry's."""
+"""One of these is set in each service: kedro-telemetry's list, and those of npm's ci-info 4 that run builds.
+
+``CI_NAME`` stands for Codeship and sourcehut, ``CI_SYSTEM_NAME`` for Woodpecker.
+"""
+
+_NO: Final = frozenset({"", "0", "false", "no", "off"})
 
 USER_ATTRIBUTES: Final = "OTEL_RESOURCE_ATTRIBUTES"
 _OS: Final = {"win32": "windows", "cygwin": "windows", "sunos5": "solaris"}
@@ -74,8 +109,10 @@ def attributes(
 
 
 def is_ci(environ: Mapping[str, str]) -> bool:
-    """Return whether this is continuous integration, by the variables that kedro-telemetry asks."""
-    return environ.get("CI") == "true" or any(environ.get(name) for name in CI_VARIABLES)
+    """Return whether this is continuous integration: ``CI`` is set to anything but a no, or a service's own variable."""
+    if environ.get("CI", "").strip().lower() not in _NO:
+        return True
+    return any(environ.get(name) for name in CI_VARIABLES)
 
 
 def user_attributes(environ: Mapping[str, str]) -> dict[str, Any]:
