@@ -78,10 +78,14 @@ def values(params: Any, pipeline: Any, root: Path | None, context: Any = None) -
 
 
 def pipeline_statistics() -> dict[str, Any]:
-    """Return the numbers of nodes and pipelines as kedro-telemetry counts them; they are read where Kedro has them already."""
+    """Return the numbers of nodes and pipelines as kedro-telemetry counts them.
+
+    They are read where Kedro has them already. ``kedro run --pipeline`` may load
+    that pipeline alone; then nothing is known of the whole project, and nothing is returned.
+    """
     registry = getattr(sys.modules.get("kedro.framework.project"), "pipelines", None)
-    if registry is None:
-        return {}
+    if registry is None or getattr(registry, "_requested_pipelines", None):
+        return {}  # only what was asked for is loaded: that is not the project's size
     default = registry.get(DEFAULT)
     return {
         names.NODE_COUNT: len(default.nodes) if default else None,

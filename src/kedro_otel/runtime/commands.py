@@ -42,9 +42,12 @@ def began(metadata: Any, args: Sequence[str]) -> None:
         names.PID: os.getpid(),
     }
     state.commands += 1
+    recorder.commands_returned(len(_running()) - 1)
     if recorder.idle:
         clock.set()
-    start_ns = clock.process_start() if state.commands == 1 else clock.now()
+    # What another program calls, such as a test through click's CliRunner, began with that call.
+    is_process = state.commands == 1 and list(args) == sys.argv[1:]
+    start_ns = clock.process_start() if is_process else clock.now()
     recorder.command_began(f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own)
 
 
@@ -72,15 +75,22 @@ def running_cli() -> Any:
 
     No hook hands it over, and building a second one would import the project's and every plugin's commands again.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- see above
+    found = _running()
+    return found[0] if found else None
+
+
+def _running() -> list[Any]:
+    """Return every ``KedroCLI`` whose ``main`` this thread is inside of, innermost first."""
+    found: list[Any] = []
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- no hook hands it over
     while frame is not None:
         if (
             frame.f_code.co_name == "main"
             and frame.f_globals.get("__name__") == "kedro.framework.cli.cli"
         ):
-            return frame.f_locals.get("self")
+            found.append(frame.f_locals.get("self"))
         frame = frame.f_back
-    return None
+    return found
 
 
 def _own_group(metadata: Any) -> Any:

@@ -59,7 +59,7 @@ def catalog_created(catalog: Any) -> None:
         from kedro_otel.tracing.run_nodes import weakly
 
         del state.statistics[:-4]
-        state.statistics.append((weakly(catalog), project.statistics(catalog, None, 0)))
+        state.statistics.append((weakly(catalog), project.catalog_statistics(catalog)))
 
 
 def run_began(params: Any, pipeline: Any, catalog: Any) -> None:

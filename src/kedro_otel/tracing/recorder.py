@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from threading import RLock
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel.facts import trace_context
@@ -122,8 +122,8 @@ class Recorder:
         if self._runs is not None:
             self._runs.close(error)
         while self.command is not None:
-            # Another plugin raised when it was told that the command ended, so that we were not.
-            self._end_command(1, error)
+            # No hook said so: it returned (standalone_mode=False), or another plugin's hook raised.
+            self._end_command(None if error is None else 1, error)
         if self.span_writer.live is not None:
             self.span_writer.live.flush_worker()
 
@@ -141,6 +141,20 @@ class Recorder:
         self._own_command = own
         self._begin_command(values)
 
+    def commands_returned(self, outer: int) -> None:
+        """End the commands of this thread that returned and fired no hook.
+
+        Kedro calls ``after_command_run`` for an exception only, and with ``standalone_mode=False``
+        click raises none where all went well.
+
+        Args:
+            outer: How many commands of this thread are running, the one that begins aside.
+        """
+        mine = [one for one in (*self._outer, self.command) if one and one.thread == get_ident()]
+        for command in reversed(mine[max(outer, 0) :]):
+            if command is self.command:
+                self._end_command(None, None)
+
     def _begin_command(self, values: Mapping[str, Any]) -> None:
         command = self.command
         if command is not None:
@@ -153,14 +167,14 @@ class Recorder:
         code = exit_code if isinstance(exit_code, int) else int(exit_code is not None)
         self._end_command(int(code), errors.behind(sys.exc_info()[1]))
 
-    def _end_command(self, code: int, error: BaseException | None) -> None:
+    def _end_command(self, code: int | None, error: BaseException | None) -> None:
         command, self.command = self.command, self._outer.pop() if self._outer else None
         if command is None:
             return
         if self._runs is not None and self.command is None:
             self._runs.end_all(error)
             self._withdraw()
-        values: dict[str, Any] = {names.EXIT_CODE: code}
+        values: dict[str, Any] = {} if code is None else {names.EXIT_CODE: code}
         if code:
             values.update(errors.facts(error, self.root))
         end_ns = clock.now() - clock.offset_ns + self._offset_ns

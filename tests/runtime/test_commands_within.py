@@ -1,0 +1,83 @@
+"""Commands that another program calls: each its own, as long as the call, and no failure without an error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.framework.project import pipelines
+from trace_text import operations, tree
+
+from kedro_otel.semconv import names
+
+NOT_STANDALONE = """
+from pathlib import Path
+from kedro.framework.cli.cli import KedroCLI
+for words in (["registry", "list"], ["run", "--pipeline", "quiet"], ["registry", "list"]):
+    KedroCLI(Path.cwd()).main(words, standalone_mode=False)
+"""
+CLI_RUNNER = """
+import time
+from pathlib import Path
+from click.testing import CliRunner
+from kedro.framework.cli.cli import KedroCLI
+time.sleep(0.5)
+called = time.time_ns()
+result = CliRunner().invoke(KedroCLI(Path.cwd()), ["registry", "list"])
+assert result.exit_code == 0, result.output
+print(called)
+"""
+ONE_PIPELINE = """
+from kedro.framework.project import pipelines
+from kedro.pipeline import node, pipeline
+def _pipe(name): return pipeline([node(lambda: 1, None, name, name=f"make_{name}")])
+def register_pipelines():
+    asked = getattr(pipelines, "_requested_pipelines", None) or ["one", "two"]
+    found = {name: _pipe(name) for name in ("one", "two") if name in asked}
+    return {**found, "__default__": sum(found.values(), pipeline([]))}
+"""
+
+
+def test_commands_that_return_are_side_by_side_and_no_failures(
+    project: Callable[..., Path], run: Callable[..., Any], home: Path
+) -> None:
+    """A command called with standalone_mode=False fires no hook at its end, and is neither failed nor around the next."""
+    run(sys.executable, "-c", NOT_STANDALONE, cwd=project())
+
+    found = tree(operations(home))
+    roots = [line for line in found.splitlines() if not line.startswith(" ")]
+    assert roots == ["kedro registry list", "kedro registry list", "kedro run"]
+    assert "!" not in found
+
+
+def test_a_command_in_another_program_begins_when_it_is_called(
+    project: Callable[..., Path], run: Callable[..., Any], home: Path
+) -> None:
+    """What click's CliRunner invokes starts with that call, not with the process."""
+    called = int(run(sys.executable, "-c", CLI_RUNNER, cwd=project()).out.split()[-1])
+
+    (command,) = operations(home)
+    assert command.start_ns >= called
+    assert command.start_ns < time.time_ns()
+    assert command.attributes[names.EXIT_CODE] == 0
+
+
+@pytest.mark.skipif(
+    not hasattr(pipelines, "set_requested"), reason="this Kedro always loads every pipeline"
+)
+def test_what_was_loaded_for_one_pipeline_is_not_the_projects_size(
+    project: Callable[..., Path], kedro: Callable[..., Any], home: Path
+) -> None:
+    """A run of one pipeline says nothing of the project's pipelines where Kedro loaded that one alone."""
+    path = project(registry=ONE_PIPELINE)
+    kedro("run", cwd=path)
+    kedro("run", "--pipeline", "one", cwd=path)
+
+    whole, part = (one.attributes for one in operations(home) if one.operation == names.RUN)
+    assert (whole[names.PIPELINE_COUNT], whole[names.NODE_COUNT]) == (3, 2)
+    assert names.PIPELINE_COUNT not in part
+    assert names.NODE_COUNT not in part
