@@ -451,6 +451,7 @@ def test_off_imports_no_opentelemetry(
     assert set(re.findall(r"'kedro_otel\.(\w+)", loaded)) <= {
         "cli",
         "config",
+        "facts",
         "guard",
         "hooks",
         "runtime",

@@ -66,8 +66,14 @@ class Signal(NamedTuple):
     insecure: bool | None
 
 
-def current(settings: Settings) -> Destination | None:
-    """Return the destination in force, None where no endpoint is named or neither list of exporters has ``otlp``."""
+def current(settings: Settings, *, make_key: bool = False) -> Destination | None:
+    """Return the destination in force, None where no endpoint is named or neither list of exporters has ``otlp``.
+
+    Args:
+        settings: The settings in force.
+        make_key: Whether to make this home's key if there is none and the id needs one. Whoever
+            records does so; whoever only reads makes no file.
+    """
     found = {name: _address(settings, name) for name in SIGNALS}
     if not any(found.values()):
         return None
@@ -86,7 +92,7 @@ def current(settings: Settings) -> Destination | None:
     protocol = protocols[TRACES if shown[TRACES] else METRICS]
     receiver_id = hashlib.sha256(canonical.encode()).hexdigest()[:16]
     return Destination(
-        _identified(settings, canonical, shown) or receiver_id,
+        _identified(settings, canonical, shown, make_key=make_key) or receiver_id,
         shown[TRACES],
         shown[METRICS],
         protocol,
@@ -177,7 +183,9 @@ def problems(settings: Settings) -> list[str]:
     ]
 
 
-def _identified(settings: Settings, canonical: str, shown: Mapping[str, str | None]) -> str:
+def _identified(
+    settings: Settings, canonical: str, shown: Mapping[str, str | None], *, make_key: bool
+) -> str:
     """Return the id of a receiver that is asked with credentials, "" for one that is asked without."""
     credentials = []
     for name in SIGNALS:
@@ -190,6 +198,8 @@ def _identified(settings: Settings, canonical: str, shown: Mapping[str, str | No
             credentials.append([name, *row])
     if not credentials:
         return ""
+    if make_key:
+        _make_key()
     import hashlib
 
     text = json.dumps([canonical, credentials])
@@ -201,31 +211,39 @@ def _identified(settings: Settings, canonical: str, shown: Mapping[str, str | No
 _keys: Final[dict[str, bytes]] = {}
 
 
+def _make_key() -> None:
+    """Make this home's random key if there is none."""
+    from kedro_otel.config import files
+
+    path = paths.destination_key()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.create(path, os.urandom(_KEY_BYTES))
+    except OSError as error:
+        guard.let_through(error)
+
+
 def _key() -> bytes:
     """Return the random key of this home, so that no id tells whether a guessed token is right.
 
-    Where it can be neither read nor made, it is one of this process alone: what is recorded then waits.
+    Where there is none, it is one of this process alone, so that who only reads makes no file.
     """
     path = paths.destination_key()
     if str(path) not in _keys:
-        _keys[str(path)] = _kept_key(path)
+        found = _kept_key(path)
+        if len(found) != _KEY_BYTES:
+            return _keys.setdefault("", os.urandom(_KEY_BYTES))
+        _keys[str(path)] = found
     return _keys[str(path)]
 
 
 def _kept_key(path: Path) -> bytes:
-    from kedro_otel.config import files
-
-    made = os.urandom(_KEY_BYTES)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if files.create(path, made):
-            return made
         with path.open("rb") as file:
-            found = file.read(_KEY_BYTES)
+            return file.read(_KEY_BYTES)
     except OSError as error:
         guard.let_through(error)
-        return made
-    return found if len(found) == _KEY_BYTES else made
+        return b""
 
 
 def _timeout(given: float) -> float:

@@ -75,7 +75,7 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
         from kedro_otel.shipping.process import environment
         from kedro_otel.shipping.state import destination_paths
 
-        where = destination.current(known)
+        where = destination.current(known, make_key=True)
         if where is not None:
             facts.update(
                 destination=where.id,
