@@ -171,7 +171,7 @@ class World:
         set_(os, "fsync", lambda _: None)
         set_(os, "getpid", lambda: 4711)
         set_(os, "urandom", random.Random(self.random.random()).randbytes)
-        set_(shipper_module, "Sender", lambda name, _signal: Sender(self, name))
+        set_(shipper_module, "Sender", lambda name, *_: Sender(self, name))
         for module in (shipper_module, segment_feed, journal, dead_letters):
             set_(module, "reached", self.reached)
         for name in (
@@ -259,7 +259,7 @@ class World:
     @property
     def target(self) -> destination.Destination:
         """Return the destination in force."""
-        found = destination.current(self.known)
+        found = destination.current(self.known, make_key=True)
         assert found is not None
         return found
 

@@ -47,7 +47,7 @@ class Post:
     @property
     def target(self) -> destination.Destination:
         """Return the destination in force."""
-        found = destination.current(self.settings)
+        found = destination.current(self.settings, make_key=True)
         assert found is not None
         return found
 

@@ -59,7 +59,7 @@ def test_the_demo_leaves_a_folder_that_is_not_empty_alone(
     refused = kedro("otel", "demo", "wines", code=2)
     assert (
         refused.err.strip()
-        == "wines is not empty, and nothing in it was changed. Name a new folder: kedro otel demo wines-2"
+        == "kedro-otel: wines is not empty, and nothing in it was changed. Name a new folder: kedro otel demo wines-2"
     )
     assert [path.name for path in (tmp_path / "wines").iterdir()] == ["mine.txt"]
 

@@ -179,6 +179,7 @@ UNCOUNTED = {
     "runtime/shutdown.py _record_internal_errors": "counts",
     "runtime/shutdown.py register": "sees to it that there is a count",
     "runtime/shutdown.py _at_exit": "has it counted",
+    "runtime/state.py State.recorder": "asks whether anything is recorded at all",
     "runtime/setup.py *decide*": "without consent nothing may be written, not even that",
     "runtime/setup.py *join*": "as _decide, in a worker",
     "runtime/setup.py _forked": "as _decide, in a fork child: there nobody says that it ends",
