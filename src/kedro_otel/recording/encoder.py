@@ -10,6 +10,7 @@ from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
@@ -288,6 +289,7 @@ def _nano(when: Any) -> int:
     """Return a time that a user gave, or 0, which means unknown, where OTLP has no place for it."""
     try:
         whole = int(when)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError) as error:
+        guard.let_through(error)
         return 0
     return whole if 0 <= whole < 1 << 63 else 0
