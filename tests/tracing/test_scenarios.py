@@ -397,7 +397,7 @@ SCENARIOS = (
         PARALLEL,
         below(
             "run dies_loading !concurrent.futures.process.BrokenProcessPool",
-            f"node bad !{DIED} died\n  load a",
+            f"node bad !{DIED} died\n  load a\n  load deadly !{DIED} died",
             ONE,
         ),
         code=1,
@@ -408,7 +408,7 @@ SCENARIOS = (
         PARALLEL,
         below(
             "run dies_saving !concurrent.futures.process.BrokenProcessPool",
-            f"node bad !{DIED} died\n  load a",
+            f"node bad !{DIED} died\n  load a\n  save deadly !{DIED} died",
             ONE,
         ),
         code=1,
@@ -417,14 +417,22 @@ SCENARIOS = (
     Scenario(
         "dies_loading",
         (SEQUENTIAL, THREAD),
-        below(f"run dies_loading !{DIED} died", f"node bad !{DIED} died\n  load a", ONE),
+        below(
+            f"run dies_loading !{DIED} died",
+            f"node bad !{DIED} died\n  load a\n  load deadly !{DIED} died",
+            ONE,
+        ),
         code=9,
         error=f"{DIED} died",
     ),
     Scenario(
         "dies_saving",
         (SEQUENTIAL, THREAD),
-        below(f"run dies_saving !{DIED} died", f"node bad !{DIED} died\n  load a", ONE),
+        below(
+            f"run dies_saving !{DIED} died",
+            f"node bad !{DIED} died\n  load a\n  save deadly !{DIED} died",
+            ONE,
+        ),
         code=9,
         error=f"{DIED} died",
     ),
@@ -501,3 +509,15 @@ def sorted_if(mode: str, runner: str, text: str) -> object:
         if runner in {"SequentialRunner", "minimal.runner.Own"} and not mode
         else sorted(text.splitlines())
     )
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "doing"), [("dies_loading", "loading deadly"), ("dies_saving", "saving deadly")]
+)
+def test_the_dataset_in_which_a_process_died_is_named(
+    pipeline: str, doing: str, scenarios: Path, kedro: Callable[..., Any]
+) -> None:
+    """After a death in a load or save, `show` says which dataset it was, and of which node."""
+    kedro("run", f"--pipeline={pipeline}", cwd=scenarios, code=9)
+    said = kedro("otel", "show", cwd=scenarios).out
+    assert f"was killed while {doing} in node bad" in said

@@ -105,17 +105,23 @@ def sentence(trace: Trace) -> str:
         for one in failures(trace)
         if one.span.operation.operation in (names.NODE, names.DATASET)
     ]
-    died = [one.span.operation.name for one in found if one.span.operation.state == DIED]
+    died = [_doing(one.span) for one in found if one.span.operation.state == DIED]
     if outcome == KILLED:
         return (
-            f"{what} was killed while running {_some(died)}"
+            f"{what} was killed while {_some(died)}"
             if died
             else f"{what} was killed{_after(trace)}"
         )
     verb = "was interrupted" if outcome == INTERRUPTED else "failed"
     if died:
-        return f"{what} {verb}: a worker was killed while running {_some(died)}"
+        return f"{what} {verb}: a worker was killed while {_some(died)}"
     return f"{what} {verb} {_some([place(one.span) for one in found])}".rstrip()
+
+
+def _doing(span: Span) -> str:
+    """Return what was being done when a process died: ``running node a``, ``loading cars in node a``."""
+    operation = span.operation
+    return place(span) if operation.operation == names.DATASET else f"running {operation.name}"
 
 
 def stopped_because(trace: Trace) -> str:
