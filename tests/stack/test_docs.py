@@ -88,7 +88,9 @@ def test_five_lines_lead_from_nothing_to_the_trace_and_the_panels(
     """README's five lines, typed: the stack's files are there, what `kedro run` records is in Jaeger, and the dashboards it names show it."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = readme[readme.index("## A whole stack") :].split("```")[1]
-    typed = [line.removeprefix("$ ").split("#")[0].strip() for line in block.strip().splitlines()[1:]]
+    typed = [
+        line.removeprefix("$ ").split("#")[0].strip() for line in block.strip().splitlines()[1:]
+    ]
     assert len(typed) == 5
     make, _, up = typed[0].split(" && ")
     assert up == "docker compose up -d"
