@@ -242,6 +242,8 @@ UNREACHED = {
     "config/settings.py *": "what status shows, and values that are wrong: config/test_settings.py",
     "config/destination.py *": "values that are wrong: config/test_settings.py",
     "config/consent.py objections": "what `kedro otel on` says: cli/test_consent_commands.py",
+    "recording/machine.py certain": "reading: whether a machine's id is its own",
+    "recording/machine.py runs": "reading: whether a process still runs",
     "recording/segment_file.py *": "a closed descriptor, a full disk: runtime/test_odd_nodes.py",
     "config/consent.py _unclear": "a settings file that cannot be understood: config/test_consent.py",
     "facts/project.py *": "other forms of a repository and of validators: facts/test_project.py",
