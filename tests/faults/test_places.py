@@ -548,7 +548,7 @@ def test_no_locks(
 
 
 def test_two_hosts_one_home(home: Path, figure: Callable[[str], None]) -> None:
-    """What another host, or this one before it was started anew, left open is never called dead here."""
+    """What another host left open is never called dead here; what an earlier boot of this one left open is."""
     folder = home / "recordings"
     for header in (
         {"bootId": "another"},
@@ -560,8 +560,8 @@ def test_two_hosts_one_home(home: Path, figure: Callable[[str], None]) -> None:
     here = Tape(folder)
     here.start("command", "kedro run", 0)
     states = [one.state for segment in segments(home) for one in segment.operations]
-    assert sorted(states) == ["died", "unknown", "unknown", "unknown"]
-    figure("3 of other hosts or boots: 0 taken for dead; 1 of ours: dead")
+    assert sorted(states) == ["died", "died", "unknown", "unknown"]
+    figure("2 of other hosts: 0 taken for dead; 2 of ours, one of an earlier boot: dead")
 
 
 # --- the clock ---------------------------------------------------------------------------------------------------------------

@@ -157,12 +157,13 @@ def test_a_wrong_token_is_named_by_doctor_and_costs_the_command_nothing(tmp_path
         right = {"OTEL_EXPORTER_OTLP_HEADERS": "Authorization=Bearer%20s3cret"}
         said = person.kedro("otel", "doctor", cwd=project, **right).stdout
         assert said.count("accepted") >= 2, said
-        person.kedro("otel", "ship", cwd=project, **right)
+        person.kedro("otel", "ship", "--all", cwd=project, **right)
         assert (
             eventually(
-                lambda: servers.prometheus.total('kedro_commands_total{kedro_command_name="run"}')
+                lambda: servers.prometheus.total('kedro_commands_total{kedro_command_name="run"}'),
+                lambda total: total == 2,
             )
-            == 1
+            == 2
         )
     finally:
         servers.stop()

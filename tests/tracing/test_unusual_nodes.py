@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -179,9 +180,9 @@ def test_a_processor_of_the_users_that_raises(
 
 def test_a_load_that_failed_is_not_taken_for_the_next() -> None:
     """Of two loads of one dataset by one thread the first of which failed, it is the second that ended, and the first is forgotten."""
-    waiting, node = PendingLoads(), object()
+    waiting, node = PendingLoads(), SimpleNamespace(inputs=["cars"])
     waiting.began("cars", node, 1)
     waiting.began("cars", node, 100)
-    assert waiting.ended("cars", node)
+    assert waiting.ended("cars", node, 200)
     assert [load.start_ns for load in waiting.take(node, is_async=False)] == [100]
     assert not waiting.waiting

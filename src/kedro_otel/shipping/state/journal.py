@@ -326,6 +326,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         reached("journal written")
+        _put_aside(self.path)
         if not self._kept_only:
             _keep(self.path)
         reached("journal kept")
@@ -611,10 +612,14 @@ def _kept(path: Path) -> Path:
     return path.with_suffix(".before.json")
 
 
-def _keep(path: Path) -> None:
-    """Keep the commit that is about to be replaced; a folder in its place, which is not ours, goes aside with all that is in it."""
+def _put_aside(path: Path) -> None:
+    """Rename a folder in the journal's place, which is not ours, with all that is in it."""
     if path.is_dir():
         path.rename(f"{path}.{time.time_ns()}.aside")
+
+
+def _keep(path: Path) -> None:
+    """Keep the commit that is about to be replaced."""
     if not path.exists():
         return
     temporary = path.with_suffix(".kept")
