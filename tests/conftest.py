@@ -16,6 +16,7 @@ turns the skip into a failure. ``FULL=1`` asks for full sizes: read it through t
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,10 @@ import pytest
 pytest_plugins = ("servers", "bare", "overlays")
 
 FULL = bool(os.environ.get("FULL"))
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in its background with Ctrl-C ignored, and children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 REQUIRE_SERVERS = bool(os.environ.get("KEDRO_OTEL_REQUIRE_SERVERS"))
 BIN = Path(sys.executable).parent
 KEPT = (

@@ -74,6 +74,7 @@ def _segment(file: Path) -> Iterator[Recorded]:
                 resource,
             )
         elif line.get("span") == "dataset":
+            begun.pop(line["spanId"], None)  # it had a line of its own while it was under way
             yield _recorded("dataset", line, resource)
     died = max(
         int(line[key])

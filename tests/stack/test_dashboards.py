@@ -175,7 +175,7 @@ def slowest(world: World) -> list[Numbers]:
         runs[key] += 1
         total[key] += sum(
             node.attributes.get(f"kedro.node.{phase}.duration", 0.0)
-            for phase in ("load", "compute", "save")
+            for phase in ("load", "compute", "save", "hooks")
         )
     ranked = sorted(((total[key] / runs[key], key) for key in runs), reverse=True)[:20]
     return [{key: mean for mean, key in ranked}]
@@ -243,7 +243,7 @@ EXPECTED: dict[str, Callable[[World], list[Numbers]]] = {
     "runs: Loading, computing or saving?": lambda world: added(
         ((phase,), node.attributes.get(f"kedro.node.{phase}.duration", 0.0))
         for node in world.of("node")
-        for phase in ("load", "compute", "save")
+        for phase in ("load", "compute", "save", "hooks")
     ),
     "runs: Which datasets take the time?": lambda world: added(
         (
