@@ -400,7 +400,7 @@ def test_no_error_of_ours_reaches_the_user(
     ]
     wanted = [line for line in wanted if not matches(called[line], AT_IMPORT)]
     reached.update({line: "slow" for line, name in called.items() if name in SLOWLY})
-    chosen = wanted if full else wanted[:: len(wanted) // 40]
+    chosen = wanted if full else wanted[:: len(wanted) // 14]
     wrong: list[str] = []
     logged = counted = 0
     for line in chosen:
