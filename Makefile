@@ -7,7 +7,7 @@ PYTEST ?= $(BIN)/python -m pytest
 WORKERS ?= 2
 ARGS ?=
 .DEFAULT_GOAL = help
-.PHONY: help install demo lint types test test-fast test-oldest test-faults fuzz mutants check servers bench pictures docs reference matrix build clean
+.PHONY: help install demo lint types test test-fast test-oldest test-faults fuzz mutants check servers readers bench pictures docs reference matrix build clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -70,6 +70,10 @@ check: lint types docs test ## what CI runs, on this Python
 
 servers: ## the real collector, Jaeger and Prometheus for the tests, built once
 	$(PYTHON) servers/build.py
+
+readers: ## DuckDB and Kedro-Viz, with which tests open what is exported
+	$(PYTHON) -m venv $(HOME)/.cache/kedro-otel/readers
+	$(HOME)/.cache/kedro-otel/readers/bin/python -m pip install --quiet duckdb kedro-viz
 
 bench: $(VENV)/dev.stamp ## what it costs, beside the others: benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
-from kedro_otel.cli.common.output import fail
+from kedro_otel.cli.common.output import write_file
 from kedro_otel.cli.common.run_argument import RunCommand, RunType, patient, say_if_off, trace_of
 
 
@@ -44,7 +44,7 @@ def report_(
         sys.stdout.buffer.write(html)
         return
     path = Path(output or f"run-{trace.trace_id[:8]}.html")
-    _write(path, html)
+    write_file(path, html)
     told = {
         "file": str(path),
         "bytes": len(html),
@@ -55,18 +55,3 @@ def report_(
     if in_browser:
         click.launch(path.resolve().as_uri())
     say_if_off(ctx)
-
-
-def _write(path: Path, html: bytes) -> None:
-    """Replace the file in one step; what is no regular file (a device, a pipe) is written to as it is."""
-    from kedro_otel.config import files
-
-    try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(html)
-        else:
-            files.replace(path, html, mode=None if path.exists() else 0o644)
-    except OSError as error:
-        fail(
-            f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o"
-        )

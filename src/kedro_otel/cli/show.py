@@ -1,16 +1,15 @@
-"""``kedro otel list``, ``show`` and ``export``: what is recorded, drawn, or handed on."""
+"""``kedro otel list`` and ``show``: what is recorded, and what it looks like."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
+from kedro_otel.cli.common.json_output import json_option
 from kedro_otel.cli.common.run_argument import (
     RunCommand,
     RunType,
@@ -18,19 +17,17 @@ from kedro_otel.cli.common.run_argument import (
     patient,
     say,
     say_if_off,
+    since_ns,
     tell_link,
     tidy,
     trace_of,
 )
-from kedro_otel.cli.consent import project_of
-from kedro_otel.config import destination
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kedro_otel.viewing.model.find import Entry
     from kedro_otel.viewing.model.summary import Summary
-    from kedro_otel.viewing.model.trace import Trace
 
 _WAIT = 0.25
 """Seconds between two looks for a run that begins."""
@@ -70,7 +67,7 @@ def list_(
     from kedro_otel.viewing.model.summary import summaries
 
     now = time.time_ns()
-    after = _since(ctx, since, now)
+    after = since_ns(ctx, since, now)
     with patient():
         every = summaries(newest_first(), now)
         first = next(every, None)
@@ -155,50 +152,6 @@ def show_(
     say_if_off(ctx)
 
 
-@click.command(
-    "export", cls=RunCommand, short_help="Print a run as OTLP/JSON, or what of it would leave."
-)
-@click.argument("run", type=RunType(), required=False)
-@click.option(
-    "--as-sent",
-    is_flag=True,
-    help="Print the messages that would leave at the detail in force, counters included.",
-)
-@click.pass_context
-def export_(ctx: click.Context, run: str | None, as_sent: bool) -> None:
-    """Print a run as OTLP/JSON, one line per process, as any OTLP/HTTP receiver takes it.
-
-    RUN as for `kedro otel show`.
-    """
-    warn_of_log_line(ctx)
-    with patient():
-        trace = trace_of(ctx, run)
-        for message in _as_sent(ctx, trace) if as_sent else _as_recorded(trace):
-            click.echo(json.dumps(message, separators=(",", ":")))
-    left = sum(span.operation.end_ns is None for span in trace.root.walk())
-    if left:
-        say(f"{left} operations have not ended and are left out")
-
-
-def _as_recorded(trace: Trace) -> Iterator[dict[str, Any]]:
-    from kedro_otel.viewing.otlp_json import messages
-
-    return messages(trace)
-
-
-def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
-    from kedro_otel.config import settings
-    from kedro_otel.shipping.preview import messages
-
-    known = settings.load(os.environ, project_of(ctx))
-    kept = destination.kept(known)
-    for why in kept.values():
-        say(why)
-    if destination.current(known) is None and len(kept) < len(destination.SIGNALS):
-        say("no endpoint is named, so nothing leaves; this is what would")
-    return messages(((span.header, span.operation) for span in trace.root.walk()), known)
-
-
 def _follow(ctx: click.Context, run: str | None) -> None:
     """Attach to the run meant, or to the newest that is alive, or to the next one."""
     from kedro_otel.viewing.model.find import NotFoundError
@@ -228,21 +181,6 @@ def _alive_or_next(ctx: click.Context) -> Entry:
     say_if_off(ctx)
     say("no run is alive: waiting for the next one (Ctrl-C ends this)")
     return next(entry for entry in coming(began, _WAIT) if entry is not None)
-
-
-def _since(ctx: click.Context, since: str | None, now: int) -> int:
-    from kedro_otel.viewing.model import summary
-
-    if since is None:
-        return 0
-    try:
-        return summary.since(since, now)
-    except ValueError:
-        raise click.BadParameter(
-            f"{since!r} is no time: say 30m, 2h, 3d, 1w, today, or 2026-01-31",
-            ctx,
-            param_hint="--since",
-        ) from None
 
 
 def _wanted(

@@ -44,7 +44,7 @@ def document(trace: Trace) -> dict[str, Any]:
             "duration_seconds": path.duration_ns / 1e9,
             "nodes": [node.operation.attributes.get(names.NODE_NAME) for node in path.nodes],
         },
-        "resource": {key: _finite(value) for key, value in trace.root.header.resource.items()},
+        "resource": {key: finite(value) for key, value in trace.root.header.resource.items()},
         "skipped_lines": sum(sum(segment.skipped.values()) for segment in trace.segments),
         "lost": sum(sum(segment.lost.values()) for segment in trace.segments),
         "spans": [_span(span, critical) for span in trace.root.walk()],
@@ -65,7 +65,7 @@ def _span(span: Span, critical: set[int]) -> dict[str, Any]:
         "state": operation.state,
         "error": operation.error,
         "pid": span.header.pid,
-        "attributes": {key: _finite(value) for key, value in operation.attributes.items()},
+        "attributes": {key: finite(value) for key, value in operation.attributes.items()},
     }
     if operation.operation == names.NODE:
         spent = totals(span)
@@ -79,8 +79,8 @@ def _span(span: Span, critical: set[int]) -> dict[str, Any]:
     return found
 
 
-def _finite(value: Value) -> Value:
-    """JSON has no NaN and no infinity: say them in words."""
+def finite(value: Value) -> Value:
+    """Return an attribute for JSON, which has no NaN and no infinity: those are words."""
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

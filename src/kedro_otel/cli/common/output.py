@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _STDOUT: Final = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EINVAL)
 """What the system answers to a write where nothing can be written, or nobody reads."""
@@ -31,6 +32,25 @@ def fail(text: str) -> NoReturn:
     """
     message(text)
     raise click.exceptions.Exit(1)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Replace a file in one step; what is no regular file (a device, a pipe) is written to as it is.
+
+    Raises:
+        click.exceptions.Exit: with exit code 1, where the file could not be written.
+    """
+    from kedro_otel.config import files
+
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+        else:
+            files.replace(path, data, mode=None if path.exists() else 0o644)
+    except OSError as error:
+        fail(
+            f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o"
+        )
 
 
 @contextlib.contextmanager

@@ -94,6 +94,26 @@ def say(message: str) -> None:
     click.echo(f"kedro-otel: {message}", err=True)
 
 
+def since_ns(ctx: click.Context, since: str | None, now: int) -> int:
+    """Return the time that ``--since`` names, in nanoseconds since the epoch; 0 where it names none.
+
+    Raises:
+        click.BadParameter: ``since`` is no time.
+    """
+    from kedro_otel.viewing.model import summary
+
+    if since is None:
+        return 0
+    try:
+        return summary.since(since, now)
+    except ValueError:
+        raise click.BadParameter(
+            f"{since!r} is no time: say 30m, 2h, 3d, 1w, today, or 2026-01-31",
+            ctx,
+            param_hint="--since",
+        ) from None
+
+
 def say_if_off(ctx: click.Context) -> None:
     """Where nothing is recorded, say which word switched it off."""
     decided = consent.decide(os.environ, project_of(ctx))

@@ -1,0 +1,169 @@
+"""A recorded run in the formats of other tools."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fabricate import SECOND, Tape, a_run
+
+from kedro_otel.cli import otel
+from kedro_otel.viewing.formats.perfetto import document
+from kedro_otel.viewing.model.find import find
+from kedro_otel.viewing.model.trace import Trace, load
+
+DOCS = Path(__file__).parents[2] / "docs"
+READERS = Path.home() / ".cache/kedro-otel/readers/bin/python"
+"""Python of an environment with the tools that read our files: `make readers`."""
+
+needs_readers = pytest.mark.skipif(
+    not READERS.exists(), reason="DuckDB and Kedro-Viz are not there: make readers"
+)
+
+
+@pytest.fixture
+def folder(home: Path) -> Path:
+    """Return where recordings are kept."""
+    return home / "recordings"
+
+
+def printed(*words: str) -> str:
+    """Return what a command prints."""
+    result = CliRunner().invoke(otel, words)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def recorded(run: str | None = None) -> Trace:
+    """Return a recorded run."""
+    return load(find(run).entry)
+
+
+class Slice:
+    """A stretch of time as a viewer of the Trace Event Format shows it: on a track, with a depth."""
+
+    def __init__(self, event: dict[str, Any], depth: int) -> None:
+        self.event = event
+        self.depth = depth
+        self.arrows: list[tuple[str, int]] = []
+
+
+def viewed(told: dict[str, Any]) -> list[Slice]:
+    """Read a document as the format says: by time, stable in the order of the file, slices strictly nested on each track."""
+    stacks: dict[tuple[int, int], list[Slice]] = {}
+    found = []
+    events = [event for event in told["traceEvents"] if event["ph"] != "M"]
+    named = {(event["pid"], event["tid"]) for event in told["traceEvents"] if event["ph"] == "M"}
+    for event in sorted(events, key=lambda event: event["ts"]):
+        stack = stacks.setdefault((event["pid"], event["tid"]), [])
+        while stack and _end(stack[-1].event) <= _ns(event["ts"]):
+            if event["ph"] != "X" and _ns(stack[-1].event["ts"]) == _ns(event["ts"]):
+                break  # an arrow at a slice that took no time
+            stack.pop()
+        if event["ph"] == "X":
+            assert not stack or _end(event) <= _end(stack[-1].event), "half in, half out"
+            stack.append(Slice(event, len(stack)))
+            found.append(stack[-1])
+        else:
+            stack[-1].arrows.append((event["ph"], event["id"]))
+    assert set(stacks) <= named, "every track has a name"
+    return found
+
+
+def _ns(microseconds: float) -> int:
+    return round(microseconds * 1000)
+
+
+def _end(event: dict[str, Any]) -> int:
+    return _ns(event["ts"]) + _ns(event["dur"])
+
+
+def test_perfetto_nests_and_joins(folder: Path, tmp_path: Path) -> None:
+    """Loads and saves lie in their node, nodes in their run; an arrow leads from a save to the loads of the same dataset."""
+    a_run(folder, [("a", 0.5, 1, 0.25), ("b", 0.25, 1, 0.5)], error=("b", "ValueError"))
+    printed("export", "--format", "perfetto", "-o", str(tmp_path / "run.json"))
+    told = json.loads((tmp_path / "run.json").read_text())
+    found = {slice_.event["name"]: slice_ for slice_ in viewed(told)}
+    assert {name: slice_.depth for name, slice_ in found.items()} == {
+        "kedro run": 0,
+        "run __default__": 1,
+        "node a": 2,
+        "load d0": 3,
+        "save d1": 3,
+        "node b": 2,
+        "load d1": 3,
+    }
+    assert found["save d1"].arrows == [("s", 1)]
+    assert found["load d1"].arrows == [("f", 1)]
+    assert found["node b"].event["args"]["outcome"] == "failed"
+    assert found["node b"].event["args"]["error.type"] == "ValueError"
+    assert told["otherData"]["outcome"] == "failed"
+
+
+def test_perfetto_lays_what_overlaps_on_tracks_beside(folder: Path) -> None:
+    """Nodes that overlap in a process get tracks of their own, and so do processes that share a number."""
+    tape = a_run(folder, [("a", 0, 3, 0)])
+    run = next(span for span, kind in tape.kinds.items() if kind == "run")
+    tape.node("beside", run, 1, 0.25, 1, 0.25)
+    worker = Tape(folder, tape.at, trace=tape.trace)
+    worker.node("far", run, 1, 0.25, 1, 0.25)
+    found = viewed(document(recorded()))
+    places = {
+        slice_.event["name"]: (slice_.event["pid"], slice_.event["tid"], slice_.depth)
+        for slice_ in found
+    }
+    pid = places["node a"][0]
+    assert places["node beside"][0] == pid
+    assert places["node far"][0] != pid
+    assert places["node beside"][2] == places["node far"][2] == 0
+    assert places["load beside_in"] == (*places["node beside"][:2], 1)
+
+
+def test_perfetto_is_quick(folder: Path, full: bool) -> None:
+    """30,000 spans take under a second of the processor's time (a tenth of them in CI)."""
+    many = 10_000 if full else 1_000
+    a_run(folder, [(f"n{index}", 0.001, 0.002, 0.001) for index in range(many)])
+    trace = recorded()
+    began = time.process_time()
+    text = json.dumps(document(trace))
+    took = time.process_time() - began
+    assert text.count('"ph": "X"') >= 3 * many
+    assert took < many / 10_000, took
+
+
+def test_nodes_as_rows(folder: Path) -> None:
+    """`kedro otel nodes` prints a row for each node of each run since a time, the newest run first, all with the same keys."""
+    now = time.time_ns()
+    a_run(folder, [("old", 0, 1, 0)], at=now - 40 * 86400 * SECOND)
+    a_run(folder, [("a", 0.5, 1, 0.25)], at=now - 7200 * SECOND, run_id="one")
+    a_run(folder, [("b", 0.5, 1, 0.25)], at=now - 3600 * SECOND, error=("b", "KeyError"))
+    rows = [json.loads(line) for line in printed("nodes", "--since", "30d").splitlines()]
+    assert [row["node"] for row in rows] == ["b", "a"]
+    assert rows[0].keys() == rows[1].keys()
+    told = ("run_id", "outcome", "error_type", "duration_seconds", "load_seconds", "save_seconds")
+    assert [rows[1][key] for key in told] == ["one", "ok", None, 1.75, 0.5, 0.25]
+    assert [rows[0]["outcome"], rows[0]["error_type"]] == ["failed", "KeyError"]
+
+
+@needs_readers
+def test_duckdb_finds_the_slowest_nodes(folder: Path, tmp_path: Path) -> None:
+    """DuckDB answers the documented query: the slowest nodes of a month, the one that took most first."""
+    now = time.time_ns()
+    a_run(folder, [("old", 0, 99, 0)], at=now - 40 * 86400 * SECOND)
+    for hours in (3, 2, 1):
+        a_run(folder, [("a", 0.5, hours, 0.25), ("b", 0, 9, 0)], at=now - hours * 3600 * SECOND)
+    a_run(folder, [("b", 0.5, 50, 0)], at=now - 1000 * SECOND, error=("b", "KeyError"))
+    printed("nodes", "-o", str(tmp_path / "nodes.jsonl"))
+    query = re.search(r"```sql\n(.*?)```", (DOCS / "other-tools.md").read_text(), re.DOTALL)
+    assert query
+    program = f"import duckdb; print(duckdb.sql({query[1].strip().rstrip(';')!r}).fetchall())"
+    done = subprocess.run([READERS, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == (
+        "[('__default__', 'b', 3, 9.0, 9.0, 27.0), ('__default__', 'a', 3, 2.75, 3.75, 8.3)]"
+    )
