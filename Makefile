@@ -74,6 +74,7 @@ servers: ## the real collector, Jaeger and Prometheus for the tests, built once
 readers: ## DuckDB and Kedro-Viz, with which tests open what is exported
 	$(PYTHON) -m venv $(HOME)/.cache/kedro-otel/readers
 	$(HOME)/.cache/kedro-otel/readers/bin/python -m pip install --quiet duckdb kedro-viz
+	$(HOME)/.cache/kedro-otel/readers/bin/python -m pip uninstall --quiet --yes kedro-telemetry
 
 bench: $(VENV)/dev.stamp ## what it costs, beside the others: benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)

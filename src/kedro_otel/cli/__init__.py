@@ -16,6 +16,7 @@ _FAMILIES: Final = {
     "compare": "compare",
     "export": "export",
     "nodes": "export",
+    "viz": "viz",
     "status": "consent",
     "on": "consent",
     "off": "consent",
