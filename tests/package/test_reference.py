@@ -102,6 +102,11 @@ def test_every_documented_key_is_exported(
     more = {
         "KEDRO_OTEL_DETAIL": "full",
         "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=test",
+        "KEDRO_OTEL_RUN_KEY": "from:airflow",
+        "AIRFLOW_CTX_DAG_ID": "daily",
+        "AIRFLOW_CTX_DAG_RUN_ID": "manual__1",
+        "AIRFLOW_CTX_TASK_ID": "all",
+        "AIRFLOW_CTX_TRY_NUMBER": "1",
     }
     found: set[tuple[str, str]] = set()
     for words in (

@@ -212,6 +212,7 @@ def test_every_instrument_has_a_unit_and_a_description():
     assert [one.name for one in m.INSTRUMENTS if one.ephemeral] == [
         "kedro.commands",
         "kedro.pipeline.runs",
+        "kedro.pipeline.run.parts",
         names.DATASET_COUNT,
         names.NODE_COUNT,
         names.PIPELINE_COUNT,
@@ -251,4 +252,19 @@ def test_a_users_own_meter_provider_gets_the_same_numbers():
         (names.NODE_COUNT, ()): 4,
         (names.DATASET_COUNT, ((names.DATASET_TYPE, "a"),)): 3,
         (names.DATASET_COUNT, ((names.DATASET_TYPE, "b"),)): 0,
+    }
+
+
+def test_a_part_is_counted_as_a_part_and_not_as_a_run():
+    """A part adds one to the parts and nothing to the runs or their durations; sizes may come from it."""
+    part = ended(
+        "run",
+        kedro_pipeline_name="a",
+        kedro_run_part=True,
+        kedro_run_filtered=True,
+        kedro_project_node_count=3,
+    )
+    assert added(part) == {
+        ("kedro.pipeline.run.parts", ((names.PIPELINE_NAME, "a"),)): 1,
+        (names.NODE_COUNT, ()): 3,
     }

@@ -167,6 +167,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "Recordings are pruned beyond this, oldest first.",
         unit="bytes",
     ),
+    _own(
+        "run_key",
+        "str",
+        None,
+        "Name of the one run that several processes make together. `from:gitlab` and `from:slurm` take that system's id; `none` takes nobody's. "
+        "Only in the environment.",
+    ),
     _own("max_age_days", "float", 30.0, "Recordings are pruned after this.", unit="days"),
     _own(
         "max_segments",
@@ -225,7 +232,7 @@ _INTERNAL: Final = frozenset(
 )
 """Variables that are no settings: consent.py reads the first, tests and the shipper set the others."""
 
-_ONLY_IN_ENVIRONMENT: Final = frozenset({"home"})
+_ONLY_IN_ENVIRONMENT: Final = frozenset({"home", "run_key"})
 
 
 class Settings:

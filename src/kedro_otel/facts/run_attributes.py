@@ -54,7 +54,12 @@ def runner_name(params: Any) -> str:
 
 def filtered(params: Any) -> bool:
     """Return whether the run is of a part of the project: of another pipeline than the default, or of chosen nodes."""
-    return pipeline_name(params) != DEFAULT or any(_get(params, key) for key in _FILTERS)
+    return pipeline_name(params) != DEFAULT or sliced(params)
+
+
+def sliced(params: Any) -> bool:
+    """Return whether the run is of chosen nodes of its pipeline."""
+    return any(_get(params, key) for key in _FILTERS)
 
 
 def values(params: Any, pipeline: Any, root: Path | None, context: Any = None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     recorder = state.recorder
     if recorder is None:
         return
-    from kedro_otel.facts import run_attributes
+    from kedro_otel.facts import run_attributes, run_key
 
     counted: dict[str, Any] = next(
         (found for known, found in reversed(state.statistics) if known() is catalog), {}
@@ -87,6 +88,9 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
         **run_attributes.values(params, pipeline, recorder.root, context),
         **counted,
         **(run_attributes.pipeline_statistics() if counted else {}),
+        **run_key.attributes(
+            os.environ, recorder.writer.resource, sliced=run_attributes.sliced(params)
+        ),
     }
     recorder.run_began(run_attributes.span_name(params), values, params, pipeline, catalog)
     shutdown.ship("run")

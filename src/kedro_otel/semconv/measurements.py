@@ -108,6 +108,14 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     Instrument(
         "kedro.pipeline.run.duration", HISTOGRAM, "s", "Duration of pipeline runs.", (_PIPELINE,)
     ),
+    Instrument(
+        "kedro.pipeline.run.parts",
+        COUNTER,
+        "{part}",
+        "Parts of pipeline runs that several processes made together.",
+        (_PIPELINE, _ERROR),
+        ephemeral=True,
+    ),
     Instrument("kedro.node.runs", COUNTER, "{run}", "Nodes that ran.", (_NODE, _ERROR)),
     Instrument(
         "kedro.node.time",
@@ -180,6 +188,9 @@ def measure(operation: Operation, detail: str) -> Iterator[Measurement]:
     if operation.operation == names.COMMAND:
         yield _one("kedro.commands", 1, known)
         yield _one("kedro.command.duration", seconds, known, exemplar)
+    elif operation.operation == names.RUN and operation.attributes.get(names.RUN_PART) is True:
+        yield _one("kedro.pipeline.run.parts", 1, known)
+        yield from _sizes(operation)
     elif operation.operation == names.RUN:
         yield _one("kedro.pipeline.runs", 1, known)
         yield _one("kedro.pipeline.run.duration", seconds, known, exemplar)
@@ -295,8 +306,12 @@ def _one(
 
 
 def _sizes(operation: Operation) -> Iterator[Measurement]:
-    """Yield the sizes of the project: of the whole one, hence nothing from a run of a part of it."""
-    if operation.attributes.get(names.RUN_FILTERED) is True:
+    """Yield the sizes of the project.
+
+    A filtered run gives none, unless it is a part: of a run in parts no process runs the whole.
+    """
+    part = operation.attributes.get(names.RUN_PART) is True
+    if operation.attributes.get(names.RUN_FILTERED) is True and not part:
         return
     for name in (names.NODE_COUNT, names.PIPELINE_COUNT):
         value = operation.attributes.get(name)

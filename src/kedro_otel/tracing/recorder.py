@@ -6,7 +6,7 @@ import sys
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any
 
-from kedro_otel.facts import trace_context
+from kedro_otel.facts import run_key, trace_context
 from kedro_otel.facts.clock import clock
 from kedro_otel.guard import guarded
 from kedro_otel.semconv import names
@@ -135,9 +135,12 @@ class Recorder:
             self._outer.append(self.command)
         else:
             self._offset_ns = clock.offset_ns
-        self.command = ActiveSpan(
-            names.COMMAND, name, self.command or trace_context.incoming(self._environ), start_ns
+        parent = (
+            self.command
+            or trace_context.incoming(self._environ)
+            or run_key.parent(self._environ, self.writer.resource)
         )
+        self.command = ActiveSpan(names.COMMAND, name, parent, start_ns)
         self._own_command = own
         self._begin_command(values)
 

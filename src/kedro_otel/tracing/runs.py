@@ -6,6 +6,7 @@ import sys
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel.facts import run_key
 from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
 from kedro_otel.tracing import errors, kedro_frames
@@ -134,13 +135,17 @@ class Runs:
 
     def _above(self) -> ActiveSpan | Remote | None:
         """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
-        found = self._contexts().current()
+        found: ActiveSpan | Remote | None = self._contexts().current()
         if isinstance(found, ActiveSpan) and kedro_frames.runner() is None:
             found = None  # left behind by an interruption
         command = self._command()
         if found is None and command is not None:
             return command if command.name != _SERVER else None
-        return found or self._carrier.incoming()
+        if found is not None and (isinstance(found, ActiveSpan) or self._contexts().recording()):
+            return found
+        # A context that an orchestrator merely passes on names a span that nobody may ever record.
+        key = run_key.parent(self._environ, self._span_writer.writer.resource)
+        return self._carrier.incoming() or key or found
 
     def _open_run(self, run: ActiveRun, values: dict[str, Any]) -> None:
         self._span_writer.begin(run, values)
@@ -286,7 +291,8 @@ class Runs:
             run = ActiveRun("run", self._above(), clock.now(), known, None)
             run.call = call
             # No hook says when it is over, so it never becomes current: only its nodes do.
-            self._span_writer.begin(run, {names.RUN_ID: known})
+            key = run_key.attributes(self._environ, self._span_writer.writer.resource, sliced=False)
+            self._span_writer.begin(run, {names.RUN_ID: known, **key})
             self.open.append(run)
             self._look_around()
             return run.family

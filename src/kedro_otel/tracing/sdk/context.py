@@ -107,6 +107,11 @@ def current() -> ActiveSpan | Remote | None:
     )
 
 
+def recording() -> bool:
+    """Return whether somebody records the span that is current in this thread."""
+    return trace.get_current_span().is_recording()
+
+
 def adopt_baggage(environ: Mapping[str, str]) -> context.Context:
     """Take over the ``BAGGAGE`` that the environment carries, unless some is current already; return the context before."""
     before = context.get_current()
