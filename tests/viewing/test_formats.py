@@ -167,3 +167,69 @@ def test_duckdb_finds_the_slowest_nodes(folder: Path, tmp_path: Path) -> None:
     assert done.stdout.decode().strip() == (
         "[('__default__', 'b', 3, 9.0, 9.0, 27.0), ('__default__', 'a', 3, 2.75, 3.75, 8.3)]"
     )
+
+
+def lineage(*words: str) -> list[dict[str, Any]]:
+    """Return a run's OpenLineage events."""
+    return [
+        json.loads(line)
+        for line in printed("export", "--format", "openlineage", *words).splitlines()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "ends"),
+    [
+        ({}, {"a": "COMPLETE", "b": "COMPLETE", "": "COMPLETE"}),
+        ({"error": ("b", "ValueError")}, {"a": "COMPLETE", "b": "FAIL", "": "FAIL"}),
+        ({"error": ("b", "KeyboardInterrupt")}, {"a": "COMPLETE", "b": "ABORT", "": "ABORT"}),
+        ({"dies": True}, {"a": "COMPLETE", "b": "ABORT", "": "ABORT"}),
+    ],
+)
+def test_openlineage_begins_and_ends_each_run_once(
+    folder: Path, how: dict[str, Any], ends: dict[str, str]
+) -> None:
+    """A run and each node start once and end once; what was killed or interrupted is aborted."""
+    a_run(folder, [("a", 0.5, 1, 0.25), ("b", 0.25, 1, 0)], **how)
+    events = lineage()
+    begun = [event["run"]["runId"] for event in events if event["eventType"] == "START"]
+    ended = [event["run"]["runId"] for event in events if event["eventType"] != "START"]
+    assert sorted(begun) == sorted(ended)
+    assert len(set(begun)) == 3
+    assert [event["eventTime"] for event in events] == sorted(
+        event["eventTime"] for event in events
+    )
+    told = {
+        event["job"]["name"].removeprefix("demo.__default__").lstrip("."): event["eventType"]
+        for event in events
+        if event["eventType"] != "START"
+    }
+    assert told == ends
+    errors = [event for event in events if "errorMessage" in event["run"]["facets"]]
+    assert {event["eventType"] for event in errors} <= {"FAIL", "ABORT"}
+    assert len(errors) == sum(end != "COMPLETE" for end in ends.values())
+
+
+def test_openlineage_joins_jobs_by_their_datasets(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node names its run as its parent, and its datasets without parameters and transcoding, as the namespace is set."""
+    monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "factory")
+    of_a = {"inputs": ["raw@spark", "params:x", "parameters", "raw@pandas"], "outputs": ["clean"]}
+    of_b = {"inputs": ["clean"], "outputs": ["model"]}
+    a_run(folder, [("a", 0, 1, 0), ("b", 0, 1, 0)], attrs={"a": of_a, "b": of_b})
+    run, a, b = (event for event in lineage() if event["eventType"] == "START")
+
+    def datasets(event: dict[str, Any], way: str) -> list[tuple[str, str]]:
+        return [(one["namespace"], one["name"]) for one in event[way]]
+
+    assert datasets(a, "inputs") == datasets(run, "inputs") == [("factory", "demo.raw")]
+    assert datasets(a, "outputs") == datasets(b, "inputs") == [("factory", "demo.clean")]
+    assert datasets(b, "outputs") == datasets(run, "outputs") == [("factory", "demo.model")]
+    parent = a["run"]["facets"]["parent"]
+    assert parent["run"]["runId"] == run["run"]["runId"]
+    assert parent["job"]["name"] == run["job"]["name"] == "demo.__default__"
+    for event in (run, a, b):
+        assert event["schemaURL"].startswith("https://openlineage.io/spec/2-0-2/OpenLineage.json")
+        facets = [*event["run"]["facets"].values(), *event["job"]["facets"].values()]
+        assert all("kedro-otel" in one["_producer"] and one["_schemaURL"] for one in facets)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from kedro_otel.cli.common.json_output import warn_of_log_line
-from kedro_otel.cli.common.output import write_file
+from kedro_otel.cli.common.output import fail, write_file
 from kedro_otel.cli.common.run_argument import (
     RunCommand,
     RunType,
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _OTLP: Final = "otlp"
 _PERFETTO: Final = "perfetto"
-_FORMATS: Final = (_OTLP, _PERFETTO)
+_OPENLINEAGE: Final = "openlineage"
+_FORMATS: Final = (_OTLP, _PERFETTO, _OPENLINEAGE)
 
 
 @click.command("export", cls=RunCommand, short_help="Write a run in the format of another tool.")
@@ -42,7 +43,9 @@ _FORMATS: Final = (_OTLP, _PERFETTO)
     type=click.Choice(_FORMATS),
     default=_OTLP,
     show_default=True,
-    help="otlp: one line per process, as any OTLP/HTTP receiver takes it. perfetto: a file for ui.perfetto.dev and chrome://tracing.",
+    help="otlp: one line per process, as any OTLP/HTTP receiver takes it. perfetto: a file for "
+    "ui.perfetto.dev and chrome://tracing. openlineage: one event a line, in the namespace that "
+    "OPENLINEAGE_NAMESPACE names.",
 )
 @click.option(
     "-o", "--output", metavar="FILE", default="-", help="Where to write it. [default: stdout]"
@@ -107,9 +110,21 @@ def _documents(trace: Trace, form: str) -> Iterator[dict[str, Any]]:
         from kedro_otel.viewing.formats.perfetto import document
 
         return iter([document(trace)])
+    if form == _OPENLINEAGE:
+        return _lineage(trace)
     from kedro_otel.viewing.otlp_json import messages
 
     return messages(trace)
+
+
+def _lineage(trace: Trace) -> Iterator[dict[str, Any]]:
+    if trace.run is None:
+        fail("that is no pipeline run: `kedro otel list` shows which there are")
+    try:
+        from kedro_otel.viewing.formats.openlineage import NAMESPACE, events
+    except ModuleNotFoundError:
+        fail("OpenLineage's classes are missing: pip install 'kedro-otel[openlineage]'")
+    return events(trace, os.environ.get("OPENLINEAGE_NAMESPACE") or NAMESPACE)
 
 
 def _node_rows(since: int) -> Iterator[dict[str, Any]]:
