@@ -135,9 +135,11 @@ def register_pipelines():
 
 
 def test_a_slower_node_of_a_real_run(
-    project: Callable[..., Path], kedro: Callable[..., ProgramResult]
+    project: Callable[..., Path], kedro: Callable[..., ProgramResult], full: bool
 ) -> None:
-    """In a real project, of real runs, one node that takes 40 % longer is named first; one that takes twice as long fails a CI job."""
+    """Full: in a real project, of real runs, one node that takes 40 % longer is named first; one that takes twice as long fails a CI job."""
+    if not full:
+        pytest.skip("five runs that sleep: simulated histories say the same in CI (FULL=1)")
     path = project(
         nodes=SLEEPING,
         registry=REGISTRY,

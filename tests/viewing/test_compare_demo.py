@@ -1,4 +1,7 @@
-"""``kedro otel compare`` on the demo: real nodes, with the noise that they have of themselves."""
+"""``kedro otel compare`` on the demo: real nodes, with the noise that they have of themselves. With ``FULL=1``.
+
+It takes a machine that does nothing else; test_compare.py has the demo's nodes with simulated noise.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from statistics import median
 from typing import Any
 
 import pytest
-from conftest import BIN, KEPT
+from conftest import BIN, FULL, KEPT
 from installations import demo
 
 pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(not FULL, reason="a dozen runs of the demo (FULL=1)"),
+]
 
 CLOCK = """
 import time
@@ -135,9 +141,9 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Wine:
     return wine
 
 
-def test_equal_runs_of_the_demo_are_equal(wine: Wine, full: bool) -> None:
-    """Of pairs of equal runs of the demo, each a run and those before it and a run and its neighbour, nothing is told; full: of ten."""
-    pairs = 10 if full else 2
+def test_equal_runs_of_the_demo_are_equal(wine: Wine) -> None:
+    """Of ten pairs of equal runs of the demo, each a run and those before it and a run and its neighbour, nothing is told."""
+    pairs = 10
     for _ in range(pairs - 1):
         wine.run_as_ever()
     for number in range(1, pairs + 1):
