@@ -150,7 +150,15 @@ SCENARIOS = {
         },
     ),
     "sampled": Scenario(
-        ("run",), {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}
+        ("run",),
+        {
+            "OTEL_TRACES_SAMPLER": "traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.5",
+            "KEDRO_OTEL_RUN_KEY": "from:airflow",
+            "AIRFLOW_CTX_DAG_ID": "daily",
+            "AIRFLOW_CTX_DAG_RUN_ID": "manual__1",
+            "AIRFLOW_CTX_TRY_NUMBER": "1",
+        },
     ),
     "workers": Scenario(
         ("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "fork"}, sorted=True
@@ -234,6 +242,8 @@ UNREACHED = {
     "recording/writer.py Writer._rotate": "after 16 MiB: recording/test_reader.py",
     "recording/encoder.py _far": "a number past any float: recording/test_writer.py",
     "recording/in_memory_writer.py InMemoryWriter.abandon": "a fork without a place: test_places.py",
+    "facts/run_key.py *": "other orchestrators, and `kedro otel finish`: facts/test_run_key.py",
+    "tracing/sdk/context.py recording": "a span of somebody else's: tracing/test_context.py",
     "facts/identity.py _repaired": "a malformed file: facts/test_identity.py",
     "facts/identity.py *": "a file that is not as it was: facts/test_identity.py",
     "config/toml_edit.py *": "a malformed file: facts/test_identity.py",

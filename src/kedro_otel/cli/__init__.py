@@ -26,6 +26,7 @@ _FAMILIES: Final = {
     "disconnect": "connect",
     "doctor": "connect",
     "ship": "connect",
+    "finish": "finish",
     "stack": "stack",
     "demo": "demo",
 }

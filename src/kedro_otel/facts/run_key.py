@@ -63,9 +63,9 @@ class RunKey(NamedTuple):
 
     @property
     def instance_id(self) -> str:
-        """The ``service.instance.id`` of what counts the run: a UUID that follows from the key."""
+        """The ``service.instance.id`` of what counts the run once, wherever it is counted."""
         found = hashlib.sha256(f"{self.key}i".encode(errors="surrogatepass")).hexdigest()
-        return "-".join((found[:8], found[8:12], found[12:16], found[16:20], found[20:32]))
+        return f"{names.RUN_INSTANCE}{found[:32]}"
 
 
 def find(environ: Mapping[str, str], resource: Mapping[str, Any]) -> RunKey | None:

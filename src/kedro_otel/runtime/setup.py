@@ -63,6 +63,11 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
     found = resource.attributes(
         os.environ, known, ours, installation=identity.installation_id(), project_id=project_id
     )
+    return _recorder(found, facts(known), root, None)
+
+
+def facts(known: Settings) -> dict[str, Any]:
+    """Return what a recording made now says in its header of the settings ``known``."""
     facts: dict[str, Any] = {
         "detail": known.value("detail"),
         "destination": None,
@@ -82,7 +87,7 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
                 ephemeral=environment.ephemeral(known, os.environ),
                 generation=destination_paths.generation(where.id),
             )
-    return _recorder(found, facts, root, None)
+    return facts
 
 
 def _recorder(

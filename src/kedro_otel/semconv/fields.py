@@ -42,7 +42,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         _RESOURCE,
         "string",
         names.USAGE,
-        "Random id of one sender of metrics; added when sent.",
+        "Random id of one sender of metrics; added when sent. A finished run has one that follows from its key.",
         "0b1c…",
         "random, kept in the journal of a destination",
     ),

@@ -32,6 +32,9 @@ CUSTOM: Final = "custom"
 MASK: Final = "*****"
 """Stands for a word of the command line that is not Kedro's own vocabulary."""
 
+RUN_INSTANCE: Final = "kedro-run-"
+"""Begins the ``service.instance.id`` that follows from a run key: whoever counts that run counts it there, as 1."""
+
 SCOPE: Final = "kedro_otel"
 """Name of the instrumentation scope of our spans and metrics."""
 

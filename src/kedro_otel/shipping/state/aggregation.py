@@ -88,6 +88,17 @@ class Totals:
         self._numbers: Counter[str] = Counter()
 
     @property
+    def derived(self) -> bool:
+        """Whether the stream counts the one run whose key its instance id follows from."""
+        return self.instance.startswith(names.RUN_INSTANCE)
+
+    def counts_at(self, ended_ns: int) -> None:
+        """Give a derived stream's points the time at which its run ended (nanoseconds since 1970)."""
+        if self.derived and self.time_ns == self.start_ns + SECOND:
+            self.start_ns, self.time_ns = ended_ns - 2 * SECOND, ended_ns - SECOND
+            self._offered_ns = self.time_ns
+
+    @property
     def pending(self) -> bool:
         """Whether the receiver lacks something."""
         return self.revision > self.acked
@@ -112,6 +123,10 @@ class Totals:
         It is not where those of an earlier attempt, made while the clock was ahead, may have been accepted far in the
         future: then the stream has to end (:meth:`.Journal.retire`).
         """
+        ended_ns = self.start_ns + 2 * SECOND
+        if self.derived and abs(now_ns - ended_ns) < AHEAD:
+            self.time_ns = ended_ns  # the same points, whoever sends them, however often
+            return True
         if self.time_ns == self.start_ns + SECOND:  # nothing was sent
             self.start_ns = min(self.start_ns, now_ns - 2 * SECOND)
             self.time_ns = self.start_ns + SECOND

@@ -176,7 +176,9 @@ class Journal:
         found = self.totals.get(key)
         if found is None:
             self._make_room()
-            found = self.totals[key] = aggregation.Totals(attributes, instance_id(), now_ns)
+            said = str(attributes.get(names.SERVICE_INSTANCE_ID, ""))
+            instance = said if said.startswith(names.RUN_INSTANCE) else instance_id()
+            found = self.totals[key] = aggregation.Totals(attributes, instance, now_ns)
         return found
 
     def streams(self) -> list[aggregation.Totals]:

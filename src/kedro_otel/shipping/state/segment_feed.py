@@ -444,6 +444,7 @@ class SegmentFeed:
             redaction.resource_at(header.resource, level), self.now()
         )
         self.journal.counted(totals, level)
+        totals.counts_at(operation.end_ns or 0)
         exemplars = self.traced and operation.sampled
         aggregation.add(
             totals, m.measure(left, level), exemplars=exemplars, ephemeral=header.ephemeral
