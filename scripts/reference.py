@@ -1,6 +1,6 @@
 """Write the tables of the documentation from the code: fields, instruments and settings, each declared once there.
 
-``python scripts/reference.py`` rewrites what stands between the marks in docs/telemetry.md and docs/settings.md;
+``python scripts/reference.py`` rewrites what stands between the marks in docs/telemetry.md and docs/settings.md, and the files of docs/registry/;
 ``--check`` only says whether they are current. The prose around the marks is written by hand.
 """
 
@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import names_registry
 
 from kedro_otel.config import toml_file
 from kedro_otel.config.settings import SETTINGS, Setting
@@ -248,10 +250,10 @@ def written(text: str) -> str:
 def main(*words: str) -> int:
     """Write the pages, or with ``--check`` name those that are not current; return the exit code."""
     stale = []
-    for name in PAGES:
+    for name in (*PAGES, *names_registry.FILES):
         path = ROOT / name
-        old = path.read_text(encoding="utf-8")
-        new = written(old)
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = written(old) if name in PAGES else names_registry.FILES[name]()
         if new != old:
             stale.append(name)
             if "--check" not in words:

@@ -93,6 +93,7 @@ def test_before_anything_is_sent(
     path = project()
     kedro("run", cwd=path)
     done = kedro("otel", "export", "--as-sent", cwd=path)
+    assert '"schemaUrl":"https://opentelemetry.io/schemas/' in done.out.replace(" ", "")
     assert "no endpoint is named" in done.err
     spans = [
         line for line in flat(exported(done)) if "span_id" in line and 'name: "kedro run"' in line

@@ -38,6 +38,9 @@ RUN_INSTANCE: Final = "kedro-run-"
 SCOPE: Final = "kedro_otel"
 """Name of the instrumentation scope of our spans and metrics."""
 
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.38.0"
+"""The version of the semantic conventions that the names below without ``kedro.`` are of."""
+
 # --- resource -------------------------------------------------------------------------------------------------------
 SERVICE_NAME: Final = "service.name"
 SERVICE_INSTANCE_ID: Final = "service.instance.id"

@@ -41,8 +41,11 @@ def message(resource: Mapping[str, Value], operations: list[Operation]) -> dict[
     ours = [operation for operation in operations if operation.operation != names.FOREIGN]
     theirs = [operation for operation in operations if operation.operation == names.FOREIGN]
     scopes = [
-        {"scope": where, "spans": [_span(operation) for operation in found]}
-        for where, found in ((scope, ours), ({}, theirs))
+        {"scope": where, "spans": [_span(operation) for operation in found], **schema}
+        for where, found, schema in (
+            (scope, ours, {"schemaUrl": names.SCHEMA_URL}),
+            ({}, theirs, {}),
+        )
         if found
     ]
     return {

@@ -149,7 +149,9 @@ def _data(group: _Group, *, zero: bool) -> MetricsData:
     return MetricsData(
         [
             ResourceMetrics(
-                described, [ScopeMetrics(_scope(), list(_metrics(totals, rows, zero=zero)), "")], ""
+                described,
+                [ScopeMetrics(_scope(), list(_metrics(totals, rows, zero=zero)), names.SCHEMA_URL)],
+                "",
             )
             for described, totals, rows in group
         ]
@@ -285,7 +287,7 @@ def _scope() -> InstrumentationScope:
 
     from kedro_otel import __version__
 
-    return InstrumentationScope(names.SCOPE, __version__)
+    return InstrumentationScope(names.SCOPE, __version__, names.SCHEMA_URL)
 
 
 @lru_cache(maxsize=1)
