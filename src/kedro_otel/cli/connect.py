@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     type=click.Choice(["http/protobuf", "grpc"]),
     help="How the endpoint is spoken to; http/protobuf without it.",
 )
+@click.option("--traces-only", is_flag=True, help="Send traces and no counters.")
+@click.option("--metrics-only", is_flag=True, help="Send counters and no traces.")
 @click.option("--untested", is_flag=True, help="Save without asking the endpoint first.")
 @click.pass_context
 def connect_(
@@ -48,21 +50,26 @@ def connect_(
     detail: str | None,
     headers: tuple[str, ...],
     protocol: str | None,
+    traces_only: bool,
+    metrics_only: bool,
     untested: bool,
 ) -> None:
-    """Send traces and counters to the OTLP endpoint URL, such as http://localhost:4318, from now on."""
+    """Send traces and counters to the OTLP endpoint URL, such as http://localhost:4318, from now on.
+
+    A receiver that takes only one of the two, such as Jaeger or Prometheus, gets that one.
+    """
+    if traces_only and metrics_only:
+        raise click.UsageError("--traces-only and --metrics-only exclude each other")
     changes = _changes(url, detail, headers, protocol)
+    changes |= {"metrics_exporter": "none"} if traces_only else {}
+    changes |= {"traces_exporter": "none"} if metrics_only else {}
     decided = consent.decide(os.environ, project_of(ctx))
     tried = endpoint.as_if(changes, os.environ)
-    if destination.current(tried) is None:
-        raise click.UsageError(
-            "An endpoint for http/protobuf begins with http:// or https://. For gRPC add: --protocol grpc"
-        )
-    for problem in destination.problems(tried):
+    _check_address(tried)
+    for problem in (*tried.problems, *destination.problems(tried)):
         click.echo(f"! {plain(problem)}", err=True)
-    if decided.enabled and not untested and not endpoint.test(tried):
-        click.echo("Nothing was saved. To save all the same: add --untested", err=True)
-        ctx.exit(1)
+    if decided.enabled and not untested:
+        changes |= _refused(ctx, tried)
     try:
         path = save(changes)
     except UserFileError as error:
@@ -202,6 +209,44 @@ def _print(ctx: click.Context, known: Settings, signals: list[str]) -> None:
         signals,
     ):
         click.echo(json.dumps(message, separators=(",", ":")))
+
+
+def _check_address(tried: Settings) -> None:
+    """Refuse an address that can only be a mistake.
+
+    Raises:
+        click.UsageError: It lacks the scheme that HTTP needs, or ends in the path of one signal.
+    """
+    address = tried.value("endpoint")
+    for name in destination.SIGNALS:
+        found = destination.signal(tried, name)
+        if found is None and destination.uses(tried, name, destination.OTLP):
+            raise click.UsageError(
+                "An endpoint for http/protobuf begins with http:// or https://. For gRPC add: --protocol grpc"
+            )
+        if found is not None and found.url != address and destination.doubled(found.url, name):
+            shorter = settings.without_credentials(address).rstrip("/").rpartition("/v1/")[0]
+            raise click.UsageError(
+                f"URL ends in the path of one signal, which is added by itself. Type: kedro otel connect {shorter}"
+            )
+
+
+def _refused(ctx: click.Context, tried: Settings) -> dict[str, str]:
+    """Ask the receiver; return what to save so that a signal that it does not take is not sent to it.
+
+    Where it takes none, or did not answer, the command ends here.
+    """
+    takes = endpoint.test(tried)
+    if takes and (None in takes.values() or True not in takes.values()):
+        click.echo("Nothing was saved. To save all the same: add --untested", err=True)
+        ctx.exit(1)
+    refused = [name for name, taken in takes.items() if taken is False]
+    for name in refused:
+        click.echo(
+            f"No {name} will be sent: this receiver does not take them. What it takes is saved.",
+            err=True,
+        )
+    return {f"{name}_exporter": "none" for name in refused}
 
 
 def _changes(

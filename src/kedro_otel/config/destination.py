@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
 from kedro_otel.config import paths
-from kedro_otel.config.settings import USER, Settings, without_credentials
+from kedro_otel.config.settings import Settings, is_header_value, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,11 +156,18 @@ def problems(settings: Settings) -> list[str]:
             found.append(
                 f"{source} from {settings.origin(source)}: must begin with http:// or https://; no {name} are sent."
             )
+        end = f"/v1/{name}"
+        if source == "endpoint" and doubled(_address(settings, name) or "", name):
+            found.append(
+                f"endpoint from {settings.origin(source)} ends in a signal's own path, to which {end} is added:"
+                f" write it without, or name {name}_endpoint."
+            )
         given = _nearest(settings, "timeout", name)
         if _timeout(given) != given and _address(settings, name) is not None:
             found.append(
                 f"A timeout of {given:g} s for {name} is longer than one request may take:"
-                f" {_timeout(given):g} s are used. The unit is seconds."
+                f" {_timeout(given):g} s are used. The unit is seconds"
+                f"{', and this was taken for milliseconds' if given >= _MILLISECONDS else ''}."
             )
     preference = settings.environ.get(_PREFERENCE, "").strip().lower()
     if preference in ("delta", "lowmemory") and _address(settings, METRICS) is not None:
@@ -174,13 +181,22 @@ def problems(settings: Settings) -> list[str]:
         for key in ("headers", "traces_headers", "metrics_headers")
         for value in (settings.value(key) or {}).values()
     ]
-    unset = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)} - set(
-        settings.environ
-    )
-    return found + [
-        f"A header needs the environment variable {name}, which is not set."
-        for name in sorted(unset)
-    ]
+    needed = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)}
+    for variable in sorted(needed):
+        value = settings.environ.get(variable)
+        if value is None:
+            found.append(f"A header needs the environment variable {variable}, which is not set.")
+        elif not is_header_value(value):
+            found.append(
+                f"A header needs the environment variable {variable}, which has a character that no header can have."
+            )
+    return found
+
+
+def doubled(address: str, name: str) -> bool:
+    """Tell whether the full address of the signal ``name`` has the path of a signal twice."""
+    before = address.partition("?")[0].removesuffix(f"/v1/{name}")
+    return before.endswith(tuple(f"/v1/{one}" for one in (*SIGNALS, "logs")))
 
 
 def _identified(
@@ -298,18 +314,12 @@ def _nearest(settings: Settings, key: str, name: str, rank: int | None = None) -
 
 
 def _headers(settings: Settings, name: str, rank: int) -> dict[str, str]:
-    own = f"{name}_headers"
-    chosen = (
-        own
-        if settings.value(own) is not None and settings.rank(own) <= settings.rank("headers")
-        else "headers"
-    )
     headers = _nearest(settings, "headers", name, rank) or {}
-    if settings.rank(chosen) < USER:
-        return dict(headers)
     resolved = {key: _resolved(value, settings.environ) for key, value in headers.items()}
     return {key: value for key, value in resolved.items() if value is not None}
 
 
 def _resolved(value: str, environ: Mapping[str, str]) -> str | None:
-    return environ.get(value[len(_ENV) :]) if value.startswith(_ENV) else value
+    """Return the value of a header, None where the variable that it names has none that can be sent."""
+    found = environ.get(value[len(_ENV) :]) if value.startswith(_ENV) else value
+    return found if found is not None and is_header_value(found) else None

@@ -226,6 +226,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
+_QUOTES: Final = ("'", '"', "`", "\u201c", "\u201d")
 _ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
 _INTERNAL: Final = frozenset(
     {"KEDRO_OTEL_ENABLED", "KEDRO_OTEL_FAILPOINT", "KEDRO_OTEL_RAISE", "KEDRO_OTEL_SHIPPER"}
@@ -302,6 +303,14 @@ def load(environ: Mapping[str, str] = os.environ, project: Path | None = None) -
         _narrow(
             settings, toml_file.table(toml_file.read(project / PYPROJECT), "tool", "kedro_otel")
         )
+    return settings
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Return what ``environ`` alone says."""
+    settings = Settings(environ)
+    for setting in SETTINGS:
+        _first(settings, setting, [])
     return settings
 
 
@@ -448,8 +457,17 @@ def _text(_: Setting, raw: Any) -> str:
 
 def _url(_: Setting, raw: Any) -> str:
     text = raw.strip().partition("#")[0] if isinstance(raw, str) else ""
+    if text[:1] in _QUOTES or text[-1:] in _QUOTES:
+        raise ValueError("has quotation marks in it: write the address without them")
     scheme, separator, rest = text.partition("://")
+    if separator and scheme.lower() in ("grpc", "grpcs"):
+        raise ValueError(
+            f"begins with {scheme.lower()}://: write http:// or https://, and choose gRPC by the protocol"
+            " (--protocol grpc, or OTEL_EXPORTER_OTLP_PROTOCOL=grpc)"
+        )
     host = rest if separator else text
+    if separator and host[:1] in ("", "/", "?", ":"):
+        raise ValueError("names no host: write an address such as http://localhost:4318")
     if (
         not host
         or (separator and scheme.lower() not in ("http", "https"))
@@ -475,16 +493,26 @@ def _headers(_: Setting, raw: Any) -> dict[str, str]:
     else:
         raise ValueError("must be a table of names and values")  # noqa: TRY004 (one kind of error for every bad value)
     headers = {str(name).strip().lower(): value for name, value in pairs}
-    for name, value in headers.items():
-        if not name or not isinstance(value, str) or not _is_header(name, value):
-            raise ValueError("must be names and values that HTTP allows")
+    for number, (name, value) in enumerate(headers.items(), 1):
+        if not name or not all(map(_is_token, name)):
+            # what stands in the place of a name may be a secret
+            raise ValueError(
+                f"must be names and values that HTTP allows; number {number} has no such name"
+            )
+        if not isinstance(value, str) or not is_header_value(value):
+            raise ValueError(
+                f"must be names and values that HTTP allows; the value of {name[:40]} has a character that no header can have"
+            )
     return headers
 
 
-def _is_header(name: str, value: str) -> bool:
-    return all(
-        letter.isascii() and (letter.isalnum() or letter in "!#$%&'*+-.^_`|~") for letter in name
-    ) and not any(ord(letter) < 32 or ord(letter) == 127 for letter in value)
+def _is_token(letter: str) -> bool:
+    return letter.isascii() and (letter.isalnum() or letter in "!#$%&'*+-.^_`|~")
+
+
+def is_header_value(value: str) -> bool:
+    """Tell whether HTTP can send ``value`` in a header: Latin-1 without control characters (RFC 9110, section 5.5)."""
+    return all(32 <= ord(letter) < 256 and ord(letter) != 127 for letter in value)
 
 
 _PARSERS: Final = {

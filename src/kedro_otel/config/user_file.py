@@ -42,6 +42,8 @@ def save(changes: Mapping[str, Any]) -> Path:
 
 def _changed(text: str, changes: Mapping[str, Any], path: Path) -> str:
     for key, value in changes.items():
+        if isinstance(value, dict) and value:
+            text = _without_text(text, key)
         steps = (
             [((key,), name, inner) for name, inner in value.items()]
             if isinstance(value, dict)
@@ -55,6 +57,13 @@ def _changed(text: str, changes: Mapping[str, Any], path: Path) -> str:
                 )
             text = new
     return text
+
+
+def _without_text(text: str, key: str) -> str:
+    """Return ``text`` without ``key`` where that is no table: one that is to be written takes its place."""
+    found = (toml_file.loads(text) or {}).get(key, {})
+    without = None if isinstance(found, dict) else _step(text, (), key, None)
+    return text if without is None else without
 
 
 def _step(text: str, table: tuple[str, ...], key: str, value: Any) -> str | None:

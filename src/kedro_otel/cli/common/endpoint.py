@@ -49,19 +49,25 @@ def forgotten() -> dict[str, Any]:
         found = content.get(table)
         if isinstance(found, dict):
             changes[table] = dict.fromkeys(found, None)
-        elif found is not None:
+        elif found is not None and table != "headers":
             changes[table] = None
+    for exporter in ("traces_exporter", "metrics_exporter"):
+        if content.get(exporter) == "none":  # as connecting for one signal alone writes it
+            changes[exporter] = None
     if "detail" in content:
         changes["detail"] = None
     return changes
 
 
 def as_if(changes: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Return settings in which ``changes`` are in force for certain, to try them before they are saved.
+    """Return the settings that will be in force with ``changes``, to try them before they are saved.
 
-    The environment's own endpoint would otherwise be what is tried.
+    Headers, keys and lists of exporters of the environment count as they do later. Its endpoints do
+    not: one of them would otherwise be what is tried. What ``changes`` name counts before it.
     """
-    known = settings.Settings(environ)
+    known = settings.from_environment(
+        {name: value for name, value in environ.items() if not name.endswith("_ENDPOINT")}
+    )
     for name, value in changes.items():
         if value not in (None, {}):
             said = (
@@ -73,8 +79,11 @@ def as_if(changes: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     return known
 
 
-def test(known: Settings) -> bool:
-    """Ask the receiver, print what it said, and return whether it accepts every signal."""
+def test(known: Settings) -> dict[str, bool | None]:
+    """Ask the receiver, print what it said, and return for each signal whether it takes it.
+
+    None is for an answer from which that cannot be told: nobody answered, or not now, or not to this caller.
+    """
     from kedro_otel.shipping.transport import probe
 
     answers = probe.probe(known)
@@ -86,7 +95,7 @@ def test(known: Settings) -> bool:
         )
         if word != probe.ACCEPTED:
             click.echo(_advice(word, known, name), err=True)
-    return all(probe.verdict(answer) == probe.ACCEPTED for answer in answers.values())
+    return {name: probe.takes(answer) for name, answer in answers.items()}
 
 
 def leaving(detail: str, url: str) -> str:

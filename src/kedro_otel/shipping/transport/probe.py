@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from kedro_otel import __version__
 from kedro_otel.config.destination import GRPC, METRICS, TRACES, signal
 from kedro_otel.semconv import names
-from kedro_otel.shipping.state.journal import HOLD, OK, RETRY
+from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, RETRY
 from kedro_otel.shipping.transport.exporters import Sender
 from kedro_otel.shipping.transport.responses import NO_ANSWER, UNREACHABLE, WRONG_PROTOCOL, Answer
 
@@ -48,6 +48,14 @@ def verdict(answer: Answer) -> str:
     if answer.status in (UNREACHABLE, NO_ANSWER):
         return UNREACHABLE
     return WRONG_PROTOCOL if answer.status == WRONG_PROTOCOL else REJECTED
+
+
+def takes(answer: Answer) -> bool | None:
+    """Tell whether the receiver takes this signal; None where another answer may come later, or to another caller."""
+    if verdict(answer) == ACCEPTED:
+        return True
+    refused = answer.outcome in (DOUBT, REJECT) and verdict(answer) == REJECTED
+    return False if refused else None
 
 
 def _guessed(answer: Answer, url: str, protocol: str) -> Answer:
