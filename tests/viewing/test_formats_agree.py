@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from trace_events import viewed
 
 from kedro_otel.recording.model import ENDED
@@ -87,6 +88,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(1800)
 def test_every_format_tells_the_same(
     run: Callable[..., Any], project: Callable[..., Path], home: Path, full: bool
 ) -> None:
