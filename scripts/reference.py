@@ -149,7 +149,8 @@ def api() -> str:
     from kedro_otel import testing
 
     parts = ["## kedro_otel", ""]
-    for name in ("runs", "last", "get_run", "Run", "Node", "Dataset", "NotFoundError"):
+    public = "runs", "last", "get_run", "Run", "Node", "Dataset", "NotFoundError"
+    for name in (*public, "carrier", "attached"):
         parts += described(f"kedro_otel.{name}", getattr(kedro_otel, name), "###")
     parts += ["## kedro_otel.testing", ""]
     for name in ("recorded", "Recorded", "Span"):
@@ -180,7 +181,7 @@ def prose(docstring: str) -> str:
     lines: list[str] = []
     section = ""
     for line in inspect.cleandoc(docstring).splitlines():
-        found = re.fullmatch(r"(Args|Returns|Raises|Attributes):", line)
+        found = re.fullmatch(r"(Args|Returns|Yields|Raises|Attributes):", line)
         if found:
             section = found[1]
             lines += [f"**{section}**", ""]

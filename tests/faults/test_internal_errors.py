@@ -205,6 +205,7 @@ AT_IMPORT = (
     "config/settings.py Setting.__init__",
     "config/settings.py _own",
     "config/settings.py _exporter",
+    "facts/clock.py _real",
     "shipping/process/launch.py *__del__",
 )
 """What runs when a module is imported, before there is anything to catch it (of hooks, what makes and then catches for them), or when an
@@ -243,6 +244,8 @@ UNREACHED = {
     "recording/encoder.py _far": "a number past any float: recording/test_writer.py",
     "recording/in_memory_writer.py InMemoryWriter.abandon": "a fork without a place: test_places.py",
     "facts/run_key.py *": "other orchestrators, and `kedro otel finish`: facts/test_run_key.py",
+    "tracing/attachment.py *": "workers of somebody else's: tracing/test_run_parts.py",
+    "runtime/carrier.py *": "the same",
     "tracing/sdk/context.py recording": "a span of somebody else's: tracing/test_context.py",
     "facts/identity.py _repaired": "a malformed file: facts/test_identity.py",
     "facts/identity.py *": "a file that is not as it was: facts/test_identity.py",

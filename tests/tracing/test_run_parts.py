@@ -13,6 +13,9 @@ from conftest import Result
 from loopback import Loopback
 from loopback import loopback as _loopback
 
+from kedro_otel.recording import reader
+from kedro_otel.recording.model import Operation
+
 loopback = _loopback
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
 
@@ -114,6 +117,72 @@ def test_many_processes_with_homes_of_their_own_are_one_run(
     once = [one for one in loopback.points() if one.metric == "kedro.pipeline.runs"]
     assert len({one.instance for one in once}) == 1
     assert len({(one.time_ns, one.value) for one in once}) == 2, "0 and then 1, at two times"
+
+
+POOL = """
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import kedro_otel
+from kedro.io import DataCatalog
+from kedro.runner import AbstractRunner
+
+def elsewhere(home):
+    os.environ["KEDRO_OTEL_HOME"] = home
+
+def work(carrier, node, catalog, run_id):
+    from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks_entry_points
+    from kedro.framework.project import configure_project
+    from kedro.runner import Task
+    configure_project("minimal")
+    manager = _create_hook_manager()
+    _register_hooks_entry_points(manager, ())
+    with kedro_otel.attached(carrier):
+        Task(node, catalog, False, manager, run_id).execute()
+    with kedro_otel.attached({}):
+        pass
+
+class PoolRunner(AbstractRunner):
+    def _get_executor(self, max_workers):
+        return None
+
+    def _run(self, pipeline, catalog, hook_manager=None, run_id=None, *more):
+        carrier = kedro_otel.carrier()
+        plain = DataCatalog({name: catalog.get(name) for name in sorted(pipeline.datasets())})
+        home = os.environ["KEDRO_OTEL_HOME"] + "-worker"
+        with ProcessPoolExecutor(1, get_context("spawn"), elsewhere, (home,)) as pool:
+            for node in pipeline.nodes:
+                pool.submit(work, carrier, node, plain, run_id).result()
+        assert run_id is None or carrier["kedro.run.id"] == run_id
+"""
+FILES = """
+greeting: {type: json.JSONDataset, filepath: data/greeting.json}
+shouted: {type: json.JSONDataset, filepath: data/shouted.json}
+told: {type: json.JSONDataset, filepath: data/told.json}
+"""
+
+
+def test_a_worker_of_somebody_elses_pool_belongs_to_the_run(
+    project: Callable[..., Path], kedro: Callable[..., Result], home: Path
+):
+    """With a carrier, nodes in a worker that shares nothing with the run are its children; it records in its own home."""
+    path = project(catalog=FILES, files={"src/minimal/pool.py": POOL})
+    kedro("run", "--runner=minimal.pool.PoolRunner", cwd=path)
+    runs = [one for one in operations(home) if one.operation == "run"]
+    nodes = operations(home.parent / f"{home.name}-worker")
+    assert len(runs) == 1
+    below = [one for one in nodes if one.operation == "node"]
+    assert [one.name for one in below] == ["node greet", "node shout", "node tell"]
+    assert {(one.trace_id, one.parent_id) for one in below} == {(runs[0].trace_id, runs[0].span_id)}
+    assert not [one for one in nodes if one.operation == "run"], "no run is invented"
+
+
+def operations(home: Path) -> list[Operation]:
+    """Return what is recorded below a home."""
+    return [
+        one for path in reader.segments(home / "recordings") for one in reader.read(path).operations
+    ]
 
 
 def parts(loopback: Loopback) -> dict[str, float]:

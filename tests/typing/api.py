@@ -54,3 +54,10 @@ def what_ran() -> None:
     page: Path = run.report("run.html")
     rows = run.to_pandas()
     print(found, seconds, began, nodes[0].compute, datasets[0].operation, page, rows, run.to_dict())  # noqa: T201
+
+
+def elsewhere(handed: dict[str, str]) -> None:
+    """What a runner with workers of its own does, here and there."""
+    carrier: dict[str, str] = kedro_otel.carrier()
+    with kedro_otel.attached(carrier or handed):
+        pass

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kedro_otel import guard
 from kedro_otel.facts.clock import clock
 from kedro_otel.runtime.state import close_recorder, state, warn
+from kedro_otel.tracing import attachment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,6 +172,12 @@ def _joined() -> Recorder | None:
             if inherited.clock_ns is not None:
                 clock.offset_ns = inherited.clock_ns
             state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
+    elif attachment.find() is not None:
+        from pathlib import Path
+
+        from kedro_otel.facts import project
+
+        decide(project.around(Path.cwd()), package_name())
     elif parent is None:
         decide(None, package_name())
     return state.recorder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kedro_otel.facts import run_key
 from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
-from kedro_otel.tracing import errors, kedro_frames
+from kedro_otel.tracing import attachment, errors, kedro_frames
 from kedro_otel.tracing.environment_carrier import EnvironmentCarrier
 from kedro_otel.tracing.nodes import Nodes
 from kedro_otel.tracing.run_nodes import ActiveNode, RunNodes
@@ -145,7 +145,7 @@ class Runs:
             return found
         # A context that an orchestrator merely passes on names a span that nobody may ever record.
         key = run_key.parent(self._environ, self._span_writer.writer.resource)
-        return self._carrier.incoming() or key or found
+        return attachment.find() or self._carrier.incoming() or key or found
 
     def _open_run(self, run: ActiveRun, values: dict[str, Any]) -> None:
         self._span_writer.begin(run, values)
@@ -270,8 +270,10 @@ class Runs:
 
     def _family_without_run(self, node: Any, run_id: str | None) -> RunNodes | None:
         """Return the run of the parent process that this worker works for, or a run of our own for a runner that is called without one."""
-        if self._handoff.inherited is not None:
-            remote = self._handoff.inherited.run(run_id)
+        remote = attachment.find(run_id)
+        if remote is not None or self._handoff.inherited is not None:
+            if remote is None and self._handoff.inherited is not None:
+                remote = self._handoff.inherited.run(run_id)
             if remote is None:
                 return None
             family = self._families.get(remote.span_id)
