@@ -147,7 +147,7 @@ def _slice(span: Span) -> dict[str, Any]:
         "ph": "X",
         "name": operation.name,
         "cat": operation.operation,
-        "dur": span.duration_ns / 1000,
+        "dur": max(span.duration_ns, 0) / 1000,  # a damaged recording may say anything
         "args": _args(span),
         **colour,
     }
