@@ -312,7 +312,7 @@ def test_purge_erases_what_was_written_and_nothing_else(
         path.write_text("keep")
     telemetry = paths.telemetry_toml()[0]
     telemetry.write_text(f"# shared\n[other]\nx = 1\n{telemetry.read_text()}")
-    assert "Erased 3 files" in kedro("otel", "purge").out
+    assert "Erased 4 files" in kedro("otel", "purge").out
     assert "nothing to erase" in kedro("otel", "purge").out
     assert not reader.segments()
     assert not journal.exists()

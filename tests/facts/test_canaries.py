@@ -113,7 +113,7 @@ def test_no_secret_is_recorded_or_leaves(
     loopback: Loopback,
     tmp_path: Path,
 ) -> None:
-    """No canary is in the recording or in what a receiver gets; at `usage` no word of the project is in what it gets.
+    """Canaries are in the private files, and none is in the recording or in what a receiver gets; at `usage` no word of the project is in what it gets.
 
     At `full`, which is for messages and others' attributes, those canaries sing: the others would be heard too.
     """
@@ -181,4 +181,10 @@ def test_no_secret_is_recorded_or_leaves(
     assert (b"project_word_first" in sent) == (level == "run")
     for name in environment["KEDRO_OTEL_HOME"], str(user / ".config"):
         files = [found for found in Path(name).rglob("*") if found.is_file()]
+        private = [found for found in files if found.suffix == ".private"]
+        files = [found for found in files if found not in private]
+        kept = b"".join(found.read_bytes() for found in private)
+        assert name != environment["KEDRO_OTEL_HOME"] or all(
+            word in kept for word in (b"CANARY-message", b"CANARY-params", b"CANARY-value")
+        )
         assert not [found for found in files if b"CANARY" in found.read_bytes()], files

@@ -184,6 +184,7 @@ UNCOUNTED = {
     "recording/retention.py *": "writes it",
     "recording/writer.py *": "makes its folder",
     "recording/machine.py *": "as the writer",
+    "private/writer.py PrivateWriter.abandon": "in a fork child: there nobody says that it ends",
     "runtime/shutdown.py _record_internal_errors": "counts",
     "runtime/shutdown.py register": "sees to it that there is a count",
     "runtime/shutdown.py _at_exit": "has it counted",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _RECORDING: Final = re.compile(
-    r"\d{20}-\d+-[0-9a-f]{8}\.jsonl|\.new-.*|handoff-\d+(?:-[0-9a-f]{16})?\.json|dropped\.jsonl"
+    r"\d{20}-\d+-[0-9a-f]{8}\.(?:jsonl|private)|\.new-.*|handoff-\d+(?:-[0-9a-f]{16})?\.json|dropped\.jsonl"
 )
 _DESTINATION: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -44,7 +44,7 @@ def some(before_ns: int | None, project: str | None) -> list[Path]:
         before_ns: Nanoseconds since the epoch; None is any time.
         project: The project's name; None is any project, and what belongs to none.
     """
-    from kedro_otel.recording.model import SegmentError
+    from kedro_otel.recording.model import PRIVATE_SUFFIX, SegmentError
     from kedro_otel.recording.reader import listing
     from kedro_otel.recording.scan import glance
     from kedro_otel.semconv import names
@@ -61,6 +61,9 @@ def some(before_ns: int | None, project: str | None) -> list[Path]:
             if resource.get(names.PROJECT_NAME) != project:
                 continue
         found.append(path)
+        private = path.with_suffix(PRIVATE_SUFFIX)
+        if private.is_symlink() or private.is_file():
+            found.append(private)
     return found
 
 

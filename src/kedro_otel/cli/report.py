@@ -22,20 +22,31 @@ from kedro_otel.cli.common.run_argument import RunCommand, RunType, patient, say
     help="Where to write it; - is stdout. [default: run-TRACE.html]",
 )
 @click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
+@click.option(
+    "--masked",
+    is_flag=True,
+    help="Leave out what is kept on this machine alone: error messages, stack traces, arguments as typed.",
+)
 @json_option("Print a JSON object that says what was written where.")
 @click.pass_context
 def report_(
-    ctx: click.Context, run: str | None, output: str | None, in_browser: bool, as_json: bool
+    ctx: click.Context,
+    run: str | None,
+    output: str | None,
+    in_browser: bool,
+    masked: bool,
+    as_json: bool,
 ) -> None:
     """Write a run as one HTML file: timeline, pipeline, figures; the failure first, if there was one.
 
-    The file needs no network and no other file: open it, mail it, keep it with a CI job. RUN as for `kedro otel show`.
+    The file needs no network and no other file: open it, mail it, keep it with a CI job. It holds error messages, stack traces and
+    arguments as typed; --masked leaves them out. RUN as for `kedro otel show`.
     """
     from kedro_otel.viewing.html.page import page
     from kedro_otel.viewing.model import outcome
 
     with patient():
-        trace = trace_of(ctx, run)
+        trace = trace_of(ctx, run, private=not masked)
         html = page(trace).encode()
     if output == "-":
         if as_json or in_browser:

@@ -64,12 +64,13 @@ def list_(
     Name a run to the other commands by its number (-2), its run id, or four characters of its trace id.
     """
     from kedro_otel.viewing.model.find import newest_first, nothing
+    from kedro_otel.viewing.model.private_facts import add_to_entries
     from kedro_otel.viewing.model.summary import summaries
 
     now = time.time_ns()
     after = since_ns(ctx, since, now)
     with patient():
-        every = summaries(newest_first(), now)
+        every = summaries(add_to_entries(newest_first()), now)
         first = next(every, None)
         if first is None:
             say(nothing())
@@ -134,7 +135,7 @@ def show_(
         _follow(ctx, run)
         return
     with patient():
-        trace = trace_of(ctx, run)
+        trace = trace_of(ctx, run, private=True)
         if as_json:
             from kedro_otel.viewing.trace_json import document
 

@@ -125,6 +125,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         project="narrow",
     ),
     _own(
+        "keep",
+        "choice",
+        "all",
+        "What is kept on this machine: `all` keeps error messages, stack traces and arguments as typed in a file that is never sent.",
+        choices=("all", "masked"),
+        project="narrow",
+    ),
+    _own(
         "ship",
         "choice",
         "auto",
@@ -393,6 +401,8 @@ def _narrow(settings: Settings, table: dict[str, Any]) -> None:
         elif setting.project == "yes":
             if settings.rank(name) == DEFAULT:
                 settings.take(setting, raw, PROJECT, PYPROJECT)
+        elif name == "keep":
+            _narrow_keep(settings, raw)
         elif raw not in names.DETAILS:
             # an unreadable wish for less is a wish for the least
             settings.problems.append(
@@ -401,6 +411,17 @@ def _narrow(settings: Settings, table: dict[str, Any]) -> None:
             settings.take(setting, names.USAGE, PROJECT, PYPROJECT)
         elif names.DETAILS.index(raw) < names.DETAILS.index(settings.value(name)):
             settings.take(setting, raw, PROJECT, PYPROJECT)
+
+
+def _narrow_keep(settings: Settings, raw: Any) -> None:
+    """Apply what a project says of ``keep``: only ``masked`` counts, and what is neither word means it."""
+    if raw == "all":
+        return
+    if raw != "masked":
+        settings.problems.append(
+            f"keep in [tool.kedro_otel] of {PYPROJECT} must be one of all, masked; using masked."
+        )
+    settings.take(BY_NAME["keep"], "masked", PROJECT, PYPROJECT)
 
 
 def _or_default(setting: Setting) -> str:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX: Final = ".jsonl"
+PRIVATE_SUFFIX: Final = ".private"
+"""Suffix of the file beside a segment that is never sent: :mod:`kedro_otel.private`."""
+
 NEW: Final = ".new-"
 """Prefix of a segment that is being created: not locked yet, hence not to be judged by its lock."""
 

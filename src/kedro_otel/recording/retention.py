@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel import guard
 from kedro_otel.recording import decoder, locking, machine
 from kedro_otel.recording.decoder import BadLineError
-from kedro_otel.recording.model import NEW, SUFFIX, SegmentError
+from kedro_otel.recording.model import NEW, PRIVATE_SUFFIX, SUFFIX, SegmentError
 from kedro_otel.recording.reader import listing, opened
 from kedro_otel.recording.writer import private_folder
 
@@ -63,7 +63,10 @@ def prune(
             return Counter()
         _sweep(folder, now_ns)
         found = listing(folder)
-        size, number = sum(known.st_size for _, known in found), len(found)
+        private = _private(folder)
+        sizes = {path: known.st_size + private.pop(path.stem, 0) for path, known in found}
+        _remove_lonely(folder, private, now_ns)
+        size, number = sum(sizes.values()), len(found)
         gone: Counter[str] = Counter()
         for path, known in found:
             reason = _reason(limits, (now_ns - known.st_mtime_ns) / _DAY_NS, size, number)
@@ -74,7 +77,8 @@ def prune(
                 and _removed(path)
             ):
                 gone[reason] += 1
-                size -= known.st_size
+                _removed(path.with_suffix(PRIVATE_SUFFIX))
+                size -= sizes[path]
                 number -= 1
         if gone:
             _note(ledger, gone)
@@ -88,9 +92,10 @@ def exceeded(folder: Path, limits: Limits) -> bool:
     """
     names: list[str] = []
     with guard.suppress(OSError), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
+        names = [entry.name for entry in entries if entry.name.endswith((SUFFIX, PRIVATE_SUFFIX))]
     names = [name for name in names if name[:1].isdecimal()]
-    number, oldest = len(names), min(names, default="")
+    number = sum(name.endswith(SUFFIX) for name in names)
+    oldest = min(names, default="")
     if number > limits.max_segments:
         return True
     if number > _MANY and os.getpid() % 16:
@@ -125,6 +130,29 @@ def note(folder: Path, reason: str, count: int) -> None:
         _write(descriptor, {reason: count})
     finally:
         os.close(descriptor)
+
+
+def _private(folder: Path) -> dict[str, int]:
+    """Return the sizes of the private files in ``folder``, in bytes, by the names of their segments."""
+    found: dict[str, int] = {}
+    with guard.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            stem, dot, suffix = entry.name.rpartition(".")
+            if dot + suffix == PRIVATE_SUFFIX and entry.name[:1].isdecimal():
+                with guard.suppress(OSError):
+                    found[stem] = entry.stat(follow_symlinks=False).st_size
+    return found
+
+
+def _remove_lonely(folder: Path, private: Mapping[str, int], now_ns: int) -> None:
+    """Remove ``private`` files whose segment is gone: for a day it may only have been impossible to see."""
+    for stem in private:
+        path = folder / f"{stem}{PRIVATE_SUFFIX}"
+        with guard.suppress(OSError):
+            known = os.lstat(path)
+            lonely = not os.path.lexists(path.with_suffix(SUFFIX))
+            if lonely and stat.S_ISREG(known.st_mode) and now_ns - known.st_mtime_ns >= _DAY_NS:
+                _removed(path)
 
 
 def _reason(limits: Limits, age_days: float, size: int, number: int) -> str:

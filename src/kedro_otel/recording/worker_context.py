@@ -38,6 +38,7 @@ class WorkerContext(NamedTuple):
         root: The project's folder.
         detail: The detail in force.
         clock_ns: What the parent's clock adds to the monotonic one, so that a run has one time.
+        keep: Whether what is never sent is kept in a private file.
     """
 
     runs: tuple[tuple[str | None, Remote], ...]
@@ -46,6 +47,7 @@ class WorkerContext(NamedTuple):
     root: str | None
     detail: str
     clock_ns: int | None = None
+    keep: bool = False
 
     def run(self, run_id: str | None) -> Remote | None:
         """Return the run called ``run_id``; the only one that is open needs no name."""
@@ -140,6 +142,7 @@ def of_parent(folder: Path, pid: int) -> WorkerContext | None:
             words["root"],
             words["detail"],
             offset if type(offset) is int else None,
+            words.get("keep") is True,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         guard.let_through(error)

@@ -48,7 +48,9 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     # What another program calls, such as a test through click's CliRunner, began with that call.
     is_process = state.commands == 1 and list(args) == sys.argv[1:]
     start_ns = clock.process_start() if is_process else clock.now()
-    recorder.command_began(f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own)
+    recorder.command_began(
+        f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own, typed=args
+    )
 
 
 def ended(exit_code: object) -> None:

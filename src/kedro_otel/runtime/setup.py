@@ -64,7 +64,7 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
     found = resource.attributes(
         os.environ, known, ours, installation=identity.installation_id(), project_id=project_id
     )
-    return _recorder(found, facts(known), root, None)
+    return _recorder(found, facts(known), root, None, keep=known.value("keep") == "all")
 
 
 def facts(known: Settings) -> dict[str, Any]:
@@ -96,6 +96,8 @@ def _recorder(
     facts: dict[str, Any],
     root: Path | None,
     inherited: WorkerContext | None,
+    *,
+    keep: bool,
 ) -> Recorder | None:
     from kedro_otel.config import consent, paths
     from kedro_otel.recording.writer import RecordingError, Writer
@@ -110,17 +112,22 @@ def _recorder(
         if writer is None:
             return None
     detail = str(facts["detail"])
+    private = None
+    if keep and state.memory is None:
+        from kedro_otel.private.writer import PrivateWriter
+
+        private = PrivateWriter(writer)
 
     def handoff() -> WorkerContextFile:
         from kedro_otel.recording.worker_context import WorkerContext, WorkerContextFile
 
         return WorkerContextFile(
             folder,
-            WorkerContext((), resource, facts, str(root) if root else None, detail),
+            WorkerContext((), resource, facts, str(root) if root else None, detail, keep=keep),
             inherited,
         )
 
-    return Recorder(writer, root, os.environ, detail, handoff)
+    return Recorder(writer, root, os.environ, detail, handoff, private)
 
 
 def _without_place(
@@ -171,7 +178,9 @@ def _joined() -> Recorder | None:
             shutdown.register(worker=True)
             if inherited.clock_ns is not None:
                 clock.offset_ns = inherited.clock_ns
-            state.recorder = _recorder(inherited.resource, inherited.facts, root, inherited)
+            state.recorder = _recorder(
+                inherited.resource, inherited.facts, root, inherited, keep=inherited.keep
+            )
     elif attachment.find() is not None:
         from pathlib import Path
 
@@ -197,6 +206,8 @@ def _forked() -> None:
     if recorder is not None:
         recording = recorder.writer.on
         recorder.writer.abandon()
+        if recorder.private is not None:
+            recorder.private.abandon()
         state.decided = not recording
         state.inherited = recorder.forked()
         from kedro_otel.tracing import ids

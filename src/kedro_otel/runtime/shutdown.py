@@ -156,5 +156,6 @@ def notice() -> None:
         return
     warn(
         f"kedro-otel records your kedro commands in {paths.home()}. "
+        "Error messages and arguments as typed stay there in files that are never sent. "
         "See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off"
     )

@@ -94,6 +94,8 @@ def close_recorder() -> None:
             recorder.writer.lost["internal_error"] += failures
             guard.errors.clear()
         recorder.writer.close()
+        if recorder.private is not None:
+            recorder.private.close()
 
 
 def warn(sentence: str) -> None:

@@ -14,9 +14,10 @@ from kedro_otel.tracing import errors
 from kedro_otel.tracing.span import ActiveSpan, SpanWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
+    from kedro_otel.private.writer import PrivateWriter
     from kedro_otel.recording.worker_context import WorkerContext, WorkerContextFile
     from kedro_otel.recording.writer import Writer
     from kedro_otel.tracing.runs import Runs
@@ -31,6 +32,7 @@ class Recorder:
         environ: The environment.
         detail: The detail in force; exception messages are recorded at ``full`` only.
         handoff: Makes what is left for worker processes, when a first run needs it.
+        private: The file beside the segment, for what is never sent; None where nothing is kept.
     """
 
     def __init__(
@@ -40,10 +42,13 @@ class Recorder:
         environ: MutableMapping[str, str],
         detail: str,
         handoff: Callable[[], WorkerContextFile],
+        private: PrivateWriter | None = None,
     ) -> None:
         self.writer = writer
         self.root = root
         self.span_writer = SpanWriter(writer, environ, full=detail == names.FULL)
+        self.private = self.span_writer.private = private
+        self._typed: Sequence[str] = ()
         self.command: ActiveSpan | None = None
         self._outer: list[ActiveSpan] = []
         """Commands that run another one."""
@@ -127,8 +132,19 @@ class Recorder:
         if self.span_writer.live is not None:
             self.span_writer.live.flush_worker()
 
-    def command_began(self, name: str, values: dict[str, Any], start_ns: int, *, own: bool) -> None:
-        """A command began at ``start_ns``, in another one or by itself; ``own`` says that it is one of the project's own cli.py."""
+    def command_began(
+        self,
+        name: str,
+        values: dict[str, Any],
+        start_ns: int,
+        *,
+        own: bool,
+        typed: Sequence[str] = (),
+    ) -> None:
+        """A command began at ``start_ns``, in another one or by itself.
+
+        ``own`` says that it is one of the project's own cli.py, ``typed`` are its words, unmasked.
+        """
         self._look_for_provider()
         self._look_for_meters()
         if self.command is not None:
@@ -141,7 +157,7 @@ class Recorder:
             or run_key.parent(self._environ, self.writer.resource)
         )
         self.command = ActiveSpan(names.COMMAND, name, parent, start_ns)
-        self._own_command = own
+        self._own_command, self._typed = own, typed
         self._begin_command(values)
 
     def commands_returned(self, outer: int) -> None:
@@ -164,6 +180,8 @@ class Recorder:
             if command.parent is None:
                 command.trace_id = ""
             self.span_writer.begin(command, values, own=self._own_command)
+            if self.private is not None:
+                self.private.command(command.span_id, self._typed)
 
     def command_ended(self, exit_code: object) -> None:
         """The command ended; what it left open (Ctrl-C, SystemExit) failed with what click is leaving for."""

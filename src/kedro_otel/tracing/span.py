@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kedro_otel.facts.trace_context import Remote
+    from kedro_otel.private.writer import PrivateWriter
     from kedro_otel.recording.writer import Writer
     from kedro_otel.tracing.run_nodes import ActiveNode
     from kedro_otel.tracing.sdk.user_provider import Live
@@ -133,6 +134,7 @@ class SpanWriter:
     def __init__(self, writer: Writer, environ: Mapping[str, str], *, full: bool) -> None:
         self.writer = writer
         self.full = full
+        self.private: PrivateWriter | None = None
         self.live: Live | None = None
         self.measure: Callable[[ActiveSpan, int, dict[str, Any], bool], None] | None = None
         self._environ = environ
@@ -278,6 +280,8 @@ class SpanWriter:
             self.measure(operation, end_ns, values, failed)
         if self.live is not None and operation.real is not None:
             self.live.finish(operation, values, end_ns, error=error, failed=failed)
+        if failed and error is not None and self.private is not None:
+            self.private.error(operation.span_id, error)
 
 
 def _more(operation: ActiveSpan) -> str:

@@ -163,15 +163,22 @@ def entry_of(ctx: click.Context, run: str | None) -> Entry:
     return found.entry
 
 
-def trace_of(ctx: click.Context, run: str | None) -> Trace:
-    """Return the trace of a RUN; where there is none, say so and end the command with exit code 1."""
+def trace_of(ctx: click.Context, run: str | None, *, private: bool = False) -> Trace:
+    """Return the trace of a RUN; where there is none, say so and end the command with exit code 1.
+
+    ``private`` adds what is kept on this machine and never sent: messages, and arguments as typed.
+    """
     from kedro_otel.viewing.model.find import NotFoundError
+    from kedro_otel.viewing.model.private_facts import add_to_trace
     from kedro_otel.viewing.model.trace import load
 
     try:
-        return load(entry_of(ctx, run))
+        trace = load(entry_of(ctx, run))
     except NotFoundError as error:
         raise _not_there(ctx, error) from None
+    if private:
+        add_to_trace(trace)
+    return trace
 
 
 def _not_there(ctx: click.Context, error: Exception) -> click.exceptions.Exit:

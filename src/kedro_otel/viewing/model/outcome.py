@@ -82,7 +82,7 @@ def failure(span: Span) -> Failure:
     known = span.operation.attributes
     file, line = known.get(names.ERROR_FILE), known.get(names.ERROR_LINE)
     where = f"{file}:{line}" if file and line else str(file or "")
-    return Failure(span, str(known.get(names.ERROR_TYPE, "")), where, _message(span.operation))
+    return Failure(span, str(known.get(names.ERROR_TYPE, "")), where, message(span.operation))
 
 
 def sentence(trace: Trace) -> str:
@@ -158,7 +158,8 @@ def _after(trace: Trace) -> str:
     return f" after {max(nodes, key=lambda node: node.end_ns).operation.name}"
 
 
-def _message(operation: Operation) -> str:
+def message(operation: Operation) -> str:
+    """Return the message of what ``operation`` failed with; empty where it is not known."""
     if operation.status_message:
         return operation.status_message
     for event in reversed(operation.events):

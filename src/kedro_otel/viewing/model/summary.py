@@ -43,6 +43,7 @@ class Summary(NamedTuple):
     nodes: int | None
     error_type: str
     error_where: str
+    error_message: str
     project: str
     header: Header
     command_start_ns: int | None = None
@@ -72,6 +73,7 @@ class Summary(NamedTuple):
             "nodes": self.nodes,
             "error_type": self.error_type or None,
             "error_where": self.error_where or None,
+            "error_message": self.error_message or None,
             "project": self.project or None,
             "pid": self.header.pid,
         }
@@ -151,6 +153,7 @@ def _summary(
         nodes=nodes if isinstance(nodes, int) else None,
         error_type=str(operation.attributes.get(names.ERROR_TYPE, "")) if operation.error else "",
         error_where=f"{file}:{line}" if file and line and operation.error else "",
+        error_message=outcome.message(operation) if operation.error else "",
         project=str(header.resource.get(names.PROJECT_NAME, "")),
         header=header,
         command_start_ns=command.start_ns if command else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 _MOST: Final = 5
 """Failures that are told above; all are red below."""
+
+_LINES: Final = 12
+"""Lines of a failure's message that are printed."""
+
+_LONG: Final = 2000
 
 _STYLE: Final = {
     outcome.OK: "bold green",
@@ -74,11 +80,19 @@ def _failures(trace: Trace, width: int) -> list[Text]:
         if what:
             lines.append(Text(f"  {what}", "red"))
         if one.message:
-            lines.append(Text(f"  {clean(one.message.strip(), max(width - 2, 20))}", "red"))
+            lines += [Text(f"  {line}", "red") for line in _message(one.message, width - 2)]
     if outcome.of(trace) == outcome.KILLED:
         last = max(segment.last_ns for segment in trace.segments)
         lines.append(Text(f"  its process was last heard of {moment(last, trace.now_ns)}", "red"))
     return lines
+
+
+def _message(message: str, width: int) -> list[str]:
+    """Return a message in lines of ``width`` cells: as many as a person reads before the waterfall."""
+    lines = [clean(line.strip(), _LONG) for line in message.splitlines() if line.strip()]
+    found = [part for line in lines for part in textwrap.wrap(line, max(width, 20))]
+    more = [f"… {count(len(found) - _LINES, 'line')} more: kedro otel report"]
+    return found if len(found) <= _LINES else found[:_LINES] + more
 
 
 def _facts(trace: Trace) -> list[str]:

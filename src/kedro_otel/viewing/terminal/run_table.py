@@ -20,6 +20,9 @@ _ID: Final = 8
 _TREND: Final = 10
 """Cells of the bar that compares a run's duration with the longest of its pipeline's in the list."""
 
+_INDENT: Final = 7
+"""Cells before the message of what failed, which has a line of its own."""
+
 _ROOMY: Final = 80
 
 
@@ -40,6 +43,9 @@ def table(found: list[Summary], width: int, glyphs: Glyphs, now_ns: int) -> list
         lines.append(
             _line(one, clock, width, glyphs, longest[one.project, one.pipeline], project=several)
         )
+        message = clean(" ".join(one.error_message.split()), max(width - _INDENT, _INDENT))
+        if message:
+            lines.append(Text(f"{'':{_INDENT}}{message}", "red"))
     return lines
 
 

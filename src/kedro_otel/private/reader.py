@@ -1,0 +1,92 @@
+"""Reads the private file beside a segment, as far as it is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import stat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from kedro_otel import guard
+from kedro_otel.private.writer import FORMAT
+from kedro_otel.recording.model import PRIVATE_SUFFIX
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_MOST: Final = 64 * 1024 * 1024
+"""Bytes that are read of one file: no file that this package writes is longer."""
+
+
+class Failure(NamedTuple):
+    """The text of an exception: its message, and its stack trace with the chain and the notes."""
+
+    message: str
+    stacktrace: str
+
+
+class Private(NamedTuple):
+    """What one private file holds, by span id."""
+
+    commands: dict[str, list[str]]
+    failures: dict[str, Failure]
+
+
+def read(segment: Path) -> Private:
+    """Return what is kept beside the segment at ``segment``; nothing where there is no such file of this user's.
+
+    A line that cannot be understood is skipped, as is the torn last one of a process that died.
+    """
+    found = Private({}, {})
+    for members in _lines(segment.with_suffix(PRIVATE_SUFFIX)):
+        try:
+            _take(found, members)
+        except (KeyError, TypeError, ValueError) as error:
+            guard.let_through(error)
+    return found
+
+
+def _take(found: Private, members: dict[str, Any]) -> None:
+    if "command" in members:
+        words = [shlex.quote(str(word)) for word in members["args"]]
+        found.commands[str(members["command"])] = ["kedro", *words]
+    elif "error" in members:
+        told = (
+            found.failures[members["as"]]
+            if "as" in members
+            else Failure(str(members["message"]), str(members["stacktrace"]))
+        )
+        found.failures[str(members["error"])] = told
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Return the whole lines after the header."""
+    lines = _content(path).split(b"\n")[:-1]
+    parsed = (_parsed(line) for line in lines)
+    header = next(parsed, None)
+    if header is None or header.get("kedro-otel-private") != FORMAT:
+        return []
+    return [members for members in parsed if members is not None]
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        members = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        guard.let_through(error)
+        return None
+    return members if isinstance(members, dict) else None
+
+
+def _content(path: Path) -> bytes:
+    """Return the file's bytes; none where it is no plain file of this user's."""
+    try:
+        with os.fdopen(os.open(path, _READ), "rb") as file:
+            known = os.fstat(file.fileno())
+            own = not hasattr(os, "geteuid") or known.st_uid == os.geteuid()
+            return file.read(_MOST) if own and stat.S_ISREG(known.st_mode) else b""
+    except OSError as error:
+        guard.let_through(error)
+        return b""
