@@ -53,7 +53,7 @@ def viz_(ctx: click.Context, run: str | None, output: str | None) -> None:
     write_file(file, json.dumps(kedro_viz.events(trace, ids), indent=2).encode())
     click.echo(str(file))
     gone = sum(
-        span.operation.attributes.get(names.NODE_NAME) not in ids
+        str(span.operation.attributes.get(names.NODE_NAME)) not in ids
         for span in trace.spans(names.NODE)
     )
     if gone:
