@@ -122,6 +122,8 @@ def test_the_notice_is_told_once_and_on_stderr(
     again = on_a_terminal([kedro, "registry", "list"], path, environment)[1]
     assert "kedro-otel records your kedro commands" in first
     assert "kedro otel off" in first
+    assert "kedro-otel wrote a random project_id into" in first.replace("\n", " ")
+    assert "each project gets a random project_id in its pyproject.toml" in first
     assert "kedro-otel" not in again
 
 

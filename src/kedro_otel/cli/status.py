@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.config import consent, destination, paths, settings
+from kedro_otel.config import consent, destination, paths, settings, surroundings
 from kedro_otel.facts import identity, project
 from kedro_otel.semconv import names
 
@@ -71,6 +71,7 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
             *destination.problems(known),
             *interpreter.problems(),
         ],
+        "surroundings": surroundings.sentences(known, environ, root),
         "recorded": _recorded(),
         "shipped": _shipped(),
     }
@@ -104,6 +105,7 @@ def text(found: Mapping[str, Any], *, verbose: bool = False) -> str:
         *(f"            {why}" for why in found["not sent"].values()),
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
         f"            {level['change']}",
+        *(f"Note        {sentence}" for sentence in found["surroundings"]),
     ]
     if not verbose:
         return "\n".join(plain(line) for line in [*lines, *_in_short(found)]).rstrip()

@@ -24,6 +24,7 @@ GENERIC: Final = ("DO_NOT_TRACK", "KEDRO_DISABLE_TELEMETRY")
 OWNER: Final = "GITHUB_REPOSITORY_OWNER"
 OWN_CI: Final = "kedro-org"
 """kedro-telemetry is silent in the CI of Kedro's own repositories. A generic no here, for the same reason."""
+_REFUSED: Final = "is not followed"
 
 
 class Consent(NamedTuple):
@@ -32,13 +33,18 @@ class Consent(NamedTuple):
     enabled: bool
     reason: str
 
+    @property
+    def refused(self) -> bool:
+        """Whether a settings file decided that somebody else could have written."""
+        return not self.enabled and _REFUSED in self.reason
+
 
 def decide(settings_environ: Mapping[str, str], project: Path | None) -> Consent:
     """Return whether to record in this environment and project (None: outside one).
 
     Reads at most the user's and the site's settings file, the project's pyproject.toml and its ``.telemetry``.
     """
-    user = toml_file.read(paths.user_config())
+    user = toml_file.read_settings(paths.user_config())
     said = settings_environ.get(ENABLED, "").strip()
     no = _specific_no(settings_environ, said, user, project)
     if no:
@@ -54,7 +60,7 @@ def decide(settings_environ: Mapping[str, str], project: Path | None) -> Consent
 def objections(settings_environ: Mapping[str, str], project: Path | None) -> list[str]:
     """Return everything that says no to this package in particular, the strongest first."""
     said = settings_environ.get(ENABLED, "").strip()
-    user = toml_file.read(paths.user_config())
+    user = toml_file.read_settings(paths.user_config())
     return list(_specific_noes(settings_environ, said, user, project))
 
 
@@ -108,7 +114,7 @@ def _specific_noes(
             if user is not None and user["enabled"] is False
             else _unclear(paths.user_config())
         )
-    site = toml_file.read(paths.site_config())
+    site = toml_file.read_settings(paths.site_config())
     if _no(site):
         yield (
             f"enabled = false in {paths.site_config()}"
@@ -136,7 +142,15 @@ def _no(content: dict[str, Any] | None) -> bool:
 
 
 def _unclear(path: Path) -> str:
-    return f"{path} cannot be read"
+    why = toml_file.refusal(path)
+    if not why:
+        return f"{path} cannot be read"
+    return f"{path} {_REFUSED}, since {why}; to repair: {_repair(path)}"
+
+
+def _repair(path: Path) -> str:
+    """Return the commands that make a settings file one that is followed."""
+    return f"chown $(id -u) {path.parent} {path} && chmod go-w {path.parent} {path}"
 
 
 def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:

@@ -233,7 +233,6 @@ def _make_key() -> None:
 
     path = paths.destination_key()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.create(path, os.urandom(_KEY_BYTES))
     except OSError as error:
         guard.let_through(error)

@@ -55,24 +55,112 @@ def absent(path: Path, error: Exception) -> bool:
     return not any(os.path.islink(place) for place in (path, *path.parents))
 
 
+def distrusted(path: Path) -> str:
+    """Return why the settings file ``path`` is not to be followed, empty if it is: who else could have written it.
+
+    The file belongs to this user or to root, and nobody else may write it or replace it in its folder, as ssh wants its own.
+
+    Raises:
+        OSError: It cannot be asked.
+    """
+    if not hasattr(os, "geteuid"):
+        return ""
+    for place, what in ((path, "it"), (path.parent, "its folder")):
+        found = os.stat(place)
+        if found.st_uid not in (0, os.geteuid()):
+            return f"{what} belongs to another user"
+        sticky = what != "it" and found.st_mode & stat.S_ISVTX
+        if found.st_mode & stat.S_IWOTH and not sticky:
+            return f"every user may write {what}"
+        if found.st_mode & stat.S_IWGRP and not sticky and not _alone(found.st_gid):
+            return f"a group may write {what}"
+    return ""
+
+
+def _alone(group: int) -> bool:
+    """Return whether a group is the private one that many systems make for each user: its name is the user's, and it has no other member."""
+    import grp
+    import pwd
+
+    try:
+        name, found = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
+    except KeyError as error:
+        guard.let_through(error)
+        return False
+    return found.gr_name == name and set(found.gr_mem) <= {name}
+
+
+def make_folders(folder: Path) -> None:
+    """Make ``folder`` and what is missing above it, for their owner alone under any umask.
+
+    Root makes them for the owner of the folder that they are in: a command under ``sudo`` leaves nothing in a user's home
+    that the user cannot remove.
+
+    Raises:
+        OSError: One cannot be made.
+    """
+    missing = []
+    above = folder
+    while not above.exists():
+        missing.append(above)
+        above = above.parent
+    for path in reversed(missing):
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        _give(path, path.parent.stat())
+    if not folder.is_dir():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(folder))
+
+
 def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Put ``data`` at ``path`` in one step, so that no reader ever sees half of it.
 
-    A symbolic link keeps pointing where it did. The file keeps its permissions unless ``mode`` is given; a new one
-    gets ``mode`` or 0600.
+    A symbolic link keeps pointing where it did. The file keeps its owner, its extended attributes, and its permissions unless
+    ``mode`` is given. A new one gets ``mode`` or 0600.
 
     Raises:
-        OSError: where the folder cannot be written; the old file is then untouched.
+        OSError: The folder cannot be written, the file has other hard links, or what it has cannot be kept. The file is untouched.
     """
     target = Path(os.path.realpath(path))
-    if mode is None:
-        mode = target.stat().st_mode & 0o7777 if target.exists() else 0o600
-    temporary = _written(target, data, mode)
     try:
+        before = target.stat()
+    except FileNotFoundError:
+        create(target, data, mode=mode or 0o600)
+        return
+    if before.st_nlink > 1:
+        raise OSError(errno.EMLINK, "it has other hard links, which would keep the old content")
+    temporary = _written(target, data, stat.S_IMODE(before.st_mode) if mode is None else mode)
+    try:
+        _keep(target, before, temporary)
         os.replace(temporary, target)
     except OSError:
         os.unlink(temporary)
         raise
+
+
+def _keep(old: Path, before: os.stat_result, new: str) -> None:
+    """Give the file ``new`` the owner and the extended attributes of ``old``. Raises OSError where that is not possible."""
+    if not hasattr(os, "chown"):
+        return
+    found = os.stat(new)
+    if (found.st_uid, found.st_gid) != (before.st_uid, before.st_gid):
+        os.chown(new, before.st_uid, before.st_gid)
+        os.chmod(new, stat.S_IMODE(found.st_mode))  # a change of owner takes some bits away
+    if not hasattr(os, "listxattr"):
+        return
+    here = set(os.listxattr(new))
+    for name in os.listxattr(old):
+        value = os.getxattr(old, name)
+        if name not in here or os.getxattr(new, name) != value:
+            os.setxattr(new, name, value)
+
+
+def _give(path: str | Path, folder: os.stat_result) -> None:
+    """Let what root made belong to the owner of the folder it is in."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and folder.st_uid != 0:
+        os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
 
 
 def create(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
@@ -83,9 +171,10 @@ def create(path: Path, data: bytes, *, mode: int = 0o600) -> bool:
     Raises:
         OSError: where the folder cannot be made or written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     temporary = _written(path, data, mode)
     try:
+        _give(temporary, path.parent.stat())
         os.link(temporary, path)
     except FileExistsError:
         return False
@@ -105,6 +194,7 @@ def _created_exclusively(path: Path, data: bytes, mode: int) -> bool:
         return False
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
+    _give(path, path.parent.stat())
     return True
 
 

@@ -182,6 +182,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "Name of the one run that several processes make together. `from:gitlab` and `from:slurm` take that system's id; `none` takes nobody's. "
         "Only in the environment.",
     ),
+    _own(
+        "write_project_id",
+        "bool",
+        default=True,
+        sentence="Write a missing `project_id` into pyproject.toml, as Kedro's telemetry does, so that all clones are one project. With `false` a random id "
+        "in the state folder stands for the project.",
+        project="yes",
+    ),
     _own("max_age_days", "float", 30.0, "Recordings are pruned after this.", unit="days"),
     _own(
         "max_segments",
@@ -352,10 +360,13 @@ def without_credentials(address: Any) -> Any:
 
 
 def _file(path: Path, what: str, settings: Settings) -> dict[str, Any]:
-    content = toml_file.read(path)
+    content = toml_file.read_settings(path)
     if content is None:
+        why = toml_file.refusal(path)
         settings.problems.append(
-            f"The {what} {path} cannot be read as TOML; nothing in it is used."
+            f"The {what} {path} is not followed, since {why}; nothing in it is used."
+            if why
+            else f"The {what} {path} cannot be read as TOML; nothing in it is used."
         )
         return {}
     for name in content:

@@ -35,6 +35,21 @@ def read(path: Path) -> dict[str, Any] | None:
     return known[1]
 
 
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """Return what the settings file ``path`` of a user or a site says, as :func:`read`; None too if another user could have written it."""
+    found = read(path)
+    return found if not found or not refusal(path) else None
+
+
+def refusal(path: Path) -> str:
+    """Return why the settings file ``path`` is not followed, empty where it is or where it cannot be asked."""
+    try:
+        return files.distrusted(path)
+    except (OSError, ValueError) as error:
+        guard.let_through(error)
+        return ""
+
+
 def loads(text: str) -> dict[str, Any] | None:
     """Return what ``text`` says, None if it is not TOML."""
     if sys.version_info >= (3, 11):

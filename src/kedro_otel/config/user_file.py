@@ -30,14 +30,23 @@ def save(changes: Mapping[str, Any]) -> Path:
         if toml_file.loads(text) is None:
             raise UserFileError(f"{path} is not TOML, so nothing was changed; repair or remove it.")
         new = _changed(text, changes, path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folders(path.parent)
         files.replace(path, new.encode("utf-8"), mode=0o600)
     except (OSError, UnicodeError) as error:
         guard.let_through(error)
+        reason = getattr(error, "strerror", None) or error
         raise UserFileError(
-            f"{path} could not be written, so nothing was changed: {error}."
+            f"{path} could not be written, so nothing was changed: {reason}. {_remedy(path)}"
         ) from error
     return path
+
+
+def _remedy(path: Path) -> str:
+    """Return what to type where the settings file cannot be written."""
+    return (
+        f"`ls -ld {path.parent} {path}` shows whose they are; until they are yours, "
+        "`export KEDRO_OTEL_ENABLED=false` switches off."
+    )
 
 
 def _changed(text: str, changes: Mapping[str, Any], path: Path) -> str:

@@ -15,13 +15,16 @@ from kedro_otel.config import paths, toml_file
 from kedro_otel.config.paths import PYPROJECT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 UNDEFINED_PACKAGE: Final = "undefined_package_name"
 """What kedro-telemetry hashes in place of the package name where there is none."""
 
 _TABLE: Final = ("tool", "kedro_telemetry")
+PROJECTS: Final = "projects"
+"""Folder in the state folder: one file per project whose pyproject.toml is left alone, named by a hash of the project's path."""
+
 _PATIENCE: Final = 1.0
 """Seconds to wait for another process that writes the same file."""
 
@@ -44,18 +47,33 @@ def installation_id(*, create: bool = True) -> str | None:
         return None
 
 
-def project_id(project: Path, package: str | None, *, create: bool) -> str | None:
+def project_id(
+    project: Path,
+    package: str | None,
+    *,
+    create: bool,
+    write: bool = True,
+    written: Callable[[Path], None] = lambda _: None,
+) -> str | None:
     """Return the SHA-512 of the project's UUID and package name as hex; None if the file is no Kedro project's or has none.
 
-    With ``create`` a missing UUID is written into pyproject.toml, if that can be done by insertion alone.
+    Args:
+        project: The project's folder.
+        package: Name of the project's package.
+        create: Whether a missing UUID may be made.
+        write: Whether it is made in pyproject.toml, if the file is this user's and that can be done by insertion alone.
+            Else it is made in the state folder, for this folder of this user.
+        written: Called with the path of pyproject.toml after a UUID was written into it.
     """
     path = project / PYPROJECT
     document = toml_file.read(path)
     if "kedro" not in toml_file.table(document, "tool"):
         return None
     found = toml_file.table(document, *_TABLE).get("project_id")
-    if found is None:
-        found = _created_project_uuid(path) if create else None
+    if found is None and create and write:
+        found = _created_project_uuid(path, written)
+    elif found is None:
+        found = _kept_project_uuid(project, create=create)
     if found is None:
         return None
     import hashlib
@@ -111,10 +129,37 @@ def _repaired(path: Path, uuid: str) -> str | None:
     return _user_uuid(path)
 
 
-def _created_project_uuid(path: Path) -> str | None:
+def _kept_project_uuid(project: Path, *, create: bool) -> str | None:
+    """Return the UUID that stands for a project whose pyproject.toml is left alone; a new one, with ``create``, if there is none."""
+    import hashlib
+
+    from kedro_otel.config import files
+
+    where = hashlib.sha256(os.fsencode(os.path.realpath(project))).hexdigest()
+    path = paths.home() / PROJECTS / where[:32]
+    try:
+        if create:
+            files.create(path, _new().encode())
+        found = files.read(path, 32).decode()
+    except (OSError, ValueError) as error:
+        guard.let_through(error)
+        return None
+    return found if set(found) <= _HEX else None
+
+
+def _mine(path: Path) -> bool:
+    """Return whether a file is this user's own, and may be written."""
+    return os.access(path, os.W_OK) and (
+        not hasattr(os, "geteuid") or path.stat().st_uid == os.geteuid()
+    )
+
+
+def _created_project_uuid(path: Path, written: Callable[[Path], None]) -> str | None:
     from kedro_otel.config import files, toml_edit
 
     try:
+        if not _mine(path):
+            return None
         with _locked(path):
             raw = path.read_bytes()
             text = raw.decode()
@@ -123,9 +168,10 @@ def _created_project_uuid(path: Path) -> str | None:
             if found is not None:
                 return str(found)
             new = toml_edit.insert(text, _TABLE, "project_id", uuid := _new())
-            if new is None or not os.access(path, os.W_OK):
+            if new is None:
                 return None
             files.replace(path, new.encode())
+            written(path)
             return uuid
     except (OSError, UnicodeError) as error:
         guard.let_through(error)

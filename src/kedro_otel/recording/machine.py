@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from kedro_otel import guard
-from kedro_otel.config import paths
+from kedro_otel.config import files, paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,9 +27,6 @@ _ID: Final = re.compile("[0-9a-f]{16}")
 _FIRST_PID_NAMESPACE: Final = 0xEFFFFFFC
 """Inode of the kernel's first PID namespace (``PROC_PID_INIT_INO`` in the kernel's proc_ns.h)."""
 
-_FRESH: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-_AGAIN: Final = os.O_WRONLY | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-"""A file that is there and holds no id was left half made; whoever completes it writes the same."""
 
 _known: dict[Path, str] = {}
 
@@ -88,14 +85,11 @@ def _written(home: Path, *, create: bool) -> tuple[bool, str]:
     if not create:
         return False, fresh
     try:
-        os.makedirs(path.parent, 0o700, exist_ok=True)
-        descriptor = os.open(path, _FRESH if not path.exists() else _AGAIN, 0o600)
-        try:
-            os.write(descriptor, fresh.encode())
-        finally:
-            os.close(descriptor)
-    except FileExistsError:
-        return _written(home, create=False)  # somebody was faster
+        if not files.create(path, fresh.encode()):
+            faster = _text(str(path))
+            if _ID.fullmatch(faster):
+                return True, faster
+            files.replace(path, fresh.encode())  # what is there is no id
     except OSError as error:
         guard.let_through(error)
         return False, fresh

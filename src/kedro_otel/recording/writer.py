@@ -10,6 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
+from kedro_otel.config import files
 from kedro_otel.facts.clock import clock
 from kedro_otel.recording import encoder, machine
 from kedro_otel.recording.segment_file import (
@@ -47,7 +48,7 @@ def private_folder(folder: Path) -> None:
         RecordingError: It is a symbolic link, somebody else's, or cannot be made.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_folders(folder)
         found = os.lstat(folder)
     except OSError as error:
         guard.let_through(error)

@@ -36,8 +36,11 @@ def _decided(root: Path | None, package: str | None) -> Recorder | None:
     if state.recorder is not None and root != state.root:
         close_recorder()
     state.root = root
-    if not consent.decide(os.environ, root).enabled:
+    decided = consent.decide(os.environ, root)
+    if not decided.enabled:
         close_recorder()
+        if decided.refused and not state.decided:
+            warn(f"kedro-otel: nothing is recorded: {decided.reason}")
         return None
     if state.recorder is None:
         from kedro_otel.config import settings
@@ -60,7 +63,13 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
         ours = project.read(root)
         if package:
             ours = ours._replace(package=package)
-        project_id = identity.project_id(root, package, create=not resource.is_ci(os.environ))
+        project_id = identity.project_id(
+            root,
+            package,
+            create=not resource.is_ci(os.environ),
+            write=bool(known.value("write_project_id")),
+            written=state.identified.append,
+        )
     found = resource.attributes(
         os.environ, known, ours, installation=identity.installation_id(), project_id=project_id
     )

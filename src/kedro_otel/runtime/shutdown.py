@@ -148,14 +148,24 @@ def notice() -> None:
         return
     from kedro_otel.config import paths
 
-    told = paths.home() / "notice"
+    for path in state.identified:
+        warn(
+            f"kedro-otel wrote a random project_id into {path}, so that all clones count as one project. "
+            "To leave such files alone: export KEDRO_OTEL_WRITE_PROJECT_ID=false"
+        )
+    state.identified.clear()
+    noticed = paths.home() / "notice"
     try:
-        os.close(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(os.open(noticed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         guard.let_through(error)
         return
     warn(
-        f"kedro-otel records your kedro commands in {paths.home()}. "
+        f"kedro-otel records your kedro commands in {paths.home()}, and each project gets a random project_id in its pyproject.toml. "
         "Error messages and arguments as typed stay there in files that are never sent. "
         "See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off"
     )
+    from kedro_otel.config import surroundings
+
+    for sentence in surroundings.sentences(state.settings, os.environ):
+        warn(f"kedro-otel: {sentence}")

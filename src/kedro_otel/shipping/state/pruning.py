@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kedro_otel.config import paths
+from kedro_otel.config import files, paths
 from kedro_otel.recording import reader, retention
 from kedro_otel.recording.model import NewerFormatError, SegmentError, UnreadableError
 from kedro_otel.shipping.process.lock import Lock
@@ -165,7 +165,7 @@ def _opened(identifier: str) -> Iterator[Journal | None]:
     lock = Lock(where.lock)
     taken = False
     with contextlib.suppress(OSError):
-        where.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        files.make_folders(where.folder)
         taken = lock.take(0.0)
     try:
         yield journal.take(where.journal) if taken else None
