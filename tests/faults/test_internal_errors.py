@@ -451,8 +451,8 @@ def test_no_error_of_ours_reaches_the_user(
                     [f"{chosen.index(line)} of {len(chosen)}", *wrong, "--- never", *unexplained]
                 )
             )
-    assert wrong == []
-    assert unexplained == []
+    assert not wrong, "\n".join(wrong)
+    assert not unexplained, "\n".join(unexplained)
     figure(
         f"{len(chosen)} of {len(wanted)} functions raised: 0 changes seen by the user, {logged} logged, {counted} counted"
     )
