@@ -207,6 +207,9 @@ AT_IMPORT = (
     "config/settings.py _own",
     "config/settings.py _exporter",
     "facts/clock.py _real",
+    "facts/clock.py Clock.__init__",
+    "facts/clock.py Clock.set",
+    "facts/clock.py Clock.wall",
     "shipping/process/launch.py *__del__",
 )
 """What runs when a module is imported, before there is anything to catch it (of hooks, what makes and then catches for them), or when an

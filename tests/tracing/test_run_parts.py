@@ -15,6 +15,7 @@ from loopback import loopback as _loopback
 
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import Operation
+from kedro_otel.semconv import names
 
 loopback = _loopback
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks")
@@ -129,7 +130,7 @@ from kedro.io import DataCatalog
 from kedro.runner import AbstractRunner
 
 def elsewhere(home):
-    os.environ["KEDRO_OTEL_HOME"] = home
+    os.environ.update(KEDRO_OTEL_HOME=home, HOME=home, KEDRO_OTEL_EPHEMERAL="true")
 
 def work(carrier, node, catalog, run_id):
     from kedro.framework.hooks.manager import _create_hook_manager, _register_hooks_entry_points
@@ -176,6 +177,14 @@ def test_a_worker_of_somebody_elses_pool_belongs_to_the_run(
     assert [one.name for one in below] == ["node greet", "node shout", "node tell"]
     assert {(one.trace_id, one.parent_id) for one in below} == {(runs[0].trace_id, runs[0].span_id)}
     assert not [one for one in nodes if one.operation == "run"], "no run is invented"
+    assert people(home), "this machine's person is known"
+    assert not people(home.parent / f"{home.name}-worker"), "a machine that vanishes invents none"
+
+
+def people(home: Path) -> set[object]:
+    """Return the persons that the recordings below a home are of."""
+    found = [reader.read(path).header.resource for path in reader.segments(home / "recordings")]
+    return {one[names.INSTALLATION_ID] for one in found if names.INSTALLATION_ID in one}
 
 
 def operations(home: Path) -> list[Operation]:

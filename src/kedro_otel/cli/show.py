@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from kedro_otel.cli import parts
 from kedro_otel.cli.common.json_output import json_option
 from kedro_otel.cli.common.run_argument import (
     RunCommand,
@@ -114,11 +116,26 @@ def list_(
     is_flag=True,
     help="Stay with a run while it runs; wait for the next one if none does.",
 )
+@click.option(
+    "--run-key",
+    metavar="KEY",
+    help="The run of this key, with all its parts.",
+)
+@click.option(
+    "--from",
+    "places",
+    multiple=True,
+    metavar="PATH",
+    type=click.Path(exists=True, path_type=Path),
+    help="With --run-key: recordings to read instead of this machine's, a file or a folder.",
+)
 @json_option()
 @click.pass_context
 def show_(
     ctx: click.Context,
     run: str | None,
+    run_key: str | None,
+    places: tuple[Path, ...],
     depth: int | None,
     slowest: int | None,
     follow: bool,
@@ -130,12 +147,18 @@ def show_(
     a trace id, or at least four characters of one.
     """
     if follow:
-        if as_json or depth is not None or slowest is not None:
+        if as_json or depth is not None or slowest is not None or run_key or places:
             raise click.UsageError("--follow goes with no other option")
         _follow(ctx, run)
         return
+    if places and not run_key:
+        raise click.UsageError("--from goes with --run-key")
     with patient():
-        trace = trace_of(ctx, run, private=True)
+        lines: list[str] = []
+        if run_key:
+            trace, lines = parts.trace_of(ctx, run_key, places)
+        else:
+            trace = trace_of(ctx, run, private=True)
         if as_json:
             from kedro_otel.viewing.trace_json import document
 
@@ -148,6 +171,8 @@ def show_(
             console.print_lines(
                 screen, *render_trace(trace, screen.width, console.glyphs(screen), depth, slowest)
             )
+            for line in lines:
+                click.echo(line)
     tell_link(ctx, trace)
     tidy(ctx)
     say_if_off(ctx)

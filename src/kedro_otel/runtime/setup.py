@@ -71,9 +71,22 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
             written=state.identified.append,
         )
     found = resource.attributes(
-        os.environ, known, ours, installation=identity.installation_id(), project_id=project_id
+        os.environ, known, ours, installation=_installation(known), project_id=project_id
     )
     return _recorder(found, facts(known), root, None, keep=known.value("keep") == "all")
+
+
+def _installation(known: Settings) -> str | None:
+    """Return the id of this person's Kedro; None where it would be a new one with every job."""
+    from kedro_otel.facts import identity
+
+    found = identity.installation_id(create=False)
+    if found is None:
+        from kedro_otel.shipping.process import environment
+
+        if not environment.ephemeral(known, os.environ):
+            found = identity.installation_id()
+    return found
 
 
 def facts(known: Settings) -> dict[str, Any]:

@@ -103,6 +103,8 @@ def node_count(trace: Trace) -> NodeCount:
     """
     run = trace.run or trace.root
     nodes = [child for child in run.children if child.operation.operation == names.NODE]
+    if not nodes and run is trace.root:  # a run in parts: its nodes are below those
+        nodes = trace.spans(names.NODE)
     done = sum(node.operation.state == ENDED and not node.operation.error for node in nodes)
     planned = run.operation.attributes.get(names.RUN_NODES)
     return NodeCount(done, max(len(nodes), planned if isinstance(planned, int) else 0))
