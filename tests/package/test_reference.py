@@ -61,10 +61,11 @@ RARE = {
     names.SDK_LANGUAGE,
     names.SDK_VERSION,
     names.DATASET_LAZY,
+    names.OUTCOME,
     names.VALIDATED_COUNT,
     names.VALIDATOR_TYPE_COUNT,
 }
-"""Keys that are added when sent, or that need validators."""
+"""Keys that are added when sent, or that need validators, lazy data, or an end that no hook told."""
 
 
 CATALOG = """

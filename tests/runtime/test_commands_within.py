@@ -13,12 +13,35 @@ from kedro.framework.project import pipelines
 from trace_text import operations, tree
 
 from kedro_otel.semconv import names
+from kedro_otel.viewing.model import outcome
 
 NOT_STANDALONE = """
+import time
 from pathlib import Path
+import click
 from kedro.framework.cli.cli import KedroCLI
-for words in (["registry", "list"], ["run", "--pipeline", "quiet"], ["registry", "list"]):
-    KedroCLI(Path.cwd()).main(words, standalone_mode=False)
+
+class Ours(KedroCLI):
+    def main(self, args=None, **more):
+        return super().main(args=args, **more)
+
+class Quiet(KedroCLI):
+    "One that tells nothing of its end."
+    def main(self, args=None, **more):
+        self._cli_hook_manager.hook.before_command_run(project_metadata=self._metadata, command_args=args)
+        return click.CommandCollection.main(self, args=args, obj=self._metadata, **more)
+
+for kind, words in (
+    (KedroCLI, ["registry", "list"]),
+    (Ours, ["run", "--pipeline", "quiet"]),
+    (KedroCLI, ["registry", "describe", "quiet"]),
+    (Quiet, ["run", "--pipeline", "quiet"]),
+    (Quiet, ["registry", "list"]),
+):
+    called = time.time_ns()
+    kind(Path.cwd()).main(words, standalone_mode=False)
+    print(called, time.time_ns())
+    time.sleep(0.3)
 """
 CLI_RUNNER = """
 import time
@@ -45,13 +68,25 @@ def register_pipelines():
 def test_commands_that_return_are_side_by_side_and_no_failures(
     project: Callable[..., Path], run: Callable[..., Any], home: Path
 ) -> None:
-    """A command called with standalone_mode=False fires no hook at its end, and is neither failed nor around the next."""
-    run(sys.executable, "-c", NOT_STANDALONE, cwd=project())
+    """A command called with standalone_mode=False fires no hook at its end: it ends when it returns, ok unless nothing tells that."""
+    out = run(sys.executable, "-c", NOT_STANDALONE, cwd=project()).out
 
-    found = tree(operations(home))
-    roots = [line for line in found.splitlines() if not line.startswith(" ")]
-    assert roots == ["kedro registry list", "kedro registry list", "kedro run"]
-    assert "!" not in found
+    found = operations(home)
+    assert "!" not in tree(found)
+    commands = sorted(
+        (one for one in found if one.operation == names.COMMAND), key=lambda one: one.start_ns
+    )
+    assert [(one.name, one.parent_id, outcome.word(one)) for one in commands] == [
+        ("kedro registry list", "", "ok"),
+        ("kedro run", "", "ok"),
+        ("kedro registry describe", "", "ok"),
+        ("kedro run", "", "ok"),
+        ("kedro registry list", "", "unknown"),
+    ]
+    assert names.EXIT_CODE not in commands[0].attributes
+    calls = [line.split() for line in out.splitlines() if line[:3].isdigit()]
+    for command, (called, returned) in zip(commands[:3], calls, strict=False):
+        assert int(called) <= command.start_ns <= (command.end_ns or 0) <= int(returned)
 
 
 def test_a_command_in_another_program_begins_when_it_is_called(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from kedro_otel.semconv import names
+
 if TYPE_CHECKING:
     from collections import Counter
     from pathlib import Path
@@ -107,6 +109,12 @@ class Operation:
         self.project_command = project_command
         self.sampled = sampled
         self.offset = offset
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is known to have ended well."""
+        unknown = self.attributes.get(names.OUTCOME) == names.UNKNOWN
+        return self.state == ENDED and not self.error and not unknown
 
     def __repr__(self) -> str:
         """Say what it is, for a debugger and a failing test."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel import guard
 from kedro_otel.runtime import setup
 from kedro_otel.runtime.state import state
 
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import FrameType
 
+    from kedro_otel.tracing.recorder import Recorder
+    from kedro_otel.tracing.span import ActiveSpan
 
+_KEDRO_CLI: Final = "kedro.framework.cli.cli"
 COMPLETE: Final = "_KEDRO_COMPLETE"
 """Set by a shell that asks ``kedro`` to complete a word: somebody presses a key, and runs no command."""
 
@@ -48,9 +53,30 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     # What another program calls, such as a test through click's CliRunner, began with that call.
     is_process = state.commands == 1 and list(args) == sys.argv[1:]
     start_ns = clock.process_start() if is_process else clock.now()
-    recorder.command_began(
+    span = recorder.command_began(
         f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own, typed=args
     )
+    frame = _main()
+    if frame is not None:
+        frame.f_locals[_Return.__name__] = _Return(recorder, span)
+
+
+class _Return:
+    """Goes when the ``main`` of a command returns, of which Kedro tells only where it raises.
+
+    With ``standalone_mode=False`` a command returns. Nothing else holds this than that call's frame.
+    """
+
+    def __init__(self, recorder: Recorder, span: ActiveSpan) -> None:
+        self._recorder, self._span = recorder, span
+
+    @guard.guarded
+    def __del__(self) -> None:
+        mine = state.recorder is self._recorder and self._span.thread == get_ident()
+        if mine and self._recorder.command_returned(self._span):
+            from kedro_otel.runtime import shutdown
+
+            shutdown.ship("end")
 
 
 def ended(exit_code: object) -> None:
@@ -72,6 +98,24 @@ def ended(exit_code: object) -> None:
     shutdown.notice()
 
 
+def _main() -> FrameType | None:
+    """Return the frame of the innermost Kedro's own ``main``, which tells of each way to end but a return."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- no hook hands it over
+    while frame is not None and not _is_main(frame):
+        frame = frame.f_back
+    return frame if frame is not None and frame.f_globals.get("__name__") == _KEDRO_CLI else None
+
+
+def _is_main(frame: FrameType) -> bool:
+    """Return whether ``frame`` is a ``main`` of Kedro's command class, or of a project's that derives from it."""
+    if frame.f_code.co_name != "main":
+        return False
+    if frame.f_globals.get("__name__") == _KEDRO_CLI:
+        return True
+    kind = getattr(sys.modules.get(_KEDRO_CLI), "KedroCLI", None)
+    return kind is not None and isinstance(frame.f_locals.get("self"), kind)
+
+
 def running_cli() -> Any:
     """Return the ``KedroCLI`` that is running now, whose vocabulary is the one to mask by, or None.
 
@@ -85,12 +129,12 @@ def _running() -> list[Any]:
     """Return every ``KedroCLI`` whose ``main`` this thread is inside of, innermost first."""
     found: list[Any] = []
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- no hook hands it over
+    within = False
     while frame is not None:
-        if (
-            frame.f_code.co_name == "main"
-            and frame.f_globals.get("__name__") == "kedro.framework.cli.cli"
-        ):
+        is_main = _is_main(frame)
+        if is_main and not within:  # a main that calls the one it overrides is one command
             found.append(frame.f_locals.get("self"))
+        within = is_main
         frame = frame.f_back
     return found
 

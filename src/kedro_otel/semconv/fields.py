@@ -273,6 +273,15 @@ FIELDS: Final[tuple[Field, ...]] = (
         "the exception",
     ),
     Field(
+        names.OUTCOME,
+        _ERRORS,
+        "string",
+        names.USAGE,
+        "`unknown` where the operation is over and nothing tells how it ended; absent otherwise.",
+        "unknown",
+        "no hook at its end, in a process that ended normally",
+    ),
+    Field(
         names.PIPELINE_NAME,
         (names.RUN,),
         "string",

@@ -77,6 +77,7 @@ _COMMAND: Final = (names.COMMAND_NAME, names.USAGE)
 _PIPELINE: Final = (names.PIPELINE_NAME, names.RUN)
 _NODE: Final = (names.NODE_NAME, names.RUN)
 _ERROR: Final = (names.ERROR_TYPE, names.USAGE)
+_OUTCOME: Final = (names.OUTCOME, names.USAGE)
 _PHASE: Final = (NODE_PHASE, names.USAGE)
 _TYPE: Final = (names.DATASET_TYPE, names.USAGE)
 _WHAT: Final = (names.DATASET_OPERATION, names.USAGE)
@@ -87,7 +88,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         COUNTER,
         "{command}",
         "Kedro commands that ended.",
-        (_COMMAND, _ERROR),
+        (_COMMAND, _ERROR, _OUTCOME),
         ephemeral=True,
     ),
     Instrument(
@@ -102,7 +103,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         COUNTER,
         "{run}",
         "Pipeline runs that ended.",
-        (_PIPELINE, _ERROR),
+        (_PIPELINE, _ERROR, _OUTCOME),
         ephemeral=True,
     ),
     Instrument(
@@ -113,10 +114,10 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         COUNTER,
         "{part}",
         "Parts of pipeline runs that several processes made together.",
-        (_PIPELINE, _ERROR),
+        (_PIPELINE, _ERROR, _OUTCOME),
         ephemeral=True,
     ),
-    Instrument("kedro.node.runs", COUNTER, "{run}", "Nodes that ran.", (_NODE, _ERROR)),
+    Instrument("kedro.node.runs", COUNTER, "{run}", "Nodes that ran.", (_NODE, _ERROR, _OUTCOME)),
     Instrument(
         "kedro.node.time",
         COUNTER,
@@ -129,7 +130,7 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         COUNTER,
         "{operation}",
         "Loads and saves of datasets.",
-        (_TYPE, _WHAT, _ERROR),
+        (_TYPE, _WHAT, _ERROR, _OUTCOME),
     ),
     Instrument(
         "kedro.dataset.time",
@@ -290,6 +291,8 @@ def _known(operation: Operation, detail: str) -> dict[str, str | bool]:
     error = error_type(operation, detail)
     if error is not None:
         known[names.ERROR_TYPE] = error
+    elif operation.attributes.get(names.OUTCOME) == names.UNKNOWN:
+        known[names.OUTCOME] = names.UNKNOWN
     return known
 
 

@@ -23,6 +23,9 @@ OPERATIONS: Final = (COMMAND, RUN, NODE, DATASET, FOREIGN)
 PROCESS_DIED: Final = "kedro_otel.process_died"
 """``error.type`` of what was open in a process that ended without a word (SIGKILL, out of memory, power)."""
 
+UNKNOWN: Final = "unknown"
+"""Value of :data:`OUTCOME`, which what is known to have ended well or failed does not have."""
+
 OTHER: Final = "_OTHER"
 """``error.type`` where the class may not be named or is not known (semantic conventions)."""
 
@@ -72,6 +75,7 @@ COMMAND_ARGS: Final = "process.command_args"
 COMMAND_LINE: Final = "kedro.command.line"
 COMMAND_NAME: Final = "kedro.command.name"
 ERROR_TYPE: Final = "error.type"
+OUTCOME: Final = "kedro.outcome"
 
 # --- run ------------------------------------------------------------------------------------------------------------
 PIPELINE_NAME: Final = "kedro.pipeline.name"

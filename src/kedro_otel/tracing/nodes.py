@@ -33,6 +33,7 @@ SAVE: Final = "save"
 
 _MEMORY: Final = "kedro.io.memory_dataset.MemoryDataset"
 _MOMENT_NS: Final = 10_000_000
+_UNKNOWN: Final = {names.OUTCOME: names.UNKNOWN}
 
 
 class Nodes:
@@ -235,7 +236,13 @@ class Nodes:
             self._finish(found, clock.now(), error=error, failed=True)
 
     def close(
-        self, family: RunNodes, error: BaseException | None, failing: Any, *, failed: bool
+        self,
+        family: RunNodes,
+        error: BaseException | None,
+        failing: Any,
+        *,
+        failed: bool,
+        unknown: bool = False,
     ) -> None:
         """Close what is still open of a run that ended.
 
@@ -244,19 +251,25 @@ class Nodes:
             error: Why the run failed, if it did and if that is known.
             failing: The Kedro node in which it did, if known: that one gets ``error``, others failed for unknown reasons.
             failed: Whether the run failed. A generator node with no save under way has ended well all the same, unless it is ``failing``.
+            unknown: Whether nothing tells how the run ended, and so how such nodes did.
         """
         remaining = list(family.open.values())
         for found in remaining:
-            wrong = bool(found.stopped_ns or found.raised) or (
-                failed and (found.node is failing or bool(found.datasets) or not found.streaming)
-            )
+            under_way = bool(found.datasets) or not found.streaming
+            doubtful = bool(found.stopped_ns) or under_way
+            wrong = bool(found.raised) or (failed and (found.node is failing or doubtful))
+            unclear = not wrong and (bool(found.stopped_ns) or (unknown and under_way))
             why = found.raised or (
                 error
                 if wrong and (found.node is failing or failing is None or len(remaining) == 1)
                 else None
             )
             self._finish(
-                found, found.stopped_ns if wrong else found.last_ns, error=why, failed=wrong
+                found,
+                found.stopped_ns if wrong or unclear else found.last_ns,
+                error=why,
+                failed=wrong,
+                unknown=unclear,
             )
 
     def _open(
@@ -350,8 +363,9 @@ class Nodes:
         *,
         error: BaseException | None = None,
         failed: bool = False,
+        unknown: bool = False,
     ) -> None:
-        """Close a node."""
+        """Close a node: ended well unless it ``failed`` or that is ``unknown``."""
         of = found.family
         of.left -= of.open.pop(id(found.node), None) is not None
         now = end_ns or clock.now()
@@ -367,6 +381,8 @@ class Nodes:
                     )
                     if failed:
                         self._fail_dataset(opened, now, error)
+                    elif unknown:
+                        self._span_writer.finish(opened, _UNKNOWN, end_ns=now)
                     else:
                         opened.end_ns = now
                         self._end_dataset(found, opened)
@@ -374,9 +390,9 @@ class Nodes:
             if found.untyped:
                 self._type_loads(found, always=True)
             last, found.final = found.final, None
+            if last is not None and (failed or unknown):
+                self._span_writer.dataset(last)
             if failed:
-                if last is not None:
-                    self._span_writer.dataset(last)
                 of.failed, of.why, of.left = True, self._facts(error), 0
                 self._span_writer.finish(
                     found,
@@ -385,7 +401,13 @@ class Nodes:
                     error=error,
                     failed=True,
                 )
+            elif unknown:
+                of.ended_well = False
+                self._span_writer.finish(
+                    found, {**seconds(found.times(now)), **_UNKNOWN}, end_ns=now
+                )
             else:
+                of.ended_well = True
                 self._span_writer.node_ends(found, now, found.times(now), last)
         finally:
             self._leave(found)

@@ -122,12 +122,12 @@ class Recorder:
         return self._runs.forked() if self._runs is not None else None
 
     def end(self) -> None:
-        """The process ends, or another project begins: close what is open, as failed where nothing ended it."""
+        """The process ends, or another project begins: close what is open, as failed by what ends the process if that is known."""
         error = getattr(sys, "last_value", None)
         if self._runs is not None:
             self._runs.close(error)
         while self.command is not None:
-            # No hook said so: it returned (standalone_mode=False), or another plugin's hook raised.
+            # No hook said so: a command class of the project's own, or another plugin's hook raised.
             self._end_command(None if error is None else 1, error)
         if self.span_writer.live is not None:
             self.span_writer.live.flush_worker()
@@ -140,7 +140,7 @@ class Recorder:
         *,
         own: bool,
         typed: Sequence[str] = (),
-    ) -> None:
+    ) -> ActiveSpan:
         """A command began at ``start_ns``, in another one or by itself.
 
         ``own`` says that it is one of the project's own cli.py, ``typed`` are its words, unmasked.
@@ -158,7 +158,10 @@ class Recorder:
         )
         self.command = ActiveSpan(names.COMMAND, name, parent, start_ns)
         self._own_command, self._typed = own, typed
+        if self._runs is not None:
+            self._runs.ended_well = False
         self._begin_command(values)
+        return self.command
 
     def commands_returned(self, outer: int) -> None:
         """End the commands of this thread that returned and fired no hook.
@@ -171,8 +174,14 @@ class Recorder:
         """
         mine = [one for one in (*self._outer, self.command) if one and one.thread == get_ident()]
         for command in reversed(mine[max(outer, 0) :]):
-            if command is self.command:
-                self._end_command(None, None)
+            self.command_returned(command)
+
+    def command_returned(self, command: ActiveSpan) -> bool:
+        """End ``command``, which returned, if it is the innermost one and open; return whether it was. Kedro tells of what raises."""
+        if command is not self.command:
+            return False
+        self._end_command(None, None, well=True)
+        return True
 
     def _begin_command(self, values: Mapping[str, Any]) -> None:
         command = self.command
@@ -188,16 +197,23 @@ class Recorder:
         code = exit_code if isinstance(exit_code, int) else int(exit_code is not None)
         self._end_command(int(code), errors.behind(sys.exc_info()[1]))
 
-    def _end_command(self, code: int | None, error: BaseException | None) -> None:
+    def _end_command(
+        self, code: int | None, error: BaseException | None, *, well: bool = False
+    ) -> None:
+        """End the innermost command: by its exit ``code`` if that is known, else ``well``, or as its last run did."""
         command, self.command = self.command, self._outer.pop() if self._outer else None
         if command is None:
             return
         if self._runs is not None and self.command is None:
-            self._runs.end_all(error)
+            # What click leaves a command that went well for ended none of its runs, unless it came through a node.
+            through = error if code or (error is not None and errors.node_of(error)) else None
+            self._runs.end_all(through)
             self._withdraw()
         values: dict[str, Any] = {} if code is None else {names.EXIT_CODE: code}
         if code:
             values.update(errors.facts(error, self.root))
+        elif code is None and not well and not (self._runs is not None and self._runs.ended_well):
+            values[names.OUTCOME] = names.UNKNOWN
         end_ns = clock.now() - clock.offset_ns + self._offset_ns
         self.span_writer.finish(command, values, end_ns=end_ns, error=error, failed=bool(code))
 

@@ -34,6 +34,7 @@ class RunNodes:
 
     __slots__ = (
         "_catalog",
+        "ended_well",
         "failed",
         "last_ns",
         "left",
@@ -52,6 +53,8 @@ class RunNodes:
         self._catalog: Callable[[], Any] | None = None
         self.catalog = catalog
         self.failed = False
+        self.ended_well = False
+        """Whether the node that ended last ended well."""
         self.why: dict[str, Any] = {}
         """What is said of the last failure: not the exception itself, which holds all that was on the stack."""
         self.last_ns = 0

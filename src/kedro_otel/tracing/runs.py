@@ -98,6 +98,8 @@ class Runs:
         self._contexts = contexts
         self._command = command
         self._lock = RLock()
+        self.ended_well = False
+        """Whether the run that ended last is known to have ended well."""
         self._families: dict[str, RunNodes] = {}
         self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave, contexts)
 
@@ -106,7 +108,7 @@ class Runs:
         return self._handoff.forked()
 
     def close(self, error: BaseException | None) -> None:
-        """The process ends: end what is open, as failed where nothing else ended it."""
+        """The process ends: end what is open, as failed by ``error`` if there is one."""
         self.end_all(error)
         for family in self._families.values():
             self.nodes.close(family, None, None, failed=True)
@@ -182,11 +184,16 @@ class Runs:
             self._end_run(run, error, failed=failed)
 
     def end_all(self, error: BaseException | None) -> None:
-        """End every run that is still open as failed, innermost first: the process is leaving them."""
+        """End every run that is still open, innermost first: the process is leaving them, because of ``error`` if there is one."""
         for run in reversed(list(self.open)):
-            self._end_run(run, error, failed=True)
+            self._end_run(run, error)
 
-    def _end_run(self, run: ActiveRun, error: BaseException | None, *, failed: bool) -> None:
+    def _end_run(
+        self, run: ActiveRun, error: BaseException | None, *, failed: bool | None = None
+    ) -> None:
+        """End ``run``, of which a hook says whether it ``failed``; with None, only ``error`` does, if there is one."""
+        unknown = failed is None and error is None
+        failed = failed or error is not None
         with self._lock:
             if run not in self.open:
                 return
@@ -195,16 +202,15 @@ class Runs:
         failing = errors.node_of(error) if error is not None else None
         end_ns, why = 0, errors.facts(error, self._root) if failed else {}
         try:
-            self.nodes.close(run.family, error, failing, failed=failed)
+            self.nodes.close(run.family, error, failing, failed=failed, unknown=unknown)
             self._leave(run)
-            if run.call is not None:
+            if unknown:
                 # Nobody said when it ended or how: as its last node did.
-                error, failed, end_ns, why = (
-                    None,
-                    run.family.failed,
-                    run.family.last_ns,
-                    run.family.why,
-                )
+                family = run.family
+                failed, end_ns, why = family.failed, family.last_ns, family.why
+                if not failed and not family.ended_well:
+                    why = {names.OUTCOME: names.UNKNOWN}
+            self.ended_well = not failed and names.OUTCOME not in why
             self._span_writer.finish(run, why, end_ns=end_ns, error=error, failed=failed)
         finally:
             run.let_go()
@@ -224,7 +230,7 @@ class Runs:
             last = why or getattr(sys, "last_value", None)
             error = last if isinstance(last, KeyboardInterrupt | SystemExit) else None
             for run in reversed(stale):
-                self._end_run(run, error, failed=True)
+                self._end_run(run, error)
 
     def _run_of(self, params: Any) -> ActiveRun | None:
         for run in reversed(self.open):
@@ -305,7 +311,7 @@ class Runs:
         running = kedro_frames.running() if called else set()
         for run in called:
             if run.call not in running:
-                self._end_run(run, None, failed=True)
+                self._end_run(run, None)
 
     def _enter(self, operation: ActiveSpan) -> None:
         self._contexts().enter(operation)

@@ -6,7 +6,6 @@ from math import sqrt
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.recording.model import ENDED
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model.critical_path import critical_path
 
@@ -97,7 +96,7 @@ def profile(trace: Trace) -> Profile:
     """Return a run in figures; what has not ended well is left out, its time says nothing."""
     run = trace.run or trace.root
     found: list[Span] = [child for child in run.children if child.operation.operation == names.NODE]
-    ended = [node for node in found if node.operation.state == ENDED and not node.operation.error]
+    ended = [node for node in found if node.operation.ok]
     nodes: dict[str, int] = {}
     datasets: dict[str, int] = {}
     operations: dict[str, int] = {}

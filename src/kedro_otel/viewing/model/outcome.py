@@ -26,6 +26,7 @@ BAD: Final = (FAILED, KILLED, INTERRUPTED)
 _KINDS: Final = (names.COMMAND, names.RUN, names.NODE, names.DATASET)
 _VERBS: Final = {"load": "loading", "save": "saving"}
 _ASKED_IN_VAIN: Final = " has not ended, and cannot be asked from here whether it still runs"
+_NOTHING_SAID: Final = " is over, and nothing tells how it ended"
 _AT_MOST: Final = 3
 
 
@@ -47,7 +48,7 @@ def word(operation: Operation) -> str:
     if operation.state == UNKNOWN:
         return UNCLEAR
     if not operation.error:
-        return OK
+        return UNCLEAR if operation.attributes.get(names.OUTCOME) == names.UNKNOWN else OK
     return (
         INTERRUPTED if operation.attributes.get(names.ERROR_TYPE) == "KeyboardInterrupt" else FAILED
     )
@@ -98,6 +99,8 @@ def sentence(trace: Trace) -> str:
             f": recording stopped before it ended ({stopped})"
             if (stopped := stopped_because(trace))
             else _ASKED_IN_VAIN
+            if UNKNOWN in (trace.root.operation.state, (trace.run or trace.root).operation.state)
+            else _NOTHING_SAID
         )
         return f"{what}{why}"
     found = [

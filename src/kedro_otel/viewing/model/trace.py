@@ -105,7 +105,7 @@ def node_count(trace: Trace) -> NodeCount:
     nodes = [child for child in run.children if child.operation.operation == names.NODE]
     if not nodes and run is trace.root:  # a run in parts: its nodes are below those
         nodes = trace.spans(names.NODE)
-    done = sum(node.operation.state == ENDED and not node.operation.error for node in nodes)
+    done = sum(node.operation.ok for node in nodes)
     planned = run.operation.attributes.get(names.RUN_NODES)
     return NodeCount(done, max(len(nodes), planned if isinstance(planned, int) else 0))
 

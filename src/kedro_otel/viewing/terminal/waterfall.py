@@ -10,7 +10,7 @@ from rich.text import Text
 from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model.critical_path import CriticalPath, critical_path
-from kedro_otel.viewing.model.outcome import failure
+from kedro_otel.viewing.model.outcome import UNCLEAR, failure, word
 from kedro_otel.viewing.model.phases import COMPUTE, HOOKS, LOAD, SAVE, totals
 from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.bars import FAILED, MANY, SPINE, Axis, bar, scale
@@ -164,7 +164,7 @@ def _figure(row: Row) -> tuple[str, str]:
         return "killed", "bold red"
     if state == OPEN:
         return f"{text}", "bold cyan"
-    if state == UNKNOWN:
+    if state == UNKNOWN or (row.span and word(row.span.operation) == UNCLEAR):
         return "?", "yellow"
     return text, "bright_black" if row.kind in (names.DATASET, REST) else ""
 
