@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import FrameType
 
+_TASK = "kedro.runner.task"
 _SESSION = "kedro.framework.session.session"
 
 Call = tuple[int, Any]
@@ -53,6 +54,20 @@ def of_node(node: Any) -> FrameType | None:
         ),
         None,
     )
+
+
+def execute(node: Any, *threads: int) -> bool:
+    """Return whether each of ``threads`` is executing the Kedro ``node``, so that these are several executions."""
+    frames = sys._current_frames()  # noqa: SLF001 -- see above
+    return all(_executes(frames.get(thread), node) for thread in threads)
+
+
+def _executes(frame: FrameType | None, node: Any) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "execute" and frame.f_globals.get("__name__") == _TASK:
+            return getattr(frame.f_locals.get("self"), "node", None) is node
+        frame = frame.f_back
+    return False
 
 
 def call(frame: FrameType | None) -> Call:

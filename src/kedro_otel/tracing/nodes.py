@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kedro_otel.facts import project
 from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
+from kedro_otel.tracing import kedro_frames
 from kedro_otel.tracing.pending_loads import PendingLoads
 from kedro_otel.tracing.run_nodes import ActiveNode, behind
 from kedro_otel.tracing.span import ActiveDataset, ActiveSpan, seconds
@@ -85,7 +86,7 @@ class Nodes:
         if family is None:
             self._unplaced.began(dataset, node, now)
             return
-        found = family.open.get(id(node)) or self._node(family, node, now)
+        found = self._execution(family, node, now)
         self._latest = opened = self._open(LOAD, dataset, family, found, now)
         if opened.type != _MEMORY:  # nobody's code runs in a load from memory
             self._enter_parent(opened)
@@ -134,7 +135,7 @@ class Nodes:
     def before_save(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
         """A save is going to begin: first of ``before_dataset_saved``. A generator has computed until now."""
         family = self.only or self._family_of(node, None)
-        found = family.open.get(id(node)) if family is not None else None
+        found = family.execution(node) if family is not None else None
         if found is not None and found.streaming:
             found.streamed_ns += clock.now() - found.last_ns
 
@@ -144,7 +145,7 @@ class Nodes:
         family = self.only or self._family_of(node, None)
         if family is None:
             return
-        found = family.open.get(id(node)) or self._node(family, node, now)
+        found = self._execution(family, node, now)
         opened = self._open(SAVE, dataset, family, found, now)
         opened.lazy = opened.type != _MEMORY and project.is_lazy(type(data))
         self._start(opened)
@@ -186,9 +187,7 @@ class Nodes:
         ):  # not known yet, or, in a worker, that of a node before, and gone with it
             family.catalog = catalog
         loads = self._unplaced.take(node, is_async=is_async) if self._unplaced.waiting else []
-        found = family.open.get(id(node)) or self._node(
-            family, node, min((load.first_ns for load in loads), default=now)
-        )
+        found = self._execution(family, node, min((load.first_ns for load in loads), default=now))
         found.thread = get_ident()
         found.is_async = is_async
         if loads:
@@ -250,12 +249,12 @@ class Nodes:
             family: The run's nodes.
             error: Why the run failed, if it did and if that is known.
             failing: The Kedro node in which it did, if known: that one gets ``error``, others failed for unknown reasons.
-            failed: Whether the run failed. A generator node with no save under way has ended well all the same, unless it is ``failing``.
+            failed: Whether the run failed. A node that returned and saves nothing now has ended well all the same, unless it is ``failing``.
             unknown: Whether nothing tells how the run ended, and so how such nodes did.
         """
         remaining = list(family.open.values())
         for found in remaining:
-            under_way = bool(found.datasets) or not found.streaming
+            under_way = not found.last_sign_was_ok
             doubtful = bool(found.stopped_ns) or under_way
             wrong = bool(found.raised) or (failed and (found.node is failing or doubtful))
             unclear = not wrong and (bool(found.stopped_ns) or (unknown and under_way))
@@ -304,13 +303,13 @@ class Nodes:
     def _find_dataset(self, verb: str, dataset: str, node: Any) -> ActiveDataset | None:
         """Return the load or save of this thread that is under way."""
         family = self.only or self._family_of(node, None)
-        found = family.open.get(id(node)) if family is not None else None
+        found = family.execution(node) if family is not None else None
         return found.datasets.get((verb, dataset, get_ident())) if found is not None else None
 
     def _pop_dataset(self, verb: str, dataset: str, node: Any) -> ActiveDataset | None:
         """Take out the load or save of this thread that is under way."""
         family = self.only or self._family_of(node, None)
-        found = family.open.get(id(node)) if family is not None else None
+        found = family.execution(node) if family is not None else None
         return found.datasets.pop((verb, dataset, get_ident()), None) if found is not None else None
 
     def _enter_parent(self, opened: ActiveDataset) -> None:
@@ -323,21 +322,33 @@ class Nodes:
 
     def _find(self, node: Any, run_id: str | None) -> ActiveNode | None:
         family = self.only or self._family_of(node, run_id)
-        return family.open.get(id(node)) if family is not None else None
+        return family.execution(node) if family is not None else None
 
-    def _node(self, family: RunNodes, node: Any, start_ns: int) -> ActiveNode:
-        """Return the open operation of ``node``, begun at ``start_ns`` if there is none: its loads may come from several threads at once."""
-        found = family.open.get(id(node))
-        if found is None:
-            if self._current:
-                self._close_predecessor(family)
-            with self._lock:
-                found = family.open.get(id(node))
-                if found is None:
-                    found = ActiveNode(family, node, start_ns)
-                    self._look_at_function(found)
-                    self._span_writer.node_begins(found)
-                    family.open[id(node)] = self._current[found.thread] = found
+    def _execution(self, family: RunNodes, node: Any, start_ns: int) -> ActiveNode:
+        """Return the execution of ``node`` that this thread works for, begun at ``start_ns`` if there is none: its loads may come from several threads at once.
+
+        Several threads may execute one node at once, each in a call of a runner of its own.
+        """
+        found = family.execution(node) or self._node(family, node, start_ns, id(node))
+        thread = get_ident()
+        if found.thread != thread and (
+            kedro_frames.execute(node, thread, found.thread)
+            or family.open.get(found.key) is not found  # it ended just now
+        ):
+            return self._node(family, node, start_ns, (id(node), thread))
+        return found
+
+    def _node(self, family: RunNodes, node: Any, start_ns: int, key: Any) -> ActiveNode:
+        if self._current:
+            self._close_predecessor(family)
+        with self._lock:
+            found = family.open.get(key)
+            if found is None:
+                found = ActiveNode(family, node, start_ns, key)
+                self._look_at_function(found)
+                self._span_writer.node_begins(found)
+                family.side_by_side = family.side_by_side or key != id(node)
+                family.open[key] = self._current[found.thread] = found
         return found
 
     def _close_predecessor(self, family: RunNodes) -> None:
@@ -345,7 +356,7 @@ class Nodes:
         before = self._current.get(get_ident())
         if before is None or before.family is not family:
             return
-        if before.streaming and not before.datasets:
+        if before.last_sign_was_ok:
             self._finish(
                 before, before.last_ns, error=before.raised, failed=before.raised is not None
             )
@@ -367,9 +378,10 @@ class Nodes:
     ) -> None:
         """Close a node: ended well unless it ``failed`` or that is ``unknown``."""
         of = found.family
-        of.left -= of.open.pop(id(found.node), None) is not None
         now = end_ns or clock.now()
-        of.last_ns = max(of.last_ns, now)
+        with self._lock:  # nodes of several threads end at once
+            of.left -= of.open.pop(found.key, None) is not None
+            of.last_ns = max(of.last_ns, now)
         try:
             if found.datasets:
                 for opened in list(found.datasets.values()):

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from threading import get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,7 @@ class RunNodes:
         "open",
         "parent",
         "run_id",
+        "side_by_side",
         "types",
         "why",
     )
@@ -60,7 +62,10 @@ class RunNodes:
         self.last_ns = 0
         self.left = 0
         """How many nodes are still to end, where that is known."""
-        self.open: dict[int, ActiveNode] = {}
+        self.open: dict[Any, ActiveNode] = {}
+        """By node, and where several threads execute one node at once, by node and thread for all but the first."""
+        self.side_by_side = False
+        """Whether that ever happened."""
         self.types: dict[str, str] = {}
 
     @property
@@ -82,10 +87,19 @@ class RunNodes:
 
     def busy(self, node: Any, thread: int) -> bool:
         """Return whether ``thread`` loads or saves a dataset of ``node`` now."""
-        found = self.open.get(id(node))
+        found = self.execution(node)
         return found is not None and any(
             opened.thread == thread for opened in found.datasets.values()
         )
+
+    def execution(self, node: Any) -> ActiveNode | None:
+        """Return the execution of ``node`` that this thread works for, if it is open."""
+        key = id(node)
+        if self.side_by_side:
+            mine = self.open.get((key, get_ident()))
+            if mine is not None:
+                return mine
+        return self.open.get(key)
 
 
 class ActiveNode(ActiveSpan):
@@ -102,6 +116,7 @@ class ActiveNode(ActiveSpan):
         "function",
         "inputs",
         "is_async",
+        "key",
         "last_ns",
         "loads",
         "namespace",
@@ -119,7 +134,7 @@ class ActiveNode(ActiveSpan):
         "watched",
     )
 
-    def __init__(self, family: RunNodes, node: Any, start_ns: int) -> None:
+    def __init__(self, family: RunNodes, node: Any, start_ns: int, key: Any) -> None:
         name = node.name
         super().__init__(names.NODE, f"node {name}", family.parent, start_ns)
         self.family, self.node, self.node_name, self.first_thread = family, node, name, self.thread
@@ -129,6 +144,7 @@ class ActiveNode(ActiveSpan):
             node.inputs,
             node.outputs,
         )
+        self.key = key
         self.function = ""
         self.file: str | None = None
         self.called_ns = self.returned_ns = self.last_ns = self.streamed_ns = self.stopped_ns = 0
@@ -168,6 +184,11 @@ class ActiveNode(ActiveSpan):
     def awaits_nothing(self) -> bool:
         """Whether all saves that are to come have ended."""
         return self.expected is not None and self.expected <= 0 and not self.streaming
+
+    @property
+    def last_sign_was_ok(self) -> bool:
+        """Whether it returned, and saves nothing now: of a generator, or where somebody else saves its outputs, no more comes."""
+        return bool(self.last_ns) and not self.datasets
 
     def _watch(self, outputs: Mapping[str, Any]) -> None:
         """Learn of a generator of a worker's what no hook tells: that it raised. What it raised is being handled when it goes."""
