@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ IN = {
     "BAGGAGE": "team=data,who=me%20too",
 }
 
+OF_NOBODY = """
+from pathlib import Path
+from kedro.framework.session import KedroSession
+from kedro.framework.startup import bootstrap_project
+from opentelemetry import trace
+span = trace.NonRecordingSpan(trace.SpanContext(0x{trace}, 0x{span}, True, trace.TraceFlags(0)))
+bootstrap_project(Path.cwd())
+with trace.use_span(span), KedroSession.create(project_path=Path.cwd()) as session:
+    session.run()
+"""
 NODES = """
 import os, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
@@ -281,7 +292,7 @@ def test_sampling_changes_nothing_on_record(
         "spans",
         OTEL_TRACES_SAMPLER=sampler,
         OTEL_TRACES_SAMPLER_ARG="0.0",
-        TRACEPARENT=IN["TRACEPARENT"] if sampler.startswith("parent") else "",
+        TRACEPARENT=IN["TRACEPARENT"][:-2] + ("00" if sampler == "always_on" else "01"),
     )
     found = operations(home)
     assert sorted({operation.sampled for operation in found}) == sampled
@@ -292,6 +303,13 @@ def test_sampling_changes_nothing_on_record(
             below("run spans", below("node spans", "broken !None", "outer\n  inside", "save told")),
         ).splitlines()[1:]
     )
+
+
+def test_a_span_of_nobody_decides_nothing(where: Path, run: Callable[..., Any], home: Path) -> None:
+    """A current span that nobody records and no SDK made, as Airflow's without tracing, has no say in what is sent."""
+    run(sys.executable, "-c", OF_NOBODY.format(trace=TRACE, span=SPAN), cwd=where)
+    found = operations(home)
+    assert {(one.trace_id, one.sampled) for one in found} == {(TRACE, True)}
 
 
 def test_the_flag_goes_out_with_the_context(told: Callable[..., Any]) -> None:

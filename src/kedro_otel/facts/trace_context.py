@@ -22,12 +22,16 @@ _RATIO_BITS: Final = 64
 
 
 class Remote(NamedTuple):
-    """A span of another process that is the parent of one of ours."""
+    """A span of another process, or of somebody else's, that is the parent of one of ours.
+
+    ``decided`` is False where nobody decided whether it is sampled.
+    """
 
     trace_id: str
     span_id: str
     sampled: bool
     state: str = ""
+    decided: bool = True
 
 
 def parse(traceparent: str, state: str = "") -> Remote | None:
@@ -63,7 +67,7 @@ def sampled(environ: Mapping[str, str], trace_id: str, parent: Remote | None) ->
     """Return whether the trace is to be sent, by ``OTEL_TRACES_SAMPLER`` and ``_ARG``; what is recorded does not depend on it."""
     name = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() or "parentbased_always_on"
     if name.startswith("parentbased_"):
-        if parent is not None:
+        if parent is not None and parent.decided:
             return parent.sampled
         name = name.removeprefix("parentbased_")
     if name == "always_off":

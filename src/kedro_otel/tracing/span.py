@@ -211,6 +211,10 @@ class SpanWriter:
         if not operation.trace_id:
             operation.trace_id = ids.trace_id()
             operation.sampled = trace_context.sampled(self._environ, operation.trace_id, None)
+        elif isinstance(operation.parent, trace_context.Remote):
+            operation.sampled = trace_context.sampled(
+                self._environ, operation.trace_id, operation.parent
+            )
         if self.live is not None:
             self.live.begin(operation)
         if values is not None:

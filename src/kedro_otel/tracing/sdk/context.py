@@ -11,6 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, TraceFlags,
 
 from kedro_otel.facts.trace_context import BAGGAGE, Remote
 from kedro_otel.guard import guarded_or
+from kedro_otel.tracing.sdk import provider
 
 MARK = "_kedro_otel"
 """Attribute by which a span names the operation it stands for: ours, and those that the user's provider made for us."""
@@ -99,11 +100,14 @@ def current() -> ActiveSpan | Remote | None:
         not found.is_valid or getattr(span, "end_time", None) is not None
     ):  # one that has ended was left behind
         return None
+    # Without an SDK a span is recorded by nobody, and its flag is nobody's decision.
+    decided = found.trace_flags.sampled or span.is_recording() or provider.of_user() is not None
     return Remote(
         f"{found.trace_id:032x}",
         f"{found.span_id:016x}",
         found.trace_flags.sampled,
         found.trace_state.to_header(),
+        decided,
     )
 
 
