@@ -93,9 +93,11 @@ class Post:
         tape.end(command, nodes + 3)
         return tape
 
-    def deliver(self, *, everything: bool = False) -> foreground.Delivered:
+    def deliver(self, *, everything: bool = False, refused: bool = False) -> foreground.Delivered:
         """Ship in this process, as ``kedro otel ship`` does."""
-        return foreground.deliver(self.settings, self.target, everything=everything)
+        return foreground.deliver(
+            self.settings, self.target, everything=everything, refused=refused
+        )
 
     def ship(self, timeout: float = 60, code: int | None = 0, **variables: str) -> int:
         """Ship in a process of its own, and wait for its end."""

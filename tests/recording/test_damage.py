@@ -210,6 +210,9 @@ def test_a_backup_of_hard_links_hides_nothing(path: Path, folder: Path, tmp_path
     assert (reader.segments(folder), reader.strangers(folder)) == ([path], 1)
     with pytest.raises(SegmentError, match="second name"):
         reader.read(beside)
+    path.unlink()
+    assert reader.segments(folder) == [beside]  # moved: the backup has the other name
+    assert told(beside, reader.read) is not None
 
 
 # --- machines ----------------------------------------------------------------------------------------------------

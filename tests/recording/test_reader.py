@@ -521,7 +521,7 @@ def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None
         folder / f"{number:020d}-1-{secrets.token_hex(4)}.jsonl" for number in range(5)
     )
     linked.symlink_to(other)
-    os.link(other, hard)
+    os.link(good, hard)
     os.mkfifo(pipe)
     inside.mkdir()
     (folder / f".new-{new.stem}").write_bytes(good.read_bytes())
@@ -544,7 +544,7 @@ def test_only_plain_files_of_ours_are_read(folder: Path, tmp_path: Path) -> None
     }
     if os.geteuid() == 0:
         os.chown(good, 4711, 4711)
-        refusals[good] = "belongs to somebody else"
+        refusals[good] = refusals[hard] = "belongs to somebody else"
         assert reader.segments() == []
     for path, reason in refusals.items():
         with pytest.raises(SegmentError) as refused:

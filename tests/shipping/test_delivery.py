@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+import time
 from collections import Counter
 
 import pytest
@@ -19,8 +21,10 @@ from loopback import (
 )
 from shipping_harness import Post, lines, post
 
+from kedro_otel.cli.common import endpoint
 from kedro_otel.recording import machine
 from kedro_otel.semconv import names
+from kedro_otel.shipping import status
 from kedro_otel.shipping.process import foreground
 from kedro_otel.shipping.state import journal
 
@@ -273,6 +277,26 @@ def test_one_bad_span_costs_itself(post: Post, loopback: Loopback):
         ("400: no such tenant", "node n7")
     ]
     assert loopback.total("kedro.node.runs") == 20
+
+
+def test_what_was_refused_can_be_sent_again(post: Post, loopback: Loopback):
+    """Refused spans go again when somebody asks: what is accepted then is no longer refused, and nothing is counted twice."""
+    post.set(KEDRO_OTEL_DETAIL="run")
+    post.run(nodes=3)
+    loopback.always["traces"] = lambda handler: handler.answer(
+        400, {"Content-Type": "application/json"}, b'{"code":3,"message":"no such tenant"}'
+    )
+    assert post.deliver().counts["spans refused"] == 11
+    assert post.deliver(refused=True).counts["spans sent"] == 0
+    assert status.summary()[0]["refused spans kept"] == 11
+    loopback.always.clear()
+    assert post.deliver().counts["spans sent"] == 0
+    assert post.deliver(refused=True).counts["spans sent"] == 11
+    assert len(loopback.spans()) == 11
+    assert loopback.total("kedro.node.runs") == 3
+    (row,) = status.summary()
+    assert row["refused spans kept"] == 0
+    assert row["lost"] == {}
 
 
 def test_an_endpoint_that_refuses_everything_is_not_asked_a_thousand_times(
@@ -543,3 +567,27 @@ def test_a_refusal_in_passing_is_tried_for_hours_and_then_final(post: Post, loop
     post.command()
     post.deliver()
     assert loopback.total("kedro.commands") == 2
+
+
+def test_a_hold_ends_with_its_cure(post: Post, loopback: Loopback, monkeypatch):
+    """A receiver that refused is asked at once when it has accepted a test; an environment that cannot send holds up no other."""
+
+    def ready(name: str) -> bool:
+        return post.journal.signals[name].ready(time.time_ns())
+
+    post.command()
+    loopback.always = {"traces": 401, "metrics": 401}
+    post.deliver()
+    assert not ready("traces")
+    loopback.always.clear()
+    found = endpoint.examined(os.environ, None)
+    assert found["well"]
+    assert ready("traces")
+    assert ready("metrics")
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    post.deliver()
+    assert "missing" in post.journal.signals["traces"].why
+    assert not ready("traces")
+    monkeypatch.setattr(sys, "prefix", "/another/environment")
+    assert ready("traces")
+    assert ready("metrics")

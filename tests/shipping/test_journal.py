@@ -156,6 +156,7 @@ def test_a_new_journal_knows_nothing(path):
         "copies": 0,
         "details": {},
         "adopted": [],
+        "environments": {},
     }
 
 

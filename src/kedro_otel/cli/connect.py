@@ -19,6 +19,7 @@ from kedro_otel.semconv import names
 if TYPE_CHECKING:
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
+    from kedro_otel.shipping.process.foreground import Delivered
 
 
 @click.command("connect", short_help="Send traces and counters to an OTLP endpoint.")
@@ -76,6 +77,7 @@ def connect_(
         click.echo(str(error), err=True)
         ctx.exit(1)
     known = settings.load(os.environ, project_of(ctx))
+    endpoint.end_hold(known, destination.SIGNALS)
     click.echo(
         f"Saved in {path}. What was recorded before stays here; from the next kedro command on this leaves:"
     )
@@ -141,8 +143,9 @@ def doctor_(ctx: click.Context, as_json: bool) -> None:
     is_flag=True,
     help="Also what was recorded for no or another endpoint, or by another machine in a shared home.",
 )
+@click.option("--refused", is_flag=True, help="Also once more what the endpoint refused for good.")
 @click.pass_context
-def ship_(ctx: click.Context, everything: bool) -> None:
+def ship_(ctx: click.Context, everything: bool, refused: bool) -> None:
     """Deliver now what is recorded for the endpoint, and wait for it; exit code 1 if something could not be delivered.
 
     With `console` in OTEL_TRACES_EXPORTER or OTEL_METRICS_EXPORTER, also print those of the last command as OTLP/JSON, one message a line.
@@ -159,7 +162,7 @@ def ship_(ctx: click.Context, everything: bool) -> None:
     if target is None and not printed:
         raise _failure(endpoint.nowhere(known))
     clean = (
-        _deliver(known, target, everything=everything, aside=bool(printed))
+        _deliver(known, target, everything=everything, again=refused, aside=bool(printed))
         if target is not None
         else True
     )
@@ -171,13 +174,15 @@ def ship_(ctx: click.Context, everything: bool) -> None:
     ctx.exit(0 if clean else 1)
 
 
-def _deliver(known: Settings, target: Destination, *, everything: bool, aside: bool) -> bool:
+def _deliver(
+    known: Settings, target: Destination, *, everything: bool, again: bool, aside: bool
+) -> bool:
     """Deliver and say what became of it, ``aside`` where stdout is for something else; return whether nothing is left or refused."""
     from kedro_otel.shipping.process import flush, foreground
-    from kedro_otel.shipping.state import destination_paths
+    from kedro_otel.shipping.state import dead_letters, destination_paths
 
     try:
-        done = foreground.deliver(known, target, everything=everything)
+        done = foreground.deliver(known, target, everything=everything, refused=again)
     except foreground.BusyError as error:
         raise _failure(f"kedro-otel: {error}. Try again: kedro otel ship --all") from error
     except OSError as error:
@@ -185,7 +190,7 @@ def _deliver(known: Settings, target: Destination, *, everything: bool, aside: b
         raise _failure(
             f"kedro-otel: the journal of what was sent cannot be written ({what}); nothing was lost. See: kedro otel status"
         ) from error
-    _tell(done.counts, target, aside=aside)
+    _tell(done, target, aside=aside)
     refused = sum(count for word, count in done.counts.items() if word.endswith("refused"))
     if refused:
         why = "; ".join(one.why for one in _signals(target) if one.why)
@@ -193,9 +198,15 @@ def _deliver(known: Settings, target: Destination, *, everything: bool, aside: b
             f"kedro-otel: {refused} refused for good ({plain(why)}); which: {destination_paths.of(target.id).letters}",
             err=True,
         )
+    still = dead_letters.number(destination_paths.of(target.id).letters) if again else 0
+    if still > refused:
+        click.echo(
+            f"kedro-otel: {still} that were refused before are not accepted now either, or are no longer recorded",
+            err=True,
+        )
     if done.left:
         click.echo(plain(flush.said(done.left, target)), err=True)
-    return not (done.left or refused)
+    return not (done.left or refused or still)
 
 
 def _print(ctx: click.Context, known: Settings, signals: list[str]) -> None:
@@ -273,14 +284,17 @@ def _changes(
     return changes
 
 
-def _tell(counts: Any, target: Destination, *, aside: bool) -> None:
+def _tell(done: Delivered, target: Destination, *, aside: bool) -> None:
+    """Say what was delivered; that there was nothing new only where everything could be looked at."""
     from kedro_otel.shipping.state import destination_paths
 
     sent = [
-        f"{counts[word]} {word.partition(' ')[0]}"
+        f"{done.counts[word]} {word.partition(' ')[0]}"
         for word in ("spans sent", "points sent")
-        if counts[word]
+        if done.counts[word]
     ]
+    if not sent and done.left:
+        return  # what is left, and why, is said next
     where = destination_paths.receiver(target)
     click.echo(
         f"Delivered to {where}: {' and '.join(sent)}."

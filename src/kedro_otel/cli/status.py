@@ -135,6 +135,11 @@ def _in_short(found: Mapping[str, Any]) -> list[str]:
         lines += [f"            {name}: {why}" for name, why in row["held"].items()]
         if row["lost"]:
             lines.append(f"            lost: {worded(row['lost'])}")
+        if row["refused spans kept"]:
+            number = f"{row['refused spans kept']:,}"
+            lines.append(
+                f"            {number} refused; to send them again: kedro otel ship --refused"
+            )
     lines += [f"! {problem}" for problem in problems[:_PROBLEMS]]
     left = max(len(problems) - _PROBLEMS, 0) + max(len(found["shipped"]) - _RECEIVERS, 0)
     more = f"{left} more, ids" if left else "ids"

@@ -55,6 +55,7 @@ _READ: Final = (
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_BINARY", 0)
 )
+_SEGMENT: Final = re.compile(rb'"segment":"([0-9A-Za-z-]{1,64})"')
 _CHUNK: Final = 1 << 20
 _WAITS: Final = (0.01, 0.1, 0.0)
 """Seconds to wait after each look that failed."""
@@ -373,7 +374,8 @@ def die(operation: Operation, last_ns: int) -> None:
 def opened(path: Path) -> int:
     """Return a descriptor for reading a segment. Raises :class:`SegmentError` unless it is a plain file of ours.
 
-    A file with several names, as a backup of hard links gives it, is read under the name that its process gave it.
+    A file with several names, as a backup of hard links gives it, is read under the name that its process gave it,
+    under another where that one is not there.
     """
     try:
         descriptor = os.open(path, _READ)
@@ -385,7 +387,7 @@ def opened(path: Path) -> int:
         found = os.fstat(descriptor)
         refused = _refused(found)
         if not refused and found.st_nlink > 1:
-            refused = _second_name(descriptor, path.stem)
+            refused = _second_name(descriptor, path)
     except OSError as error:
         guard.let_through(error)
         os.close(descriptor)
@@ -408,13 +410,25 @@ def _linked(path: Path) -> str:
     """Return why a file with several names is not read under this one, "" where it is. Raises OSError."""
     descriptor = os.open(path, _READ)
     try:
-        return _second_name(descriptor, path.stem)
+        return _second_name(descriptor, path)
     finally:
         os.close(descriptor)
 
 
-def _second_name(descriptor: int, stem: str) -> str:
+def _second_name(descriptor: int, path: Path) -> str:
+    """Return why the open file is not read as ``path``: the name that its process gave it is in the folder, too."""
     line = os.read(descriptor, _CHUNK).partition(b"\n")[0]
     os.lseek(descriptor, 0, os.SEEK_SET)
-    own = f'"segment":"{stem}"'.encode() in line
-    return "" if own else "has a second name (hard link)"
+    given = _SEGMENT.search(line)
+    if given is None:
+        return "has a second name (hard link)"
+    own = path.with_name(f"{given[1].decode()}.jsonl")
+    if own.name == path.name:
+        return ""
+    try:
+        first = os.lstat(own)
+    except FileNotFoundError:
+        return ""  # moved, and a backup has the other name
+    known = os.fstat(descriptor)
+    same = (first.st_dev, first.st_ino) == (known.st_dev, known.st_ino)
+    return "has a second name (hard link)" if same else ""

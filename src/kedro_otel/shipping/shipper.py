@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
-    from kedro_otel.recording.model import Header
+    from kedro_otel.recording.model import Header, Operation
     from kedro_otel.shipping.state.aggregation import Totals
     from kedro_otel.shipping.transport.responses import Answer
 
@@ -36,6 +36,9 @@ MAX_BYTES: Final = 3 << 20
 """Spans and estimated bytes of one request. Receivers commonly refuse more than 4 MiB."""
 
 MAX_ITEMS: Final = 4 * MAX_SPANS
+RESENT: Final = 64
+"""Spans of one request with what was refused before."""
+
 HOPELESS: Final = 8
 """Spans refused one by one, with none accepted between them, after which the rest of a batch is taken for refused too."""
 
@@ -195,10 +198,7 @@ class Shipper:
             elif self._refused_in_a_row >= HOPELESS:
                 answer = responses.Answer(REJECT, self.journal.signals[TRACES].why)
             else:
-                spans = [otlp.span(operation, self._resource(key)) for operation, key in operations]
-                reached("spans encoded")
-                answer = self._senders[TRACES].spans(spans)
-                reached("spans answered")
+                answer = self._send(operations)
                 if answer.outcome == DOUBT and self._final:
                     answer = answer._replace(outcome=REJECT)
             hopeless = self._refused_in_a_row >= HOPELESS
@@ -222,6 +222,40 @@ class Shipper:
                 return 0
         self.reading.acknowledge(items)
         return len(items)
+
+    def _send(self, operations: Sequence[tuple[Operation, str]]) -> Answer:
+        spans = [otlp.span(operation, self._resource(key)) for operation, key in operations]
+        reached("spans encoded")
+        answer = self._senders[TRACES].spans(spans)
+        reached("spans answered")
+        return answer
+
+    def resend(self) -> None:
+        """Send once more what was refused for good and is still recorded; what is accepted is no longer refused.
+
+        Raises OSError if the letters or the journal cannot be read or written.
+        """
+        if TRACES not in self._senders:
+            return
+        found = list(self.reading.again(dead_letters.span_ids(self.where.letters)))
+        for start in range(0, len(found), RESENT):
+            if not self._resend(found[start : start + RESENT]):
+                break
+
+    def _resend(self, operations: list[tuple[Operation, str]]) -> bool:
+        """Send ``operations``, halving what is refused; return whether to go on."""
+        answer = self._send(operations)
+        if answer.outcome == REJECT and len(operations) > 1:
+            middle = len(operations) // 2
+            return self._resend(operations[:middle]) and self._resend(operations[middle:])
+        if answer.outcome == OK and not answer.rejected:
+            self._accepted(answer, len(operations), "spans")
+            self.journal.counts["spans refused"] -= len(operations)
+            dead_letters.remove(self.where.letters, {one.span_id for one, _ in operations})
+            self.journal.commit()
+        if answer.outcome != WITHDRAWN:
+            responses.note(self.journal.signals[TRACES], answer, time.time_ns())
+        return answer.outcome in (OK, REJECT)
 
     def _accepted(self, answer: Answer, count: int, what: str) -> None:
         self.journal.counts[f"{what} sent"] += max(count - answer.rejected, 0)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import SegmentError, UnreadableError
 from kedro_otel.shipping.process import lock
-from kedro_otel.shipping.state import destination_paths, journal
+from kedro_otel.shipping.state import dead_letters, destination_paths, journal
 from kedro_otel.shipping.state.journal import OK, Journal
 from kedro_otel.shipping.state.segment_feed import OURS, read_header
 
@@ -59,6 +59,11 @@ def summary() -> list[dict[str, Any]]:
                 for name, one in found.signals.items()
                 if one.state != OK or one.why  # a partial success has a reason, too
             },
+            "refused spans kept": dead_letters.number(
+                destination_paths.DestinationPaths(
+                    destination_paths.of(identifier).folder, machine
+                ).letters
+            ),
             "lost": {word: found.counts[word] for word in _LOST if found.counts[word]},
         }
         for identifier, machine, found in listed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,7 +13,7 @@ from kedro_otel.semconv import names
 from kedro_otel.semconv.fields import FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from kedro_otel.config.settings import Settings
@@ -98,6 +99,16 @@ def test(known: Settings) -> dict[str, bool | None]:
     return {name: probe.takes(answer) for name, answer in answers.items()}
 
 
+def end_hold(known: Settings, signals: Iterable[str]) -> None:
+    """Let what the receiver in force held up be tried at the next command; where that is not possible, it is tried in an hour."""
+    from kedro_otel.shipping.process import foreground
+
+    target = destination.current(known)
+    if target is not None:
+        with contextlib.suppress(OSError):
+            foreground.end_hold(target, signals)
+
+
 def leaving(detail: str, url: str) -> str:
     """Return what leaves at ``detail`` and what would at ``run``, as text for a person."""
     shown = settings.without_credentials(url)
@@ -162,6 +173,7 @@ def examined(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
         for name in answers
         if (address := getattr(target, name))
     }
+    end_hold(known, [name for name, row in signals.items() if row["result"] == probe.ACCEPTED])
     detail = known.value("detail")
     todo = _todo(
         known, decided, target is not None, {name: row["result"] for name, row in signals.items()}

@@ -13,6 +13,8 @@ from kedro_otel.shipping.process.lock import Lock
 from kedro_otel.shipping.state import adoption, destination_paths, hold_notice, journal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
     from kedro_otel.shipping.state.journal import Journal
@@ -42,12 +44,15 @@ class Delivered(NamedTuple):
     left: Backlog
 
 
-def deliver(known: Settings, target: Destination, *, everything: bool = False) -> Delivered:
+def deliver(
+    known: Settings, target: Destination, *, everything: bool = False, refused: bool = False
+) -> Delivered:
     """Send until nothing is left, or until what is left cannot be sent for now. Raises OSError where no journal can be written.
 
     If a detached shipper is at work, it is made to try at once, and waited for. With ``everything`` also what was recorded
     for no or another destination goes, and what other machines left in a shared folder: the detached one, which does not
-    know that, is asked to end. Raises BusyError if it does not within PATIENCE.
+    know that, is asked to end; and so it is with ``refused``, which also sends once more what was refused for good. Raises BusyError if it
+    does not end within HANDOVER.
     """
     where = destination_paths.of(target.id)
     private_folder(where.folder.parent)
@@ -55,17 +60,17 @@ def deliver(known: Settings, target: Destination, *, everything: bool = False) -
     before = Counter(journal.load(where.journal).counts)
     where.wake.touch(mode=0o600)
     lock = Lock(where.lock)
-    if everything:
+    if everything or refused:
         _handed_over(lock, where)
     elif not lock.take():
         return _watch(known, target, where, lock, before)
     try:
         older = [target.receiver_id]
         busy = adoption.adopt(target, [*adoption.others(target), *older] if everything else older)
-        done = _deliver(known, target, where, before, everything=everything)
+        done = _deliver(known, target, where, before, everything=everything, refused=refused)
     finally:
         lock.release()
-    if everything:
+    if everything or refused:
         launch.start("ship", known)  # runs that live on are followed again
     if busy:
         why = "another shipper sends to the same receiver with other credentials"
@@ -80,6 +85,27 @@ def _handed_over(lock: Lock, where: destination_paths.DestinationPaths) -> None:
         where.ask.touch(mode=0o600)
         if time.monotonic() > end:
             raise BusyError
+
+
+def end_hold(target: Destination, signals: Iterable[str]) -> None:
+    """Let what a receiver held up be tried at once: somebody has changed something, or it has accepted a test of ``signals``.
+
+    Raises OSError where the journal cannot be read or written.
+    """
+    where = destination_paths.of(target.id)
+    if not where.journal.exists():
+        return
+    lock = Lock(where.lock)
+    if not lock.take():
+        where.wake.touch(mode=0o600)
+        return
+    try:
+        written = journal.take(where.journal)
+        for name in signals:
+            written.signals[name].next_ns = 0
+        written.commit()
+    finally:
+        lock.release()
 
 
 def adopt(target: Destination, replaced: str) -> bool:
@@ -106,6 +132,7 @@ def _deliver(
     before: Counter[str],
     *,
     everything: bool,
+    refused: bool = False,
 ) -> Delivered:
     from kedro_otel.shipping.shipper import Shipper
 
@@ -117,6 +144,8 @@ def _deliver(
     shipper.retry_now()
     moved, seen = time.monotonic(), Counter(shipper.journal.counts)
     try:
+        if refused:
+            shipper.resend()
         while True:
             state = shipper.round(metrics_now=True)
             if shipper.journal.counts != seen:

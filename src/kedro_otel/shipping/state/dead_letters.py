@@ -1,4 +1,7 @@
-"""Dead letters: what a receiver refused for good, kept with its reason for whoever wants to know why."""
+"""Dead letters: what a receiver refused for good, kept with its reason for whoever wants to know why.
+
+A letter names a span; the span itself is in its recording. ``kedro otel ship --refused`` sends it again.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Final
 
+from kedro_otel import guard
+from kedro_otel.config import files
 from kedro_otel.shipping.failpoints import reached
 
 if TYPE_CHECKING:
@@ -48,3 +53,47 @@ def write(path: Path, why: str, operations: Iterable[Operation]) -> None:
         finally:
             os.close(descriptor)
     reached("letter written")
+
+
+def span_ids(path: Path) -> set[str]:
+    """Return the ids of the spans that the letters at ``path`` name. Raises OSError where they cannot be read."""
+    return {found for one in _files(path) for line in _lines(one) if (found := _span_id(line))}
+
+
+def number(path: Path) -> int:
+    """Return how many spans the letters at ``path`` name, 0 where they cannot be read."""
+    try:
+        return len(span_ids(path))
+    except OSError as error:
+        guard.let_through(error)
+        return 0
+
+
+def remove(path: Path, sent: set[str]) -> None:
+    """Remove the letters that name a span of ``sent``. Raises OSError where that cannot be written."""
+    for one in _files(path):
+        before = _lines(one)
+        left = [line for line in before if _span_id(line) not in sent]
+        if len(left) < len(before):
+            files.replace(one, b"".join(line + b"\n" for line in left), mode=0o600)
+
+
+def _files(path: Path) -> tuple[Path, Path]:
+    return path.with_suffix(".before.jsonl"), path
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _span_id(line: bytes) -> str:
+    """Return the id of the span that a letter names, "" where the line is damaged."""
+    try:
+        found = json.loads(line)["spanId"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        guard.let_through(error)
+        return ""
+    return found if isinstance(found, str) else ""

@@ -17,6 +17,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -64,6 +65,9 @@ MAX_COPIES: Final = 8
 _WAITS: Final = (0.01, 0.05, 0.2, 0.5)
 """Seconds to wait after each reading that failed."""
 
+BEFORE: Final = "before"
+"""Stands among former generations for what was recorded before there was a journal."""
+
 UNDONE, NOT_OURS, TAKEN = -1, -2, -3
 """In place of a cursor's size: something is left to do; the segment is not shipped with this journal; something is left to
 send, and what the segment holds when it is next read is taken for counted."""
@@ -103,9 +107,12 @@ class Cursor:
 
 
 class Signal:
-    """Answers for one signal: the last one, in how many attempts it was not an acceptance, and when to try again (ns since 1970)."""
+    """Answers for one signal: the last one, in how many attempts it was not an acceptance, and when to try again (ns since 1970).
 
-    __slots__ = ("failures", "next_ns", "since_ns", "state", "why")
+    ``environment`` is the Python environment that could not send at all, "" where a receiver answered, or did not.
+    """
+
+    __slots__ = ("environment", "failures", "next_ns", "since_ns", "state", "why")
 
     def __init__(self) -> None:
         """Begin without a complaint."""
@@ -114,9 +121,15 @@ class Signal:
         self.failures = 0
         self.next_ns = 0
         self.since_ns = 0
+        self.environment = ""
 
     def ready(self, now_ns: int) -> bool:
-        """Tell whether sending may be tried. A clock set back by more than any back-off does not make it wait for ever."""
+        """Tell whether sending may be tried. A clock set back by more than any back-off does not make it wait for ever.
+
+        What one environment cannot send, another may.
+        """
+        if self.environment not in ("", sys.prefix):
+            return True
         return now_ns >= self.next_ns or self.next_ns - now_ns > 2 * 3600 * aggregation.SECOND
 
 
@@ -149,6 +162,8 @@ class Journal:
         self.left: dict[str, int] = {}
         self.marks: list[str] = []
         self.elsewhere: dict[str, Cursor] = {}
+        self._left_elsewhere: dict[str, int] = {}
+        self._marks_elsewhere: list[str] = []
         self.readable = True
         self.newer = False
         self.copies = 0
@@ -212,10 +227,14 @@ class Journal:
         Args:
             generation: As a recording carries it, ``id:number``.
         """
+        left = {**self._left_elsewhere, **self.left}
         if generation.startswith(COPY):
-            return COPY in self.left and generation not in self.marks
+            marks = (*self.marks, *self._marks_elsewhere)
+            return COPY in left and generation not in marks
         name, _, sequence = generation.partition(":")
-        return name in self.left and sequence.isdecimal() and int(sequence) > self.left[name]
+        if not name:  # before there was a journal
+            return BEFORE in self.left
+        return name in left and sequence.isdecimal() and int(sequence) > left[name]
 
     def learn(self, other: Journal) -> None:
         """Know what another machine's journal of this destination says of segments, for as long as this object lives."""
@@ -226,6 +245,24 @@ class Journal:
             if segment in self.segments:
                 self.segments[segment].learn(cursor)
         self.gone.update(other.gone)
+        self._left_elsewhere.update(other.left)
+        self._marks_elsewhere += other.marks
+        if other.is_copy:
+            self._marks_elsewhere.append(other.mark)
+            self._left_elsewhere[other.generation] = (
+                -1 if other.counted_elsewhere else other.sequence
+            )
+
+    @property
+    def mark(self) -> str:
+        """What recordings carry that are made beside this journal while it is a copy that nobody went on with."""
+        return f"{COPY}{self.inode}"
+
+    @property
+    def counted_elsewhere(self) -> bool:
+        """Whether somebody else counts what this journal, a copy, does not know: not where a folder was moved."""
+        moved = self._folder != str(self.path.parent)
+        return not moved or _original(self, self.path.name)
 
     def detail_of(self, totals: aggregation.Totals) -> str:
         """Return the widest detail at which a stream was counted; what an older version counted is known by its resource."""
@@ -429,10 +466,9 @@ def take(path: Path) -> Journal:
         journal.copies = 0
         return journal
     journal.copies += 1
-    journal.marks = [*journal.marks[-31:], f"{COPY}{journal.inode}"]
+    journal.marks = [*journal.marks[-31:], journal.mark]
     if journal.copies <= MAX_COPIES:
-        moved = journal._folder != str(path.parent)  # noqa: SLF001
-        renew(journal, counted=not moved or _original(journal, path.name))
+        renew(journal, counted=journal.counted_elsewhere)
         journal.note = (
             "the journal is a copy; counting goes on in new streams, nothing is counted twice"
         )
@@ -463,7 +499,7 @@ def renew(journal: Journal, *, counted: bool) -> None:
     if counted:
         for old in journal.closing:
             journal.counts["counters taken for sent"] += old.forget_unsent()
-        journal.left[COPY] = -1
+        journal.left[COPY] = journal.left[BEFORE] = -1
         for cursor in journal.segments.values():
             if cursor.size == UNDONE:
                 cursor.size = TAKEN
@@ -549,6 +585,9 @@ def _dump(journal: Journal) -> dict[str, Any]:
             name: [one.state, one.why, one.failures, one.next_ns, one.since_ns]
             for name, one in journal.signals.items()
         },
+        "environments": {
+            name: one.environment for name, one in journal.signals.items() if one.environment
+        },
         "counts": journal.counts,
         "address": journal.address,
         "foldedBefore": journal.folded_before_ns,
@@ -595,6 +634,8 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
     for name, row in fields["signals"].items():
         one = journal.signals.setdefault(name, Signal())
         one.state, one.why, one.failures, one.next_ns, one.since_ns = row
+    for name, environment in fields.get("environments", {}).items():
+        journal.signals[name].environment = str(environment)
     journal.counts = Counter(fields["counts"])
     journal.address = str(fields["address"])
     journal.folded_before_ns = int(fields["foldedBefore"])

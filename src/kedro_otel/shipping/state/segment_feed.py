@@ -190,10 +190,31 @@ class SegmentFeed:
         for item in items:
             cursor = item.watched.cursor
             cursor.spans = max(cursor.spans, item.offset)
-            if item.operation is not None and item.operation.state == DIED:
+            if item.operation is not None and item.operation.span_id in cursor.dead:
                 cursor.dead_shipped.append(item.operation.span_id)
         for watched in {id(item.watched): item.watched for item in items}.values():
             self._finish(watched)
+
+    def again(self, span_ids: set[str]) -> Iterator[tuple[Operation, str]]:
+        """Yield those operations of this journal's segments that have one of ``span_ids``, each with its resource's key.
+
+        Nothing moves: they were counted and sent once.
+        """
+        for path, _ in reader.look().found:
+            try:
+                segment = reader.read(path)
+            except SegmentError:
+                continue
+            if segment.header.owner != OURS or not self.wants(segment.header):
+                continue
+            level = redaction.narrowest(segment.header.detail, self.level)
+            key = aggregation.resource_key(redaction.resource_at(segment.header.resource, level))
+            for operation in segment.operations:
+                if operation.span_id in span_ids and operation.sampled and operation.end_ns:
+                    left = redaction.at(operation, segment.header, level)
+                    if left is not None:
+                        span_ids.discard(operation.span_id)
+                        yield left, key
 
     def _list(self) -> None:
         """Look for new segments, if the folder has changed."""
@@ -407,20 +428,14 @@ class SegmentFeed:
                 watched.behind = True
                 return
             left = redaction.at(operation, header, level) if operation.sampled else None
-            if operation.state == DIED:
-                if operation.span_id not in cursor.dead_shipped:
-                    yield (
-                        Item(watched, end, left, watched.resource)
-                        if left
-                        else Item(watched, end, None, "")
-                    )
-                    if left is None:
-                        cursor.dead_shipped.append(operation.span_id)
-            elif (
-                operation.offset > cursor.spans
-                and left is not None
-                and operation.span_id not in cursor.dead
-            ):
+            if operation.state == DIED or operation.span_id in cursor.dead:
+                # judged dead, from an earlier state of the file too: what is known of it now goes, once
+                if operation.span_id in cursor.dead_shipped:
+                    continue
+                if left is None:
+                    cursor.dead_shipped.append(operation.span_id)
+                yield Item(watched, end, left, watched.resource if left else "")
+            elif operation.offset > cursor.spans and left is not None:
                 yield Item(watched, operation.offset, left, watched.resource)
         yield Item(watched, end, None, "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import re
+import sys
 import time
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -152,6 +153,8 @@ def note(signal: Signal, answer: Answer, now_ns: int) -> None:
         signal.next_ns = now_ns + int(wait(answer, signal.failures) * SECOND)
     if signal.state != answer.outcome:
         signal.since_ns = now_ns
+    local = answer.outcome == HOLD and answer.status == NO_ANSWER
+    signal.environment = sys.prefix if local else ""
     signal.state = answer.outcome
     signal.why = f"{answer.rejected} refused: {answer.why}" if answer.rejected else answer.why
 
