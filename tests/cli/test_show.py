@@ -452,6 +452,7 @@ def test_the_list_as_json(folder: Path, typed: Callable[..., Result]) -> None:
             "nodes": 1,
             "error_type": "ValueError",
             "error_where": None,
+            "error_message": None,
             "project": "demo",
             "pid": 4711,
         }
@@ -490,6 +491,7 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
         "nodes_done": 1,
         "error_type": "ValueError",
         "error_where": None,
+        "error_message": None,
         "pid": 4711,
         "failures": [
             {
@@ -893,7 +895,7 @@ def test_who_pipes_is_told_of_kedros_own_line(
 ) -> None:
     """Where Kedro has begun stdout with its log, stderr says what to type instead; where it has not, nothing is said, and the answer is alone."""
     a_run(folder, NODES, at=BEGAN)
-    path = project(files={"logging.yml": LOGGING})
+    path = project("demo", files={"logging.yml": LOGGING})
     for words in (
         ("list", "--json"),
         ("show", "--json"),

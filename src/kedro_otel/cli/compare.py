@@ -14,6 +14,7 @@ from kedro_otel.cli.common.run_argument import (
     RunCommand,
     RunType,
     patient,
+    project_options,
     say,
     say_if_off,
     trace_of,
@@ -47,6 +48,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 @click.option("--all", "every", is_flag=True, help="Show also what is as before.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a comment for a pull request.")
 @json_option()
+@project_options
 @click.pass_context
 def compare_(
     ctx: click.Context,

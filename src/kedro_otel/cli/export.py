@@ -16,6 +16,7 @@ from kedro_otel.cli.common.run_argument import (
     RunCommand,
     RunType,
     patient,
+    project_options,
     say,
     say_if_off,
     since_ns,
@@ -55,6 +56,7 @@ _FORMATS: Final = (_OTLP, _PERFETTO, _OPENLINEAGE)
     is_flag=True,
     help="Print the messages that would leave at the detail in force, counters included.",
 )
+@project_options
 @click.pass_context
 def export_(ctx: click.Context, run: str | None, form: str, output: str, as_sent: bool) -> None:
     """Write a run in the format of another tool.

@@ -10,7 +10,14 @@ import click
 
 from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
 from kedro_otel.cli.common.output import write_file
-from kedro_otel.cli.common.run_argument import RunCommand, RunType, patient, say_if_off, trace_of
+from kedro_otel.cli.common.run_argument import (
+    RunCommand,
+    RunType,
+    patient,
+    project_options,
+    say_if_off,
+    trace_of,
+)
 
 
 @click.command("report", cls=RunCommand, short_help="Write a run as one HTML file.")
@@ -28,6 +35,7 @@ from kedro_otel.cli.common.run_argument import RunCommand, RunType, patient, say
     help="Leave out what is kept on this machine alone: error messages, stack traces, arguments as typed.",
 )
 @json_option("Print a JSON object that says what was written where.")
+@project_options
 @click.pass_context
 def report_(
     ctx: click.Context,

@@ -17,8 +17,10 @@ from kedro_otel.cli.common.run_argument import (
     RunType,
     entry_of,
     patient,
+    project_options,
     say,
     say_if_off,
+    scope_of,
     since_ns,
     tell_link,
     tidy,
@@ -51,6 +53,7 @@ _WAIT = 0.25
     metavar="TIME",
     help="Only what began since: 30m, 2h, 3d, 1w, today, or a date and time.",
 )
+@project_options
 @json_option("Print a JSON list.")
 @click.pass_context
 def list_(
@@ -61,7 +64,7 @@ def list_(
     since: str | None,
     as_json: bool,
 ) -> None:
-    """List what ran: outcome, duration, pipeline and command, newest first.
+    """List what ran in this project, outside of one in all: outcome, duration, pipeline and command, newest first.
 
     Name a run to the other commands by its number (-2), its run id, or four characters of its trace id.
     """
@@ -72,10 +75,11 @@ def list_(
     now = time.time_ns()
     after = since_ns(ctx, since, now)
     with patient():
-        every = summaries(add_to_entries(newest_first()), now)
+        scope = scope_of(ctx)
+        every = summaries(add_to_entries(newest_first(scope=scope)), now)
         first = next(every, None)
         if first is None:
-            say(nothing())
+            say(nothing(scope=scope))
             say_if_off(ctx)
             raise click.exceptions.Exit(1)
         wanted = _wanted(first, every, after, pipeline, failed=failed)
@@ -129,6 +133,7 @@ def list_(
     type=click.Path(exists=True, path_type=Path),
     help="With --run-key: recordings to read instead of this machine's, a file or a folder.",
 )
+@project_options
 @json_option()
 @click.pass_context
 def show_(
@@ -143,12 +148,14 @@ def show_(
 ) -> None:
     """Draw a run as a waterfall: every node on one time axis, loads, computing and saves told apart.
 
-    RUN is nothing (the last pipeline run), `last` (the last command of any kind), -2 (the run before the last), a run id of Kedro's,
-    a trace id, or at least four characters of one.
+    RUN is nothing (the last pipeline run of this project, outside of one of all), `last` (the last command of any kind), -2 (the run
+    before the last), a run id of Kedro's, a trace id, or at least four characters of one.
     """
     if follow:
         if as_json or depth is not None or slowest is not None or run_key or places:
-            raise click.UsageError("--follow goes with no other option")
+            raise click.UsageError(
+                "--follow goes with no other option than --project and --all-projects"
+            )
         _follow(ctx, run)
         return
     if places and not run_key:
@@ -199,14 +206,15 @@ def _alive_or_next(ctx: click.Context) -> Entry:
     from kedro_otel.viewing.model.live_trace import coming, running
 
     began = time.time_ns()
-    alive = running()
+    scope = scope_of(ctx)
+    alive = running(scope=scope)
     if alive:
         if len(alive) > 1:
             say(f"{len(alive)} runs are alive; this is the newest")
         return alive[0]
     say_if_off(ctx)
     say("no run is alive: waiting for the next one (Ctrl-C ends this)")
-    return next(entry for entry in coming(began, _WAIT) if entry is not None)
+    return next(entry for entry in coming(began, _WAIT, scope=scope) if entry is not None)
 
 
 def _wanted(

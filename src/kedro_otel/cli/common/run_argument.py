@@ -7,7 +7,7 @@ import os
 import re
 from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -16,19 +16,22 @@ from kedro_otel.config import consent
 from kedro_otel.guard import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from click.shell_completion import CompletionItem
 
     from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.model.scope import Scope
     from kedro_otel.viewing.model.trace import Trace
 
+    _F = TypeVar("_F", bound=Callable[..., Any])
     _ParamType = click.ParamType[str]
 else:
     _ParamType = click.ParamType
 
 _BACK: Final = re.compile(r"-\d+")
 _MARK: Final = "\0"
+_META: Final = "kedro_otel."
 _COMPLETED: Final = 30
 """Runs offered to complete RUN with."""
 
@@ -150,16 +153,55 @@ def patient() -> Iterator[None]:
             gc.enable()
 
 
+def project_options(function: _F) -> _F:
+    """Add ``--all-projects`` and ``--project NAME``; :func:`scope_of` tells what they mean."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
+        if value:
+            ctx.meta[f"{_META}{param.name}"] = value
+
+    one = click.option(
+        "--project",
+        metavar="NAME",
+        expose_value=False,
+        callback=keep,
+        help="Of this project, by its package's name. Without it: of the one that you are in.",
+    )
+    every = click.option(
+        "--all-projects", is_flag=True, expose_value=False, callback=keep, help="Of every project."
+    )
+    return one(every(function))
+
+
+def scope_of(ctx: click.Context) -> Scope | None:
+    """Return the project that a command speaks of, None for all: outside of one, and with ``--all-projects``.
+
+    Raises:
+        click.UsageError: Both options are there.
+    """
+    from kedro_otel.viewing.model.scope import Scope, of_folder
+
+    name, every = ctx.meta.get(f"{_META}project"), ctx.meta.get(f"{_META}all_projects")
+    if name and every:
+        raise click.UsageError("--project or --all-projects, not both")
+    if name:
+        return Scope(None, str(name))
+    root = None if every else project_of(ctx)
+    return of_folder(root) if root else None
+
+
 def entry_of(ctx: click.Context, run: str | None) -> Entry:
     """Return the entry of a RUN; where there is none, say so and end the command with exit code 1."""
     from kedro_otel.viewing.model.find import NotFoundError, find
 
     try:
-        found = find(run)
+        found = find(run, scope=scope_of(ctx))
     except NotFoundError as error:
         raise _not_there(ctx, error) from None
     if found.note:
         say(found.note)
+    if found.failed:
+        say(_failed_before(found.failed))
     return found.entry
 
 
@@ -179,6 +221,22 @@ def trace_of(ctx: click.Context, run: str | None, *, private: bool = False) -> T
     if private:
         add_to_trace(trace)
     return trace
+
+
+def _failed_before(entry: Entry) -> str:
+    """Return a sentence about a ``kedro run`` that failed before its pipeline began."""
+    import time
+
+    from kedro_otel.viewing.model.summary import summary
+    from kedro_otel.viewing.text import class_name, clean, moment
+
+    now = time.time_ns()
+    one = summary(entry, None, now)
+    why = clean(" at ".join(filter(None, (class_name(one.error_type), one.error_where))), 120)
+    return (
+        f"the last `kedro run` ({moment(one.start_ns, now)}) failed before its pipeline"
+        f"{f': {why}' if why else ''}. This is the run before it; for that one: kedro otel show last"
+    )
 
 
 def _not_there(ctx: click.Context, error: Exception) -> click.exceptions.Exit:

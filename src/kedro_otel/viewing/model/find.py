@@ -10,12 +10,14 @@ from kedro_otel.recording.model import SegmentError
 from kedro_otel.recording.reader import listing
 from kedro_otel.recording.scan import glance
 from kedro_otel.semconv import names
+from kedro_otel.viewing.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from kedro_otel.recording.model import Operation, Segment
+    from kedro_otel.viewing.model.scope import Scope
 
 LAST: Final = "last"
 _PREFIX: Final = re.compile(r"[0-9a-fA-F]{4,32}")
@@ -55,14 +57,26 @@ class Entry(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The entry asked for, and a note where the question was not quite clear."""
+    """The entry asked for, and a note where the question was not quite clear.
+
+    ``failed`` is the last ``kedro run``, where that is newer than the entry and failed before its pipeline.
+    """
 
     entry: Entry
     note: str = ""
+    failed: Entry | None = None
 
 
-def newest_first(folder: Path | None = None) -> Iterator[Entry]:
-    """Yield what ran, by its start, the latest first; a segment is read only when nothing later can be in another.
+def newest_first(folder: Path | None = None, scope: Scope | None = None) -> Iterator[Entry]:
+    """Yield what ran, by its start, the latest first; with a scope, in that project alone."""
+    entries = _newest_first(folder)
+    if scope is None:
+        return entries
+    return (entry for entry in entries if scope.has(entry.segment.header))
+
+
+def _newest_first(folder: Path | None) -> Iterator[Entry]:
+    """Yield every entry; a segment is read only when nothing later can be in another.
 
     What was last written at a time cannot hold what began after it: so files are opened by that time, and an entry is due
     when it began after the next file was last written. A run that goes on in a second segment is told by that one, which
@@ -89,35 +103,47 @@ def newest_first(folder: Path | None = None) -> Iterator[Entry]:
                 yield entry
 
 
-def find(run: str | None = None, folder: Path | None = None) -> Found:
+def find(run: str | None = None, folder: Path | None = None, scope: Scope | None = None) -> Found:
     """Return the entry that ``run`` names.
 
-    Nothing: the last pipeline run. ``last``: the last command of any kind. ``-2``: the pipeline run before the last. Else a run
-    id of Kedro's, a trace id, or at least four characters of one. Raises :class:`NotFoundError`.
+    Nothing: the last pipeline run. ``last``: the last command of any kind. ``-2``: the pipeline run before the last. These are of
+    the scope's project. Else a run id of Kedro's, a trace id, or at least four characters of one, of any project.
+
+    Raises:
+        NotFoundError: No recorded run is the one asked for; the message says what to do.
     """
-    entries = newest_first(folder)
+    entries = newest_first(folder, scope)
     if not run or _BACK.fullmatch(run):
-        return _back(-int(run or "-1"), entries)
+        return _back(-int(run or "-1"), entries, nothing(folder, scope))
     if run == LAST:
         entry = next(entries, None)
         if entry is None:
-            raise NotFoundError(nothing())
+            raise NotFoundError(nothing(folder, scope))
         return Found(entry)
-    return _named(run, entries)
+    return _named(run, newest_first(folder))
 
 
-def nothing() -> str:
-    """Return the sentence for an empty folder."""
+def nothing(folder: Path | None = None, scope: Scope | None = None) -> str:
+    """Return the sentence for where nothing is recorded, or nothing of the scope's project."""
+    if scope is not None and next(newest_first(folder), None) is not None:
+        name = clean(scope.name or "this project", 60)
+        return (
+            f"nothing of the project {name} is recorded yet: type `kedro run` there;"
+            " what ran in others: kedro otel list --all-projects"
+        )
     return "nothing is recorded yet: type `kedro run` in a project, then `kedro otel show`"
 
 
-def _back(steps: int, entries: Iterator[Entry]) -> Found:
+def _back(steps: int, entries: Iterator[Entry], empty: str) -> Found:
     runs = commands = 0
+    failed: Entry | None = None
     for entry in entries:
         commands += entry.run is None
         runs += entry.run is not None
         if runs == steps:
-            return Found(entry)
+            return Found(entry, failed=failed if steps == 1 else None)
+        if failed is None and _failed_early(entry):
+            failed = entry
     if runs:
         raise NotFoundError(
             f"only {runs} pipeline run{'s are' if runs > 1 else ' is'} recorded: `kedro otel list` shows what there is"
@@ -126,7 +152,18 @@ def _back(steps: int, entries: Iterator[Entry]) -> Found:
         raise NotFoundError(
             "no pipeline run is recorded yet, only other commands: type `kedro run`, or `kedro otel show last` for the last command"
         )
-    raise NotFoundError(nothing())
+    raise NotFoundError(empty)
+
+
+def _failed_early(entry: Entry) -> bool:
+    """Tell whether this is a ``kedro run`` that failed before its pipeline."""
+    command = entry.command
+    return (
+        entry.run is None
+        and command is not None
+        and command.attributes.get(names.COMMAND_NAME) == "run"
+        and command.error
+    )
 
 
 def _named(run: str, entries: Iterator[Entry]) -> Found:

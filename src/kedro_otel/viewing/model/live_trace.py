@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.recording.model import Segment
     from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.model.scope import Scope
     from kedro_otel.viewing.model.trace import Trace
 
 _LOOKED_AT: Final = 100
@@ -57,10 +58,10 @@ def over(trace: Trace) -> bool:
     return trace.root.operation.state != OPEN
 
 
-def running(folder: Path | None = None) -> list[Entry]:
+def running(folder: Path | None = None, scope: Scope | None = None) -> list[Entry]:
     """Return the pipeline runs that are alive, the newest first."""
     found = []
-    for number, entry in enumerate(newest_first(folder)):
+    for number, entry in enumerate(newest_first(folder, scope)):
         if entry.run is not None and entry.run.state == OPEN and entry.segment.alive:
             found.append(entry)
         if number >= _LOOKED_AT:
@@ -68,10 +69,12 @@ def running(folder: Path | None = None) -> list[Entry]:
     return found
 
 
-def coming(since_ns: int, every: float, folder: Path | None = None) -> Iterator[Entry | None]:
+def coming(
+    since_ns: int, every: float, folder: Path | None = None, scope: Scope | None = None
+) -> Iterator[Entry | None]:
     """Yield None every so many seconds, until a pipeline run has begun since a time; then yield that, and end."""
     while True:
-        for entry in newest_first(folder):
+        for entry in newest_first(folder, scope):
             if entry.operation.start_ns < since_ns:
                 break
             if entry.run is not None:
