@@ -96,8 +96,9 @@ def test_the_output_is_otherwise_the_same(
     """Stdout and exit code are as ever, stderr has one line more at its end; through a pipe nothing is said, and the terminal hears it later."""
     path, typed = project(files={"conf/logging.yml": "version: 1"}), BIN / "kedro"
     at_work.set(
-        KEDRO_LOGGING_CONFIG=str(path / "conf/logging.yml")
-    )  # Kedro's own would print the time
+        KEDRO_LOGGING_CONFIG=str(path / "conf/logging.yml"),  # Kedro's own would print the time
+        KEDRO_OTEL_WRITE_PROJECT_ID="false",  # the first command would say that it wrote one
+    )
     loopback.always.update(traces=FORBIDDEN, metrics=FORBIDDEN)
     before = terminal(typed, "--version", cwd=path)
     out = (tmp_path / "out").read_bytes()

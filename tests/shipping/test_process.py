@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -20,7 +22,7 @@ from kedro_otel.config import paths
 from kedro_otel.semconv import names
 from kedro_otel.shipping import failpoints
 from kedro_otel.shipping.failpoints import VARIABLE
-from kedro_otel.shipping.process import flush, interpreter, launch
+from kedro_otel.shipping.process import flush, interpreter, launch, lock
 
 __all__ = ["loopback", "post"]
 
@@ -425,3 +427,30 @@ def test_one_stumble_is_waited_for(post: Post, loopback: Loopback):
     post.launch()
     assert launch.wait(20) is None
     assert (loopback.total("kedro.commands"), loopback.span_names().total()) == (1, 1)
+
+
+def test_an_error_of_the_system_is_no_reason_for_another_lock(tmp_path, monkeypatch):
+    """A lock that fails for once is tried again; only where a file system has no locks another place stands in."""
+    failures = [errno.EIO]
+    real = lock._lock
+
+    def flock(descriptor: int) -> None:
+        if failures:
+            number = failures.pop()
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(lock, "_lock", flock)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "elsewhere"))
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "shipper.lock"
+    first = lock.Lock(path)
+    assert not first.take(0.0)
+    assert first.take(0.2)
+    assert not lock.Lock(path).take(0.0)
+    first.release()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    failures.append(errno.ENOLCK)
+    assert first.take(0.0)
+    assert list((tmp_path / "elsewhere").iterdir()) != []
+    first.release()

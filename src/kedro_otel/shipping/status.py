@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kedro_otel.recording import reader
-from kedro_otel.recording.model import SegmentError, UnreadableError
+from kedro_otel.recording.model import UnreadableError
 from kedro_otel.shipping.process import lock
 from kedro_otel.shipping.state import dead_letters, destination_paths, journal
 from kedro_otel.shipping.state.journal import OK, Journal
-from kedro_otel.shipping.state.segment_feed import OURS, read_header
+from kedro_otel.shipping.state.segment_feed import OURS, headers_in
 
 _LOST: Final = (
     "spans refused",
@@ -86,13 +86,9 @@ def _waiting(
     counts: dict[tuple[str, str], int] = {}
     listing = reader.look()
     unread = listing.failed
-    for path, _ in listing.found:
-        try:
-            header = read_header(path)
-        except UnreadableError:
+    for path, _, header in headers_in(listing):
+        if isinstance(header, UnreadableError):
             unread += 1
-            continue
-        except SegmentError:
             continue
         if header.destination is None or header.owner != OURS:
             continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from kedro_otel import guard
 from kedro_otel.config import destination, paths, settings
 from kedro_otel.recording import reader
-from kedro_otel.recording.model import SegmentError, UnreadableError
+from kedro_otel.recording.model import UnreadableError
 from kedro_otel.shipping.process import lock
 from kedro_otel.shipping.state import destination_paths, journal
 from kedro_otel.shipping.state.journal import HOLD, OK, REJECT
@@ -96,18 +96,14 @@ def recorded(
 
     With ``everything``, all that are ours.
     """
-    from kedro_otel.shipping.state.segment_feed import OURS, read_header
+    from kedro_otel.shipping.state.segment_feed import OURS, headers_in
 
     sizes: dict[str, int] = {}
     listing = reader.look()
     unread = listing.failed
-    for path, known in listing.found:
-        try:
-            header = read_header(path)
-        except UnreadableError:
+    for path, known, header in headers_in(listing):
+        if isinstance(header, UnreadableError):
             unread += 1
-            continue
-        except SegmentError:
             continue
         for_it = header.destination == target.id or (written and written.wants(header, target.id))
         here = for_it and destination_paths.mine(header.machine_id)

@@ -108,23 +108,6 @@ def end_hold(target: Destination, signals: Iterable[str]) -> None:
         lock.release()
 
 
-def adopt(target: Destination, replaced: str) -> bool:
-    """Give what waits for the destination with the id ``replaced`` to ``target``, if nothing is sent to either just now.
-
-    Returns whether that was done. Raises OSError where a journal cannot be read or written.
-    """
-    where = destination_paths.of(target.id)
-    private_folder(where.folder.parent)
-    private_folder(where.folder)
-    lock = Lock(where.lock)
-    if not lock.take():
-        return False
-    try:
-        return not adoption.adopt(target, [replaced, target.receiver_id])
-    finally:
-        lock.release()
-
-
 def _deliver(
     known: Settings,
     target: Destination,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -17,6 +18,9 @@ if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
+
+_WITHOUT_LOCKS: Final = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL)
+"""What a file system says that has no locks. With another error a second lock would let two shippers work at once."""
 
 _PROBE: Final = 0.2
 """Seconds for which a lock that somebody merely looks at (:func:`held`) may seem taken."""
@@ -95,7 +99,7 @@ def _taken(path: Path) -> tuple[int, bool]:
     except OSError as error:
         guard.let_through(error)
         os.close(descriptor)
-        if isinstance(error, BlockingIOError | PermissionError):
+        if error.errno not in _WITHOUT_LOCKS:  # taken, or an error that may pass
             return -1, False
         descriptor = _open(_stand_in(path))
         try:

@@ -1,8 +1,8 @@
 """What waits for the same receiver with other credentials: it goes with the present ones where a person says so.
 
 A renewed token makes another destination, since nobody can tell it from somebody else's. ``kedro otel ship`` takes over what
-an older version of this package recorded, which did not know credentials; ``kedro otel connect`` what waits for the
-destination that it replaces; ``kedro otel ship --all`` what waits for the receiver with whatever credentials.
+an older version of this package recorded, which did not know credentials; ``kedro otel ship --all`` what waits for the
+receiver with whatever credentials.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kedro_otel.recording import reader
-from kedro_otel.recording.model import SegmentError, UnreadableError
+from kedro_otel.recording.model import UnreadableError
 from kedro_otel.recording.writer import private_folder
 from kedro_otel.shipping.process.lock import Lock
 from kedro_otel.shipping.state import destination_paths, journal
-from kedro_otel.shipping.state.segment_feed import OURS, read_header
+from kedro_otel.shipping.state.segment_feed import OURS, headers_in
 
 if TYPE_CHECKING:
     from kedro_otel.config.destination import Destination
@@ -82,13 +82,9 @@ def _finished(found: Journal, segment: str) -> bool:
 def _recorded(identifiers: list[str]) -> dict[str, list[str]]:
     """Return the segments of each destination that were recorded on this machine. Raises OSError where one cannot be read."""
     found: dict[str, list[str]] = {identifier: [] for identifier in identifiers}
-    for path, _ in reader.look().found:
-        try:
-            header = read_header(path)
-        except UnreadableError as error:
-            raise OSError(str(error)) from error
-        except SegmentError:
-            continue
+    for path, _, header in headers_in(reader.look()):
+        if isinstance(header, UnreadableError):
+            raise OSError(str(header)) from header
         if (
             header.destination in found
             and header.owner == OURS

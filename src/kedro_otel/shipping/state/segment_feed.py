@@ -546,6 +546,21 @@ def read_header(path: Path) -> Header:
     return decoder.first_line(line.rstrip(b"\n"), path.name)
 
 
+def headers_in(
+    listing: reader.Listing,
+) -> Iterator[tuple[Path, os.stat_result, Header | UnreadableError]]:
+    """Yield each segment of a listing with its first line, or with why that cannot be read now; what is no segment is left out."""
+    for path, known in listing.found:
+        header: Header | UnreadableError
+        try:
+            header = read_header(path)
+        except UnreadableError as error:
+            header = error
+        except SegmentError:
+            continue
+        yield path, known, header
+
+
 def header_of(path: Path) -> Header | None:
     """Return the first line of a segment; None where it cannot be read, and where polling will tell what is the matter."""
     try:
