@@ -77,6 +77,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.timeout(1200)
 def test_many_processes_with_homes_of_their_own_are_one_run(
     project: Callable[..., Path],
     run: Callable[..., Result],
@@ -96,7 +97,8 @@ def test_many_processes_with_homes_of_their_own_are_one_run(
         "NODES": str(nodes),
         "KILLED": " ".join(map(str, killed)),
     }
-    found = run(sys.executable, "fleet.py", tmp_path / "homes", cwd=path, env=env)
+    homes = tmp_path / "homes"
+    found = run(sys.executable, "fleet.py", homes, cwd=path, env=env, timeout=10 * nodes + 60)
     codes = json.loads(found.out.rpartition("codes ")[2])
     assert {int(one) for one, code in codes.items() if code} == set(killed), found
 
