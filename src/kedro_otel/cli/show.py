@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.viewing.model.find import Entry
     from kedro_otel.viewing.model.summary import Summary
+    from kedro_otel.viewing.model.trace import Trace
 
 _WAIT = 0.25
 """Seconds between two looks for a run that begins."""
@@ -133,6 +134,13 @@ def list_(
     type=click.Path(exists=True, path_type=Path),
     help="With --run-key: recordings to read instead of this machine's, a file or a folder.",
 )
+@click.option(
+    "--logs",
+    metavar="NODE",
+    is_flag=False,
+    flag_value="",
+    help="Print the log lines instead, of one node where one is named: --logs=NODE.",
+)
 @project_options
 @json_option()
 @click.pass_context
@@ -144,6 +152,7 @@ def show_(
     depth: int | None,
     slowest: int | None,
     follow: bool,
+    logs: str | None,
     as_json: bool,
 ) -> None:
     """Draw a run as a waterfall: every node on one time axis, loads, computing and saves told apart.
@@ -152,7 +161,8 @@ def show_(
     before the last), a run id of Kedro's, a trace id, or at least four characters of one.
     """
     if follow:
-        if as_json or depth is not None or slowest is not None or run_key or places:
+        others = (run_key, places, as_json)
+        if any(others) or any(one is not None for one in (depth, slowest, logs)):
             raise click.UsageError(
                 "--follow goes with no other option than --project and --all-projects"
             )
@@ -166,6 +176,9 @@ def show_(
             trace, lines = parts.trace_of(ctx, run_key, places)
         else:
             trace = trace_of(ctx, run, private=True)
+        if logs is not None:
+            _print_logs(trace, logs)
+            return
         if as_json:
             from kedro_otel.viewing.trace_json import document
 
@@ -183,6 +196,18 @@ def show_(
     tell_link(ctx, trace)
     tidy(ctx)
     say_if_off(ctx)
+
+
+def _print_logs(trace: Trace, node: str) -> None:
+    from kedro_otel.viewing.model.logs import logged
+    from kedro_otel.viewing.terminal.log_view import lines_of
+
+    found = logged(trace, node)
+    if not found:
+        say(f"no log line of {node or 'this run'} is kept")
+        raise click.exceptions.Exit(1)
+    for line in lines_of(found):
+        click.echo(line)
 
 
 def _follow(ctx: click.Context, run: str | None) -> None:

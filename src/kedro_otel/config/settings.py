@@ -128,7 +128,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "keep",
         "choice",
         "all",
-        "What is kept on this machine: `all` keeps error messages, stack traces and arguments as typed in a file that is never sent.",
+        "What is kept on this machine: `all` keeps error messages, log lines and arguments as typed in a file that is never sent.",
         choices=("all", "masked"),
         project="narrow",
     ),

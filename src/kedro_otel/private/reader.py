@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _READ: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_LOG: Final = b'{"log":'
 _MOST: Final = 64 * 1024 * 1024
 """Bytes that are read of one file: no file that this package writes is longer."""
 
@@ -32,15 +33,36 @@ class Private(NamedTuple):
 
     commands: dict[str, list[str]]
     failures: dict[str, Failure]
+    logs: dict[str, LogLines]
 
 
-def read(segment: Path) -> Private:
+class LogLine(NamedTuple):
+    """A log line: its number among its node's, seconds since the epoch, level, logger, text, stack trace."""
+
+    number: int
+    time: float
+    level: str
+    logger: str
+    text: str
+    stacktrace: str
+
+
+class LogLines(list[LogLine]):
+    """The log lines of a node, or of a run outside of its nodes, that are kept, in order."""
+
+    @property
+    def dropped(self) -> int:
+        """How many were left out, from between the first and the last."""
+        return self[-1].number - len(self) if self else 0
+
+
+def read(segment: Path, *, logs: bool = False) -> Private:
     """Return what is kept beside the segment at ``segment``; nothing where there is no such file of this user's.
 
-    A line that cannot be understood is skipped, as is the torn last one of a process that died.
+    ``logs`` asks for log lines too. A line that cannot be understood is skipped, as is the torn last one of a process that died.
     """
-    found = Private({}, {})
-    for members in _lines(segment.with_suffix(PRIVATE_SUFFIX)):
+    found = Private({}, {}, {})
+    for members in _lines(segment.with_suffix(PRIVATE_SUFFIX), logs=logs):
         try:
             _take(found, members)
         except (KeyError, TypeError, ValueError) as error:
@@ -59,11 +81,25 @@ def _take(found: Private, members: dict[str, Any]) -> None:
             else Failure(str(members["message"]), str(members["stacktrace"]))
         )
         found.failures[str(members["error"])] = told
+    elif "log" in members:
+        found.logs.setdefault(str(members["log"]), LogLines()).append(_log_line(members))
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _log_line(members: dict[str, Any]) -> LogLine:
+    return LogLine(
+        int(members["n"]),
+        float(members.get("t", 0)),
+        str(members.get("level", "")),
+        str(members.get("logger", "")),
+        str(members["text"]),
+        str(members.get("stacktrace", "")),
+    )
+
+
+def _lines(path: Path, *, logs: bool) -> list[dict[str, Any]]:
     """Return the whole lines after the header."""
     lines = _content(path).split(b"\n")[:-1]
+    lines = [line for line in lines if logs or not line.startswith(_LOG)]
     parsed = (_parsed(line) for line in lines)
     header = next(parsed, None)
     if header is None or header.get("kedro-otel-private") != FORMAT:

@@ -185,6 +185,14 @@ class Writer:
         """Whether lines are still taken."""
         return self._file is not None
 
+    def look(self) -> bool:
+        """Return the same, after a look whether the user still wants it where the last one was a while ago."""
+        if self._file is not None and time.monotonic() > self._look_at:
+            with self._lock:
+                if self._file is not None:
+                    self._still_wanted(self._file)
+        return self._file is not None
+
     def _begin(self) -> None:
         """Make a segment and go on in it: a header, and the beginnings of what is open, there together or not at all."""
         private_folder(self.folder)

@@ -227,9 +227,7 @@ def _forked() -> None:
     state.lock, state.exit_registered, state.memory = RLock(), False, None
     if recorder is not None:
         recording = recorder.writer.on
-        recorder.writer.abandon()
-        if recorder.private is not None:
-            recorder.private.abandon()
+        recorder.abandon()
         state.decided = not recording
         state.inherited = recorder.forked()
         from kedro_otel.tracing import ids

@@ -162,7 +162,7 @@ def notice() -> None:
         return
     warn(
         f"kedro-otel records your kedro commands in {paths.home()}, and each project gets a random project_id in its pyproject.toml. "
-        "Error messages and arguments as typed stay there in files that are never sent. "
+        "Error messages, log lines and arguments as typed stay in that folder, in files that are never sent. "
         "See them: kedro otel show; what and why: kedro otel status; switch off: kedro otel off"
     )
     from kedro_otel.config import surroundings

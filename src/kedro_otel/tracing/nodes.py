@@ -454,6 +454,14 @@ class Nodes:
                 self._span_writer.dataset(opened)
             found.untyped.clear()
 
+    def of_thread(self) -> ActiveNode | None:
+        """Return the node that this thread runs; in a thread that runs none, the only one that is open."""
+        current = self._current
+        found = current.get(get_ident())
+        if found is None and len(current) == 1:
+            found = next(iter(current.values()), None)
+        return found
+
     def here(self, node: Any) -> RunNodes | None:
         """Return the run for which this thread runs the Kedro ``node``, if it does."""
         found = self._current.get(get_ident())

@@ -77,6 +77,7 @@ class Recorder:
                         self._handoff(),
                         self.contexts,
                         lambda: self.command,
+                        self.private,
                     )
         return self._runs
 
@@ -120,6 +121,14 @@ class Recorder:
     def forked(self) -> WorkerContext | None:
         """Return what a fork child works for, if a run was ever begun here."""
         return self._runs.forked() if self._runs is not None else None
+
+    def abandon(self) -> None:
+        """Let go, in a fork child, of what is the parent's."""
+        self.writer.abandon()
+        if self._runs is not None and self._runs.logs is not None:
+            self._runs.logs.abandon()
+        if self.private is not None:
+            self.private.abandon()
 
     def end(self) -> None:
         """The process ends, or another project begins: close what is open, as failed by what ends the process if that is known."""

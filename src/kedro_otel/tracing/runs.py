@@ -11,6 +11,7 @@ from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
 from kedro_otel.tracing import attachment, errors, kedro_frames
 from kedro_otel.tracing.environment_carrier import EnvironmentCarrier
+from kedro_otel.tracing.log_lines import LogLines
 from kedro_otel.tracing.nodes import Nodes
 from kedro_otel.tracing.run_nodes import ActiveNode, RunNodes
 from kedro_otel.tracing.span import ActiveSpan
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedro_otel.facts.trace_context import Remote
+    from kedro_otel.private.writer import PrivateWriter
     from kedro_otel.recording.worker_context import WorkerContextFile
     from kedro_otel.tracing.span import SpanWriter
 
@@ -78,6 +80,7 @@ class Runs:
         handoff: What is left for worker processes, and what this process has from its parent if it is one.
         contexts: Returns :mod:`kedro_otel.tracing.sdk.context`, having decided whose provider makes spans.
         command: Returns the command that is running, if there is one.
+        private: The private file, which takes the log lines of the runs; None where nothing is kept.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Runs:
         handoff: WorkerContextFile,
         contexts: Callable[[], Any],
         command: Callable[[], ActiveSpan | None],
+        private: PrivateWriter | None = None,
     ) -> None:
         self.open: list[ActiveRun] = []
         self._span_writer = span_writer
@@ -101,6 +105,7 @@ class Runs:
         self.ended_well = False
         """Whether the run that ended last is known to have ended well."""
         self._families: dict[str, RunNodes] = {}
+        self.logs = LogLines(private, self._log_owner) if private is not None else None
         self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave, contexts)
 
     def forked(self) -> Any:
@@ -113,6 +118,8 @@ class Runs:
         for family in self._families.values():
             self.nodes.close(family, None, None, failed=True)
         self._families.clear()
+        if self.logs is not None:
+            self.logs.end()
         self._handoff.remove()
 
     def began(
@@ -156,6 +163,8 @@ class Runs:
             self._look_around()
         self._enter(run)
         self._hand_off()
+        if self.logs is not None:
+            self.logs.begin()
 
     def _look_around(self) -> None:
         """Note whether one run is all there is, for then every node is its."""
@@ -215,6 +224,8 @@ class Runs:
         finally:
             run.let_go()
             self._hand_off()
+            if self.logs is not None and not self.open:
+                self.logs.end()
 
     def end_stale(self, why: BaseException | None = None) -> None:
         """End a run of this thread that was interrupted, where no hook fires, by ``why`` if that is known; one that calls another run goes on."""
@@ -286,6 +297,8 @@ class Runs:
             if family is None:
                 self._contexts().adopt_baggage(self._environ)
                 family = self._families[remote.span_id] = RunNodes(remote, run_id)
+                if self.logs is not None:
+                    self.logs.begin()
             return family
         frame = kedro_frames.of_node(node)
         call = kedro_frames.call(frame)
@@ -303,6 +316,8 @@ class Runs:
             self._span_writer.begin(run, {names.RUN_ID: known, **key})
             self.open.append(run)
             self._look_around()
+            if self.logs is not None:
+                self.logs.begin()
             return run.family
 
     def _end_calls(self) -> None:
@@ -312,6 +327,19 @@ class Runs:
         for run in called:
             if run.call not in running:
                 self._end_run(run, None)
+
+    def _log_owner(self) -> tuple[str, str, str] | None:
+        """Return trace and span that are current in this thread, and the span of the node, or else run, whose log lines come now."""
+        here = self._contexts().current()
+        owner: ActiveSpan | None = here if isinstance(here, ActiveSpan) else None
+        while owner is not None and not isinstance(owner, ActiveNode):
+            owner = owner.parent if isinstance(owner.parent, ActiveSpan) else None
+        if owner is None:
+            owner = self.nodes.of_thread() or (self.open[-1] if self.open else None)
+        if owner is None:
+            return None
+        at = here if here is not None and here.trace_id == owner.trace_id else owner
+        return at.trace_id, at.span_id, owner.span_id
 
     def _enter(self, operation: ActiveSpan) -> None:
         self._contexts().enter(operation)

@@ -1,0 +1,163 @@
+"""Log lines of a run: each record is given its trace and span, and is kept in the private file.
+
+Nothing of the user's logging is configured: no handler, level, factory or filter is added or changed.
+While a run is open, ``Logger.callHandlers`` is wrapped, which every record reaches that a logger lets
+through. What is kept is the text that the user's handlers made of the record. Where none made one,
+it is put together only from plain values, of which formatting can call no code of the user's.
+"""
+
+from __future__ import annotations
+
+import logging
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Final
+
+from kedro_otel import guard
+from kedro_otel.recording.encoder import text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kedro_otel.private.writer import PrivateWriter
+
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+_MOST: Final = 1000
+"""Loggers and levels whose spelling is remembered."""
+
+_OURS: Final = "kedro_otel"
+_FILE: Final = logging.Logger.callHandlers.__code__.co_filename
+
+
+class LogLines:
+    """What is done with the log records of this process while a run is open.
+
+    Args:
+        private: The private file.
+        where: Returns trace id and span id of what is current in this thread, and the span id of the
+            node or run that its lines belong to; None where no run is open.
+    """
+
+    def __init__(
+        self, private: PrivateWriter, where: Callable[[], tuple[str, str, str] | None]
+    ) -> None:
+        self._private = private
+        self._where = where
+        self._lock = RLock()
+        self._original: Any = None
+        self._wrapper: Any = None
+        self._on = False
+        self._heads: dict[tuple[str, str], str] = {}
+
+    def begin(self) -> None:
+        """A run begins: see the records from here on."""
+        with self._lock:
+            self._on = True
+            if self._wrapper is None:
+                self._original = logging.Logger.callHandlers
+                self._wrapper = _wrapped(self._original, self._before, self._after)
+                logging.Logger.callHandlers = self._wrapper  # type: ignore[method-assign]
+
+    def end(self) -> None:
+        """No run is open: leave logging as it was found. What somebody else has wrapped since stays, and does nothing."""
+        with self._lock:
+            self._on = False
+            self._private.settle()
+            if self._wrapper is not None and logging.Logger.callHandlers is self._wrapper:
+                logging.Logger.callHandlers = self._original  # type: ignore[method-assign]
+                self._wrapper = self._original = None
+
+    def abandon(self) -> None:
+        """Do nothing any more, in a fork child: what is open is the parent's."""
+        self._lock = RLock()
+        self._on = False
+        if self._wrapper is not None and logging.Logger.callHandlers is self._wrapper:
+            logging.Logger.callHandlers = self._original  # type: ignore[method-assign]
+
+    @guard.guarded
+    def _before(self, record: logging.LogRecord) -> str:
+        """Give a record its trace and span, before the user's handlers; return whose line it is."""
+        if not self._on:
+            return ""
+        found = self._where()
+        if found is None:
+            return ""
+        known = record.__dict__
+        known.setdefault("trace_id", found[0])
+        known.setdefault("span_id", found[1])
+        return found[2]
+
+    @guard.guarded
+    def _after(self, record: logging.LogRecord, owner: str) -> None:
+        """Keep a record, after the user's handlers."""
+        known = record.__dict__
+        name, level, created = known.get("name"), known.get("levelname"), known.get("created")
+        if type(name) is not str or type(level) is not str or name.startswith(_OURS):
+            return
+        line = self._heads.get((name, level))
+        if line is None:
+            line = f',"logger":{text(name)},"level":{text(level)}'
+            if len(self._heads) < _MOST:
+                self._heads[name, level] = line
+        if type(created) is float:
+            line += f',"t":{created!r}'
+        stack = known.get("exc_text")
+        if stack and type(stack) is str:
+            line += f',"stacktrace":{text(stack)}'
+        self._private.log(owner, line, text(_message(known)))
+
+
+def _message(known: dict[str, Any]) -> str:
+    """Return the text of a record, without calling code of the user's."""
+    found = known.get("message")  # what a formatter of the user's made of it
+    if type(found) is str:
+        return found
+    template, args = known.get("msg"), known.get("args")
+    if type(template) is not str:
+        return _plain(template)
+    if not args:
+        return template
+    values = args.values() if type(args) is dict else args if type(args) is tuple else (object(),)
+    if all(type(value) in _PLAIN for value in values):
+        try:
+            return str(template % args)
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            guard.let_through(error)
+    return template
+
+
+def _plain(value: Any) -> str:
+    """Return plain values as text; of anything else its class."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return str(value)
+    if kind is dict:  # of structlog
+        return " ".join(f"{_plain(key)}={_plain(item)}" for key, item in value.items())
+    return f"<{kind.__module__}.{kind.__qualname__}>"
+
+
+def _wrapped(
+    original: Any,
+    before: Callable[[logging.LogRecord], str | None],
+    after: Callable[[logging.LogRecord, str], None],
+) -> Any:
+    """Return what is called in place of ``Logger.callHandlers``.
+
+    The function counts as one of logging's own file: what walks up the stack to the user's call (logging
+    itself for its "Call stack", loguru's recipe) passes over it. An exception of a handler loses our frame.
+    """
+
+    def callHandlers(self: logging.Logger, record: logging.LogRecord) -> Any:  # noqa: N802 -- the name it has in tracebacks
+        owner = before(record)
+        try:
+            found = original(self, record)
+        except BaseException as error:
+            trace = error.__traceback__
+            error.__traceback__ = trace.tb_next if trace is not None else None
+            raise
+        if owner:
+            after(record, owner)
+        return found
+
+    callHandlers.__code__ = callHandlers.__code__.replace(co_filename=_FILE)
+    callHandlers.__module__ = original.__module__
+    return callHandlers
