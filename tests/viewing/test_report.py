@@ -129,7 +129,7 @@ def test_a_run_that_went_well(home: Path, shown: Callable[..., browser.Browser])
     """The page tells what ran and how it ended; the timeline has a row and a bar for each node, the graph a box, the table a line."""
     a_run(home / "recordings", NODES)
     page = shown()
-    assert page.driver.title == "Succeeded: kedro run"
+    assert page.driver.title == "Succeeded: kedro run · __default__ · demo"
     assert "Succeeded" in page.js("return document.querySelector('.badge').textContent")
     assert rows(page) == ["kedro run", "run __default__", "load_cars", "split", "train", "publish"]
     bars = page.js(
@@ -178,7 +178,7 @@ def test_a_run_that_still_runs(home: Path, shown: Callable[..., browser.Browser]
     tape.live()
     page = shown()
     tape.dead()
-    assert page.driver.title == "Running: run p"
+    assert page.driver.title.startswith("Running: run p ·")
     assert "1 of 3" in page.js("return document.querySelector('.figures').textContent")
     assert rows(page) == ["run p", "done", "busy"]
 

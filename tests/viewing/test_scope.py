@@ -59,7 +59,9 @@ def test_each_view_speaks_of_the_project_one_stands_in(
         assert "shout" in typed("show").stdout
         assert "theirs" not in typed("show").stdout
         assert json.loads(typed("report", "-o", str(tmp_path / "page.html"), "--json").stdout)
-        assert "shout" in (tmp_path / "page.html").read_text()
+        page = (tmp_path / "page.html").read_text()
+        assert "shout" in page
+        assert "kedro run · __default__ · ours</title>" in page
         assert "no earlier successful run" in typed("compare", code=1).stderr
         assert sorted(filter(None, listed("--all-projects"))) == ["demo", "demo", "ours"]
         assert listed("--project", "demo") == ["demo", "demo"]

@@ -14,6 +14,7 @@ from kedro_otel.semconv import names
 from kedro_otel.viewing.html import summary_text
 from kedro_otel.viewing.html.columns import columns
 from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model.summary import of_trace
 from kedro_otel.viewing.text import clean, duration
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def page(trace: Trace) -> str:
     word = outcome.of(trace)
     return Template((_HERE / "page.html").read_text(encoding="utf-8")).substitute(
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'",
-        title=escape(f"{summary_text.LABELS[word]}: {what}"),
+        title=escape(_title(trace, f"{summary_text.LABELS[word]}: {what}")),
         style=style,
         script=script,
         data=inert(_fitting(trace)),
@@ -64,6 +65,12 @@ def page(trace: Trace) -> str:
         ),
         slowest=_slowest(trace),
     )
+
+
+def _title(trace: Trace, what: str) -> str:
+    """Return what a browser's tab says: the outcome and command, the pipeline, the project."""
+    one = of_trace(trace)
+    return " · ".join(filter(None, (what, clean(one.pipeline, 80), clean(one.project, 80))))
 
 
 def inert(data: dict[str, Any]) -> str:
