@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from bare import LOGGING, normal
+from conftest import FULL
 from trace_text import below, operations, tree
 
 REGISTRY = """
@@ -437,14 +438,24 @@ SCENARIOS = (
         error=f"{DIED} died",
     ),
 )
+
+
+def runners(number: int, scenario: Scenario) -> list[tuple[str, str]]:
+    """Return the runners to try a scenario with: of the ways to start workers all for the first, and one in turn for each other one."""
+    if FULL or number == 0:
+        return list(scenario.runners)
+    left_out = [way for way in PARALLEL if way != PARALLEL[number % len(PARALLEL)]]
+    return [runner for runner in scenario.runners if runner not in left_out]
+
+
 CASES = [
     pytest.param(
         scenario,
         *runner,
         id=f"{scenario.pipeline}-{runner[0].rpartition('.')[2]}{'-' if runner[1] else ''}{runner[1]}",
     )
-    for scenario in SCENARIOS
-    for runner in scenario.runners
+    for number, scenario in enumerate(SCENARIOS)
+    for runner in runners(number, scenario)
 ]
 
 
