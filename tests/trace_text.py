@@ -48,7 +48,7 @@ def operations(home: Path) -> list[Operation]:
 
 
 def tree(found: Iterable[Operation]) -> str:
-    """Return operations as a tree: a line each, ``name``, then ``!type`` if it failed and its state unless it ended.
+    """Return operations as a tree: a line each, ``name``, then ``!type`` if it failed, ``unknown`` if nothing tells how it ended, and its state unless it did.
 
     Siblings are in order of name, so that runners that work in parallel compare equal. A root below a span of another process says so.
     """
@@ -76,6 +76,8 @@ def said(operation: Operation) -> str:
     words = [operation.name]
     if operation.error:
         words.append(f"!{operation.attributes.get(names.ERROR_TYPE)}")
+    if names.OUTCOME in operation.attributes:
+        words.append(str(operation.attributes[names.OUTCOME]))
     if operation.state != "ended":
         words.append(operation.state)
     return " ".join(words)

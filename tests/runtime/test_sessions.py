@@ -197,7 +197,7 @@ def test_a_run_that_was_interrupted_ends_when_the_next_begins(
     script("try: run('interrupted')\nexcept KeyboardInterrupt: print('stopped')\nrun()\nclean()")
     stopped, after = traces(home)
     assert stopped == below(
-        "run interrupted !_OTHER", "node first\n  save a", "node stopped !_OTHER\n  load a"
+        "run interrupted unknown", "node first\n  save a", "node stopped unknown\n  load a"
     )
     assert after == GOOD
 
@@ -214,11 +214,13 @@ def test_a_script_that_is_killed_leaves_the_node_it_died_in(
     ]
 
 
-def test_a_node_that_leaves_the_process_failed(script: Callable[..., Any], home: Path) -> None:
-    """SystemExit, which no hook of Kedro's tells, closes the run at the process's end as failed and not as died."""
+def test_how_a_node_that_leaves_the_process_ended_is_unknown(
+    script: Callable[..., Any], home: Path
+) -> None:
+    """SystemExit, which no hook of Kedro's tells, leaves a run that ends with the process: nothing tells how, and it did not die."""
     script("run('leaves')", code=3)
     assert traces(home) == [
-        below("run leaves !_OTHER", "node first\n  save a", "node last !_OTHER\n  load a")
+        below("run leaves unknown", "node first\n  save a", "node last unknown\n  load a")
     ]
 
 
