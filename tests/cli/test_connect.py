@@ -113,6 +113,10 @@ def typed(*words: str, code: int = 0, **environ: str) -> Result:
         ('"http://localhost:4318"', "quotation marks"),
         ("grpc://localhost:4317", "--protocol grpc"),
         ("http:///v1", "names no host"),
+        ("http://ana:pa/CANARY@host", "not percent-encoded"),
+        ("http://ana:pa?CANARY@host:4318", "not percent-encoded"),
+        ("http://ana:pa#CANARY@host", "not percent-encoded"),
+        ("http://ana:CANARY/4@host", "not percent-encoded"),
         ("http://:4318", "names no host"),
     ],
 )

@@ -127,6 +127,7 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
     try:
         before = target.stat()
     except FileNotFoundError:
+        target.parent.stat()  # where there is no such folder, none is made
         create(target, data, mode=mode or 0o600)
         return
     if before.st_nlink > 1:

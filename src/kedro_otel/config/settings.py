@@ -498,6 +498,10 @@ def _url(_: Setting, raw: Any) -> str:
             " (--protocol grpc, or OTEL_EXPORTER_OTLP_PROTOCOL=grpc)"
         )
     host = rest if separator else text
+    if _hides_credentials(raw):
+        raise ValueError(
+            "has a user name or password in which / ? or # is not percent-encoded (%2F %3F %23)"
+        )
     if separator and host[:1] in ("", "/", "?", ":"):
         raise ValueError("names no host: write an address such as http://localhost:4318")
     if (
@@ -507,6 +511,16 @@ def _url(_: Setting, raw: Any) -> str:
     ):
         raise ValueError("must be an address such as http://localhost:4318")
     return text
+
+
+def _hides_credentials(raw: Any) -> bool:
+    """Return whether an address ends its host too early for what was meant as user and password before an ``@``."""
+    rest = str(raw).strip().rpartition("://")[2]
+    host = rest.split("/", 1)[0].split("?", 1)[0].split("#", 1)[0]
+    _, colon, port = host.rpartition(":")
+    return bool(
+        colon and port and not port.isdigit() and "]" not in port and "@" in rest[len(host) :]
+    )
 
 
 def _headers(_: Setting, raw: Any) -> dict[str, str]:
