@@ -260,6 +260,7 @@ UNREACHED = {
     "private/log_bounds.py LogBounds._drop": "many log lines: private/test_logs.py",
     "private/writer.py PrivateWriter._rewrite": "many log lines: private/test_logs.py",
     "tracing/log_lines.py _plain": "a message that is no text: private/test_logs.py",
+    "tracing/log_lines.py _wrapped.<locals>.callHandlers": "runs as logging's own file: private/test_logs.py",
     "config/paths.py *": "another system: config/test_paths.py",
     "config/settings.py *": "what status shows, and values that are wrong: config/test_settings.py",
     "config/destination.py *": "values that are wrong: config/test_settings.py",
