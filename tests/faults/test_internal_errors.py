@@ -264,6 +264,7 @@ UNREACHED = {
     "config/paths.py *": "another system: config/test_paths.py",
     "config/settings.py *": "what status shows, and values that are wrong: config/test_settings.py",
     "config/destination.py *": "values that are wrong: config/test_settings.py",
+    "recording/encoder.py _word": "a map in a user's span: recording/test_values.py",
     "config/surroundings.py *": "a terminal: runtime/test_unchanged.py",
     "config/consent.py _repair": "a settings file that others may write: config/test_owners.py",
     "config/consent.py Consent.refused": "a no: config/test_owners.py",

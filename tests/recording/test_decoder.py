@@ -11,7 +11,7 @@ import pytest
 
 from kedro_otel.recording import decoder
 from kedro_otel.recording.decoder import BadLineError
-from kedro_otel.recording.model import Header, Operation, Segment, SegmentError
+from kedro_otel.recording.model import Base64, Header, Operation, Segment, SegmentError
 
 TRACE, SPAN, PARENT = "ab" * 16, "cd" * 8, "ef" * 8
 BEGUN = {
@@ -395,13 +395,13 @@ def test_a_span_is_a_start_and_an_end_and_has_links() -> None:
         (
             {
                 "arrayValue": {
-                    "values": [{"intValue": 1}, {"kvlistValue": {}}, {"stringValue": "a"}]
+                    "values": [{"intValue": 1}, {"futureValue": {}}, {"stringValue": "a"}]
                 }
             },
             [1, "a"],
         ),
         ({"arrayValue": {}}, []),
-        ({"bytesValue": "AA=="}, None),
+        ({"bytesValue": "AA=="}, Base64("AA==")),
     ],
 )
 def test_each_kind_of_value_is_what_it_says(wrapped: dict[str, Any], value: Any) -> None:

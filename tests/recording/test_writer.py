@@ -787,8 +787,34 @@ def test_it_stops_soon_when_it_is_no_longer_wanted(
         (("a",), {"arrayValue": {"values": [{"stringValue": "a"}]}}),
         (list(range(257)), {"arrayValue": {"values": [{"intValue": str(n)} for n in range(256)]}}),
         (object(), {"stringValue": "object"}),
-        ({"secret": "value"}, {"stringValue": "dict"}),
-        (b"secret", {"stringValue": "bytes"}),
+        (
+            {"a": {"b": [None]}, 1: b"c", object(): 2},
+            {
+                "kvlistValue": {
+                    "values": [
+                        {
+                            "key": "a",
+                            "value": {
+                                "kvlistValue": {
+                                    "values": [
+                                        {
+                                            "key": "b",
+                                            "value": {
+                                                "arrayValue": {"values": [{"nullValue": None}]}
+                                            },
+                                        }
+                                    ]
+                                }
+                            },
+                        },
+                        {"key": "1", "value": {"bytesValue": "Yw=="}},
+                        {"key": "object", "value": {"intValue": "2"}},
+                    ]
+                }
+            },
+        ),
+        (b"\x00\xff", {"bytesValue": "AP8="}),
+        (None, {"nullValue": None}),
     ],
 )
 def test_every_value_has_one_spelling(value: object, spelled: dict[str, Any]) -> None:

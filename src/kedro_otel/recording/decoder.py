@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from binascii import crc32
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
-from kedro_otel.recording.model import Header, NewerFormatError, Operation, SegmentError
+from kedro_otel.recording.model import (
+    Base64,
+    Header,
+    NewerFormatError,
+    Operation,
+    SegmentError,
+)
 from kedro_otel.recording.segment_file import FORMAT, GOES_ON, HEADER_BEGINS, STOP_MARK_AT
 
 if TYPE_CHECKING:
@@ -181,7 +188,7 @@ def attributes(rows: Any) -> dict[str, Value]:
     return {key: value for key, value in found.items() if value is not None and type(key) is str}
 
 
-def _value(wrapped: dict[str, Any]) -> Any:
+def _value(wrapped: dict[str, Any]) -> Any:  # noqa: PLR0911 -- one for each kind
     ((kind, value),) = wrapped.items()
     if kind == "stringValue":
         return value if type(value) is str else None
@@ -193,7 +200,15 @@ def _value(wrapped: dict[str, Any]) -> Any:
     if kind == "doubleValue":
         return float(value) if type(value) in (float, int) or value in _NOT_FINITE else None
     if kind == "arrayValue":
-        return [item for item in map(_value, value.get("values", [])) if item is not None]
+        rows = value.get("values", [])
+        return [item for row in rows if (item := _value(row)) is not None or "nullValue" in row]
+    if kind == "bytesValue":
+        base64.b64decode(value, validate=True)
+        return Base64(value)
+    if kind == "kvlistValue":
+        inner = {str(row["key"]): row["value"] for row in value.get("values", [])}
+        items = {key: _value(one) for key, one in inner.items()}
+        return {k: one for k, one in items.items() if one is not None or "nullValue" in inner[k]}
     return None
 
 

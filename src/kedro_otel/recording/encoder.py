@@ -5,7 +5,8 @@ The format is described in docs/recording-format.md; :mod:`kedro_otel.recording.
 
 from __future__ import annotations
 
-from binascii import crc32
+from binascii import b2a_base64, crc32
+from itertools import islice
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite, log10
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,10 @@ MAX_TEXT: Final = 8192
 """Characters kept of one text."""
 
 MAX_ITEMS: Final = 256
-"""Items kept of one list."""
+"""Items kept of one list or map."""
+
+MAX_DEPTH: Final = 16
+"""Lists and maps inside each other that are kept."""
 
 _NAME, _TYPE, _OPERATION = names.DATASET_NAME, names.DATASET_TYPE, names.DATASET_OPERATION
 _NODE, _TAGS, _NAMESPACE, _FUNCTION, _FILE = (
@@ -55,14 +59,17 @@ def text(value: str) -> str:
     return _quote(value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8"))
 
 
-def any_value(value: Any) -> str:
-    """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name."""
+def any_value(value: Any, depth: int = 0) -> str:  # noqa: PLR0911 -- one for each kind
+    """Return ``value`` as an OTLP/JSON ``AnyValue``; what has no counterpart there is written as its type's name.
+
+    Null has an empty ``AnyValue`` in OTLP. It is spelled ``nullValue`` here, which a reader that does not know it leaves out.
+    """
     if isinstance(value, str):
         return f'{{"stringValue":{text(value)}}}'
     if isinstance(value, _LISTS):
         return (
             '{"arrayValue":{"values":['
-            + ",".join([any_value(item) for item in value[:MAX_ITEMS]])
+            + ",".join([_inner(item, depth) for item in value[:MAX_ITEMS]])
             + "]}}"
         )
     if value is True or value is False:
@@ -79,7 +86,27 @@ def any_value(value: Any) -> str:
             if isfinite(value)
             else f'{{"doubleValue":"{_NOT_FINITE[repr(float(value))]}"}}'
         )
+    if value is None:
+        return '{"nullValue":null}'
+    if isinstance(value, bytes):
+        return f'{{"bytesValue":"{b2a_base64(value[:MAX_TEXT], newline=False).decode()}"}}'
+    if isinstance(value, dict):
+        pairs = [
+            f'{{"key":{text(_word(key))},"value":{_inner(item, depth)}}}'
+            for key, item in islice(value.items(), MAX_ITEMS)
+        ]
+        return f'{{"kvlistValue":{{"values":[{",".join(pairs)}]}}}}'
     return f'{{"stringValue":{text(type(value).__name__)}}}'
+
+
+def _word(key: Any) -> str:
+    """Return the key of a map as text, without asking a class of the user's for it."""
+    return str(key) if type(key) in (str, int, float, bool) else type(key).__name__
+
+
+def _inner(value: Any, depth: int) -> str:
+    """Return what is inside a list or map; below :data:`MAX_DEPTH` of them its type's name alone."""
+    return any_value(value, depth + 1) if depth < MAX_DEPTH else any_value(type(value).__name__)
 
 
 def _far(value: int) -> str:

@@ -23,8 +23,15 @@ DIED: Final = "died"
 UNKNOWN: Final = "unknown"
 """States of an operation: it said how it ended; its process still runs; its process ended without a word; cannot be told."""
 
-Value = str | int | float | bool | list[Any]
-"""Value of an attribute: a scalar, or a list of scalars of one type."""
+
+class Base64(str):
+    """Bytes in an attribute, as base64 text, which every view can print."""
+
+    __slots__ = ()
+
+
+Value = str | int | float | bool | list[Any] | dict[str, Any]
+"""Value of an attribute: a scalar, :class:`Base64`, a list or a map of such values and None."""
 
 
 class SegmentError(Exception):

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.recording.decoder import BadLineError, attributes
+from kedro_otel.recording.model import Base64
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _attributes(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"key": key, "value": _value(value)} for key, value in values.items()]
 
 
-def _value(value: Any) -> dict[str, Any]:
+def _value(value: Any) -> dict[str, Any]:  # noqa: PLR0911 -- one for each kind
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
@@ -122,4 +123,10 @@ def _value(value: Any) -> dict[str, Any]:
         }
     if isinstance(value, list):
         return {"arrayValue": {"values": [_value(item) for item in value]}}
+    if isinstance(value, dict):
+        return {"kvlistValue": {"values": _attributes(value)}}
+    if isinstance(value, Base64):
+        return {"bytesValue": value}
+    if value is None:
+        return {}
     return {"stringValue": str(value)}

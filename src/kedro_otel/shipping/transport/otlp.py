@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from kedro_otel.recording.model import Base64
 from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
 
@@ -60,7 +62,7 @@ def span(operation: Operation, resource: Resource) -> ReadableSpan:
         context=context,
         parent=parent,
         resource=resource,
-        attributes=operation.attributes,
+        attributes={key: _sent(value) for key, value in operation.attributes.items()},
         events=[
             Event(str(event.get("name", "")), _attributes(event), _time(event, operation.start_ns))
             for event in operation.events
@@ -245,9 +247,21 @@ def _attributes(row: Mapping[str, Any]) -> dict[str, Any]:
     from kedro_otel.recording.decoder import BadLineError, attributes
 
     try:
-        return attributes(row.get("attributes", []))
+        found = attributes(row.get("attributes", []))
     except BadLineError:
         return {}
+    return {key: _sent(value) for key, value in found.items()}
+
+
+def _sent(value: Any) -> Any:
+    """Return the value of an attribute as an exporter takes it: bytes as bytes."""
+    if isinstance(value, Base64):
+        return a2b_base64(value)
+    if isinstance(value, list):
+        return [_sent(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _sent(item) for key, item in value.items()}
+    return value
 
 
 def _time(row: Mapping[str, Any], otherwise: int) -> int:
@@ -264,6 +278,8 @@ def _bytes(value: Any) -> int:
         return 4 * len(value) + _VALUE_BYTES if not value.isascii() else len(value) + _VALUE_BYTES
     if isinstance(value, list | tuple):
         return _VALUE_BYTES + sum(map(_bytes, value))
+    if isinstance(value, dict):
+        return _VALUE_BYTES + sum(4 * len(key) + _bytes(item) for key, item in value.items())
     return 2 * _VALUE_BYTES
 
 
