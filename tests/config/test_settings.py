@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from opentelemetry.util.re import parse_env_headers
 
 from kedro_otel.config import destination, paths, settings
 from kedro_otel.config.settings import load
@@ -331,3 +332,22 @@ def test_user_file_that_is_no_toml_is_left_alone() -> None:
     with pytest.raises(UserFileError, match="nothing was changed"):
         save({"enabled": True})
     assert paths.user_config().read_text() == "= broken"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "a=b",
+        "a=b,c=d",
+        " a = b , c=d ",
+        "Authorization=Bearer%20x",
+        "Authorization=%20Bearer%20x%20",
+        "x%2Dteam=a",
+        "a=b=c",
+        "a=",
+    ],
+)
+def test_headers_of_the_environment_are_read_as_the_sdk_reads_them(raw: str) -> None:
+    """Names and values are percent-decoded, and spaces around them do not count."""
+    found = settings.load({"OTEL_EXPORTER_OTLP_HEADERS": raw}).value("headers")
+    assert found == parse_env_headers(raw, liberal=True)

@@ -531,7 +531,7 @@ def _headers(_: Setting, raw: Any) -> dict[str, str]:
         from urllib.parse import unquote
 
         pairs = [
-            (name, unquote(value.strip()))
+            (unquote(name), unquote(value).strip())
             for name, _sign, value in (
                 item.partition("=") for item in raw.split(",") if item.strip()
             )
