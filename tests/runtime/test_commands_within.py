@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bare import LOGGING
 from kedro.framework.project import pipelines
 from trace_text import operations, tree
 
@@ -116,3 +119,25 @@ def test_what_was_loaded_for_one_pipeline_is_not_the_projects_size(
     assert (whole[names.PIPELINE_COUNT], whole[names.NODE_COUNT]) == (3, 2)
     assert names.PIPELINE_COUNT not in part
     assert names.NODE_COUNT not in part
+
+
+def test_a_reader_that_leaves_is_no_failure(
+    environment: dict[str, str], home: Path, kedro: Callable[..., Any]
+) -> None:
+    """Of `kedro info | head` nothing failed: the exit code is recorded, and no error."""
+    logging = home.parent / "logging.yml"
+    logging.write_text(LOGGING)
+    env = {**environment, "KEDRO_LOGGING_CONFIG": str(logging)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    kedro_program = Path(sys.executable).parent / "kedro"
+    words = [kedro_program, "info"]
+    done = subprocess.run(words, env=env, stdout=writing, stderr=subprocess.DEVNULL, check=False)
+    os.close(writing)
+    assert done.returncode == 1
+    (command,) = operations(home)
+    assert not command.error
+    assert command.attributes[names.EXIT_CODE] == 1
+    assert names.ERROR_TYPE not in command.attributes
+    assert command.attributes[names.OUTCOME] == names.UNKNOWN
+    assert "✗" not in kedro("otel", "list").out

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.semconv import names
 
@@ -88,8 +89,12 @@ def node_of(error: BaseException) -> Any:
     return None
 
 
+_UNHEARD: Final = "_PacifyFlushWrapper"
+"""Click's class of stdout after whoever read it has gone."""
+
+
 def behind(error: BaseException | None) -> BaseException | None:
-    """Return what made click leave: the usage error or Ctrl-C behind its ``SystemExit``, else ``error`` itself.
+    """Return what made click leave: the usage error, Ctrl-C or reader gone behind its ``SystemExit``, else ``error`` itself.
 
     Older releases of click exit while they handle the exception, which is then the context; 8.5 keeps only how it is
     going to be reported, in a local variable.
@@ -101,8 +106,15 @@ def behind(error: BaseException | None) -> BaseException | None:
     context = error.__context__
     if isinstance(context, click.exceptions.Abort):
         return context.__cause__ or KeyboardInterrupt()
-    if isinstance(context, click.ClickException):
+    if isinstance(context, click.ClickException | BrokenPipeError):
         return context
+    return _kept_by_click(error) or error
+
+
+def _kept_by_click(error: SystemExit) -> BaseException | None:
+    """Return what click 8.5 is leaving for, from the local variables of its ``main``; None where that is nothing or not known."""
+    import click
+
     last = _last(error)
     frame = last.tb_frame if last is not None else None
     if (
@@ -116,7 +128,9 @@ def behind(error: BaseException | None) -> BaseException | None:
             return reported
         if report is not None:
             return KeyboardInterrupt()
-    return error
+        if type(sys.stdout).__name__ == _UNHEARD:
+            return BrokenPipeError()
+    return None
 
 
 def event(error: BaseException, when_ns: int) -> tuple[str, int, dict[str, Any]]:

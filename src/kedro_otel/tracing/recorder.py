@@ -219,12 +219,18 @@ class Recorder:
             self._runs.end_all(through)
             self._withdraw()
         values: dict[str, Any] = {} if code is None else {names.EXIT_CODE: code}
-        if code:
+        # Whoever read the output stopped reading, as `head` does: nothing tells that anything failed.
+        run_failed = self._runs is not None and not self._runs.ended_well
+        unheard = isinstance(error, BrokenPipeError) and not run_failed
+        failed = bool(code) and not unheard
+        if failed:
             values.update(errors.facts(error, self.root))
+        elif unheard:
+            values[names.OUTCOME], error = names.UNKNOWN, None
         elif code is None and not well and not (self._runs is not None and self._runs.ended_well):
             values[names.OUTCOME] = names.UNKNOWN
         end_ns = clock.now() - clock.offset_ns + self._offset_ns
-        self.span_writer.finish(command, values, end_ns=end_ns, error=error, failed=bool(code))
+        self.span_writer.finish(command, values, end_ns=end_ns, error=error, failed=failed)
 
     def contexts(self) -> Any:
         """Return the module that knows OpenTelemetry's context; with the first call, decide whose provider makes spans."""
