@@ -391,7 +391,7 @@ def test_planted_segments_are_not_read(
     tmp_path: Path,
     figure: Callable[[str], None],
 ) -> None:
-    """Links, hard links and pipes among the recordings are neither followed nor waited for; neighbours are read."""
+    """Links and pipes among the recordings are neither followed nor waited for; neighbours are read, under one of their names each."""
     path = project()
     kedro("run", cwd=path)
     folder = home / "recordings"
@@ -399,8 +399,9 @@ def test_planted_segments_are_not_read(
     outside.mkdir()
     tape = Tape(outside)
     tape.end(tape.start("command", "kedro planted", 0), 1)
+    (real,) = folder.glob("*.jsonl")
     (folder / "00000000000000000001-1-00000001.jsonl").symlink_to(tape.path)
-    os.link(tape.path, folder / "00000000000000000001-1-00000002.jsonl")
+    os.link(real, folder / "00000000000000000001-1-00000002.jsonl")
     os.mkfifo(folder / "00000000000000000001-1-00000003.jsonl")
     (folder / "00000000000000000001-1-00000004.jsonl").mkdir()
     (folder / "00000000000000000001-1-00000005.jsonl").write_bytes(b"")

@@ -100,6 +100,7 @@ def test_what_is_printed_is_the_same(
     path = project()
     home.mkdir()
     (home / "notice").touch()  # the one line that a terminal sees once per machine
+    environment["KEDRO_OTEL_WRITE_PROJECT_ID"] = "false"  # which would be announced
     printed = []
     for kedro in map(at_one_path, ("bare", "ours")):
         if terminal:

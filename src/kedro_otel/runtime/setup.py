@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from kedro_otel import guard
 from kedro_otel.facts.clock import clock
 from kedro_otel.runtime.state import close_recorder, state, warn
-from kedro_otel.tracing import attachment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,7 +202,7 @@ def _joined() -> Recorder | None:
             state.recorder = _recorder(
                 inherited.resource, inherited.facts, root, inherited, keep=inherited.keep
             )
-    elif attachment.find() is not None:
+    elif _works_for_another():
         from pathlib import Path
 
         from kedro_otel.facts import project
@@ -212,6 +211,13 @@ def _joined() -> Recorder | None:
     elif parent is None:
         decide(None, package_name())
     return state.recorder
+
+
+def _works_for_another() -> bool:
+    """Return whether somebody handed over a run of another process that this thread works for."""
+    from kedro_otel.tracing import attachment
+
+    return attachment.find() is not None
 
 
 def package_name() -> str | None:
