@@ -250,6 +250,7 @@ UNREACHED = {
     "recording/encoder.py _far": "a number past any float: recording/test_writer.py",
     "recording/in_memory_writer.py InMemoryWriter.abandon": "a fork without a place: test_places.py",
     "facts/run_key.py *": "other orchestrators, and `kedro otel finish`: facts/test_run_key.py",
+    "runtime/setup.py _works_for_another": "workers of somebody else's: tracing/test_run_parts.py",
     "tracing/attachment.py *": "workers of somebody else's: tracing/test_run_parts.py",
     "runtime/carrier.py *": "the same",
     "tracing/sdk/context.py recording": "a span of somebody else's: tracing/test_context.py",
