@@ -124,17 +124,21 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
         OSError: The folder cannot be written, the file has other hard links, or what it has cannot be kept. The file is untouched.
     """
     target = Path(os.path.realpath(path))
+    before: os.stat_result | None
     try:
         before = target.stat()
     except FileNotFoundError:
-        target.parent.stat()  # where there is no such folder, none is made
-        create(target, data, mode=mode or 0o600)
-        return
-    if before.st_nlink > 1:
+        before = None
+    if before is not None and before.st_nlink > 1:
         raise OSError(errno.EMLINK, "it has other hard links, which would keep the old content")
-    temporary = _written(target, data, stat.S_IMODE(before.st_mode) if mode is None else mode)
+    if mode is None:
+        mode = 0o600 if before is None else stat.S_IMODE(before.st_mode)
+    temporary = _written(target, data, mode)
     try:
-        _keep(target, before, temporary)
+        if before is None:
+            _give(temporary, target.parent.stat())
+        else:
+            _keep(target, before, temporary)
         os.replace(temporary, target)
     except OSError:
         os.unlink(temporary)
