@@ -37,7 +37,10 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     from kedro_otel.facts.clock import clock
     from kedro_otel.semconv import names
 
-    masked = masking.mask(running_cli(), args, _own_group(metadata))
+    mains = _mains()
+    # No hook hands the running KedroCLI over, and a second one would import all commands again.
+    cli = mains[0].f_locals.get("self") if mains else None
+    masked = masking.mask(cli, args, _own_group(metadata))
     words = ["kedro", *masked.words]
     values: dict[str, Any] = {
         names.COMMAND_NAME: masked.name,
@@ -47,7 +50,7 @@ def began(metadata: Any, args: Sequence[str]) -> None:
         names.PID: os.getpid(),
     }
     state.commands += 1
-    recorder.commands_returned(len(_running()) - 1)
+    recorder.commands_returned(len(mains) - 1)
     if recorder.idle:
         clock.set()
     # What another program calls, such as a test through click's CliRunner, began with that call.
@@ -56,9 +59,10 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     span = recorder.command_began(
         f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own, typed=args
     )
-    frame = _main()
-    if frame is not None:
-        frame.f_locals[_Return.__name__] = _Return(recorder, span)
+    if (
+        mains and mains[0].f_globals.get("__name__") == _KEDRO_CLI
+    ):  # Kedro's own tells of each way to end but a return
+        mains[0].f_locals[_Return.__name__] = _Return(recorder, span)
 
 
 class _Return:
@@ -98,14 +102,6 @@ def ended(exit_code: object) -> None:
     shutdown.notice()
 
 
-def _main() -> FrameType | None:
-    """Return the frame of the innermost Kedro's own ``main``, which tells of each way to end but a return."""
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- no hook hands it over
-    while frame is not None and not _is_main(frame):
-        frame = frame.f_back
-    return frame if frame is not None and frame.f_globals.get("__name__") == _KEDRO_CLI else None
-
-
 def _is_main(frame: FrameType) -> bool:
     """Return whether ``frame`` is a ``main`` of Kedro's command class, or of a project's that derives from it."""
     if frame.f_code.co_name != "main":
@@ -116,24 +112,15 @@ def _is_main(frame: FrameType) -> bool:
     return kind is not None and isinstance(frame.f_locals.get("self"), kind)
 
 
-def running_cli() -> Any:
-    """Return the ``KedroCLI`` that is running now, whose vocabulary is the one to mask by, or None.
-
-    No hook hands it over, and building a second one would import the project's and every plugin's commands again.
-    """
-    found = _running()
-    return found[0] if found else None
-
-
-def _running() -> list[Any]:
-    """Return every ``KedroCLI`` whose ``main`` this thread is inside of, innermost first."""
-    found: list[Any] = []
+def _mains() -> list[FrameType]:
+    """Return the innermost ``main`` of each command that this thread is inside of, innermost command first."""
+    found: list[FrameType] = []
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- no hook hands it over
     within = False
     while frame is not None:
         is_main = _is_main(frame)
         if is_main and not within:  # a main that calls the one it overrides is one command
-            found.append(frame.f_locals.get("self"))
+            found.append(frame)
         within = is_main
         frame = frame.f_back
     return found
