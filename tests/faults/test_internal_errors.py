@@ -266,7 +266,7 @@ UNREACHED = {
     "config/settings.py *": "what status shows, and values that are wrong: config/test_settings.py",
     "config/destination.py *": "values that are wrong: config/test_settings.py",
     "recording/encoder.py _word": "a map in a user's span: recording/test_values.py",
-    "config/surroundings.py *": "a terminal: runtime/test_unchanged.py",
+    "config/surroundings.py *": "a terminal: config/test_surroundings.py",
     "config/consent.py _repair": "a settings file that others may write: config/test_owners.py",
     "config/consent.py Consent.refused": "a no: config/test_owners.py",
     "config/toml_file.py refusal": "a settings file: config/test_owners.py",

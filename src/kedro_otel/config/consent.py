@@ -53,7 +53,7 @@ def decide(settings_environ: Mapping[str, str], project: Path | None) -> Consent
         return Consent(enabled=True, reason=f"{ENABLED}={said}")
     if user and user.get("enabled") is True:
         return Consent(enabled=True, reason="kedro otel on")
-    no = _generic_no(settings_environ, project)
+    no = generic_no(settings_environ, project)
     return Consent(enabled=not no, reason=no or "default")
 
 
@@ -153,7 +153,8 @@ def _repair(path: Path) -> str:
     return f"chown $(id -u) {path.parent} {path} && chmod go-w {path.parent} {path}"
 
 
-def _generic_no(environ: Mapping[str, str], project: Path | None) -> str:
+def generic_no(environ: Mapping[str, str], project: Path | None) -> str:
+    """Return what says no to every tool or to Kedro's telemetry, as that one understands it; empty if nothing does."""
     for name in GENERIC:
         if environ.get(name):
             return f"{name} is set"

@@ -25,7 +25,7 @@ ENVIRONMENT, USER, SITE, PROJECT, DEFAULT = range(5)
 
 
 class Setting:
-    """One knob. ``project`` says whether a project may set it: "no", "narrow" (only to let less out) or "yes"."""
+    """One knob. ``project`` says whether a project may set it: "no", "narrow" (only towards the first of ``choices``) or "yes"."""
 
     __slots__ = ("choices", "default", "env", "name", "project", "sentence", "type", "unit")
 
@@ -129,7 +129,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "choice",
         "all",
         "What is kept on this machine: `all` keeps error messages, log lines and arguments as typed in a file that is never sent.",
-        choices=("all", "masked"),
+        choices=("masked", "all"),
         project="narrow",
     ),
     _own(
@@ -243,7 +243,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _QUOTES: Final = ("'", '"', "`", "\u201c", "\u201d")
-_ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
+ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
 _INTERNAL: Final = frozenset(
     {"KEDRO_OTEL_ENABLED", "KEDRO_OTEL_FAILPOINT", "KEDRO_OTEL_RAISE", "KEDRO_OTEL_SHIPPER"}
 )
@@ -271,7 +271,7 @@ class Settings:
     @property
     def names_endpoint(self) -> bool:
         """Whether some receiver is named; what it is, :mod:`kedro_otel.config.destination` tells."""
-        return not self._found.keys().isdisjoint(_ENDPOINTS)
+        return not self._found.keys().isdisjoint(ENDPOINTS)
 
     def origin(self, name: str) -> str:
         """Return where the value came from, as a person would say it: ``default``, ``environment NAME``, ``user file PATH``."""
@@ -412,27 +412,15 @@ def _narrow(settings: Settings, table: dict[str, Any]) -> None:
         elif setting.project == "yes":
             if settings.rank(name) == DEFAULT:
                 settings.take(setting, raw, PROJECT, PYPROJECT)
-        elif name == "keep":
-            _narrow_keep(settings, raw)
-        elif raw not in names.DETAILS:
+        elif raw not in setting.choices:
             # an unreadable wish for less is a wish for the least
+            least = setting.choices[0]
             settings.problems.append(
-                f"detail in [tool.kedro_otel] of {PYPROJECT} must be one of {', '.join(names.DETAILS)}; using {names.USAGE}."
+                f"{name} in [tool.kedro_otel] of {PYPROJECT} must be one of {', '.join(setting.choices)}; using {least}."
             )
-            settings.take(setting, names.USAGE, PROJECT, PYPROJECT)
-        elif names.DETAILS.index(raw) < names.DETAILS.index(settings.value(name)):
+            settings.take(setting, least, PROJECT, PYPROJECT)
+        elif setting.choices.index(raw) < setting.choices.index(settings.value(name)):
             settings.take(setting, raw, PROJECT, PYPROJECT)
-
-
-def _narrow_keep(settings: Settings, raw: Any) -> None:
-    """Apply what a project says of ``keep``: only ``masked`` counts, and what is neither word means it."""
-    if raw == "all":
-        return
-    if raw != "masked":
-        settings.problems.append(
-            f"keep in [tool.kedro_otel] of {PYPROJECT} must be one of all, masked; using masked."
-        )
-    settings.take(BY_NAME["keep"], "masked", PROJECT, PYPROJECT)
 
 
 def _or_default(setting: Setting) -> str:

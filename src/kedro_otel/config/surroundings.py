@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Final
 
-from kedro_otel import guard
-from kedro_otel.config import toml_file
-from kedro_otel.config.settings import ENVIRONMENT
+from kedro_otel.config import consent
+from kedro_otel.config.settings import ENDPOINTS, ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.config.settings import Settings
 
-_ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
-TELEMETRY: Final = "kedro_telemetry"
-_SILENCED: Final = ("DO_NOT_TRACK", "KEDRO_DISABLE_TELEMETRY")
+_TELEMETRY: Final = "kedro_telemetry"
 
 
 def sentences(
@@ -33,7 +30,7 @@ def inherited(known: Settings) -> str:
     """Return who named the receiver, if that was the environment: an agent's or a CI runner's OTEL_* reach every child."""
     names = [
         known.origin(name).partition(" ")[2]
-        for name in _ENDPOINTS
+        for name in ENDPOINTS
         if known.rank(name) == ENVIRONMENT
     ]
     if not names:
@@ -46,28 +43,9 @@ def inherited(known: Settings) -> str:
 
 def telemetry(environ: Mapping[str, str], project: Path | None) -> str:
     """Return that Kedro's own telemetry is installed and sends, empty where it is not or was refused."""
-    if any(environ.get(name) for name in _SILENCED) or importlib.util.find_spec(TELEMETRY) is None:
-        return ""
-    if project is not None and _refused(project / ".telemetry"):
+    if importlib.util.find_spec(_TELEMETRY) is None or consent.generic_no(environ, project):
         return ""
     return (
         "kedro-telemetry is installed too, and sends usage data to its own vendor. To stop that and keep this: "
         "kedro otel on, then export KEDRO_DISABLE_TELEMETRY=1"
     )
-
-
-def _refused(path: Path) -> bool:
-    """Return whether a project's ``.telemetry`` says no, as its first lines spell it."""
-    from kedro_otel.config import files
-
-    try:
-        text = files.read(path, toml_file.MAX_BYTES).decode("utf-8")
-    except (OSError, ValueError) as error:
-        guard.let_through(error)
-        return False
-    words = [
-        line.partition(":")[2].strip().lower()
-        for line in text.splitlines()
-        if line.lower().startswith("consent:")
-    ]
-    return words == ["false"]

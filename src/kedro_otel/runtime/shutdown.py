@@ -167,5 +167,5 @@ def notice() -> None:
     )
     from kedro_otel.config import surroundings
 
-    for sentence in surroundings.sentences(state.settings, os.environ):
+    for sentence in surroundings.sentences(state.settings, os.environ, state.root):
         warn(f"kedro-otel: {sentence}")
