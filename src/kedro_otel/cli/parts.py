@@ -41,7 +41,7 @@ def trace_of(ctx: click.Context, key: str, places: Iterable[Path]) -> tuple[Trac
         raise click.UsageError(f"{key!r} names no run here")
     listed = list(places)
     segments = (
-        whole_run.segments_in(found.trace_id, listed)
+        whole_run.segments_below(found.trace_id, listed)
         if listed
         else run_parts.segments_of(found.trace_id)
     )

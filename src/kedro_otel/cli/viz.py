@@ -42,7 +42,7 @@ def viz_(ctx: click.Context, run: str | None, output: str | None) -> None:
         fail("Kedro-Viz is not installed here. To write its file all the same, name it with -o")
     package, pipelines = _loaded(path)
     with patient():
-        trace = trace_of(ctx, run or _last_of(package))
+        trace = trace_of(ctx, run)
     of = trace.root.header.resource.get(names.PROJECT_NAME)
     if trace.run is None or of != package:
         fail(f"that is no pipeline run of {package}: `kedro otel list` shows which there are")
@@ -70,16 +70,6 @@ def _loaded(path: Path) -> tuple[str, dict[str, Any]]:
         return package, dict(pipelines)
     except Exception as error:  # noqa: BLE001 (whatever the project's own code raises)
         fail(f"the project's pipelines could not be loaded ({type(error).__name__}: {error})")
-
-
-def _last_of(package: str) -> str | None:
-    """Return the trace id of the last run of a project, None where none is recorded."""
-    from kedro_otel.viewing.model.find import newest_first
-
-    for entry in newest_first():
-        if entry.run and entry.segment.header.resource.get(names.PROJECT_NAME) == package:
-            return entry.run_id or entry.run.trace_id
-    return None
 
 
 def _ids(trace: Trace, pipelines: dict[str, Any]) -> dict[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.recording.decoder import BadLineError, attributes
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.text import timestamp
@@ -105,26 +104,12 @@ def _end(run: Span, ids: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _error(span: Span) -> dict[str, Any]:
-    found = outcome.failure(span)
     killed = outcome.word(span.operation) == outcome.KILLED
-    said = _KILLED if killed else ": ".join(filter(None, (found.type, found.message)))
-    where = f" ({found.where})" if found.where else ""
     return {
-        "error": f"{said or 'failed'}{where}",
+        "error": _KILLED if killed else outcome.failure(span).text,
         "timestamp": timestamp(span.end_ns),
-        "traceback": _stacktrace(span),
+        "traceback": outcome.stacktrace(span.operation),
     }
-
-
-def _stacktrace(span: Span) -> str:
-    for event in reversed(span.operation.events):
-        try:
-            known = attributes(event.get("attributes", []))
-        except BadLineError:
-            continue
-        if names.EXCEPTION_STACKTRACE in known:
-            return str(known[names.EXCEPTION_STACKTRACE])
-    return ""
 
 
 def _name(span: Span) -> str:

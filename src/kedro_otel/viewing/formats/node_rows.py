@@ -31,8 +31,9 @@ def rows(trace: Trace) -> Iterator[dict[str, Any]]:
         "trace_id": run.trace_id,
         "run_outcome": run.outcome,
     }
+    inside = set((trace.run or trace.root).walk())
     for span in trace.spans(names.NODE):
-        if _is_within(span, trace.run or trace.root):
+        if span in inside:
             yield about | _row(span)
 
 
@@ -56,10 +57,3 @@ def _row(span: Span) -> dict[str, Any]:
         "span_id": operation.span_id,
         "pid": span.header.pid,
     }
-
-
-def _is_within(span: Span, run: Span) -> bool:
-    above: Span | None = span
-    while above is not None and above is not run:
-        above = above.parent
-    return above is run

@@ -113,11 +113,8 @@ class _Lineage:
                 job=parent_run.Job(self._namespace, self._name),
             )
         if failed and outcome.word(span.operation) != outcome.OK:
-            found = outcome.failure(span)
-            said = ": ".join(filter(None, (found.type, found.message)))
             facets["errorMessage"] = error_message_run.ErrorMessageRunFacet(
-                message=f"{said or 'failed'}{f' ({found.where})' if found.where else ''}",
-                programmingLanguage="PYTHON",
+                message=outcome.failure(span).text, programmingLanguage="PYTHON"
             )
         return facets
 

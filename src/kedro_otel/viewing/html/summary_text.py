@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.recording.decoder import BadLineError, attributes
 from kedro_otel.recording.model import DIED
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
@@ -85,21 +84,10 @@ def failures(trace: Trace, most: int = 5) -> list[Told]:
                 clean(class_name(one.type)),
                 clean(one.where),
                 message,
-                _stack(one),
+                words(outcome.stacktrace(one.span.operation)),
             )
         )
     return found
-
-
-def _stack(one: Failure) -> str:
-    for event in reversed(one.span.operation.events):
-        try:
-            known = dict(attributes(event.get("attributes", [])))
-        except BadLineError:
-            continue
-        if known.get(names.EXCEPTION_STACKTRACE):
-            return words(str(known[names.EXCEPTION_STACKTRACE]))
-    return ""
 
 
 def when(nanoseconds: int) -> str:

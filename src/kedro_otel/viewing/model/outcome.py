@@ -38,6 +38,12 @@ class Failure(NamedTuple):
     where: str
     message: str
 
+    @property
+    def text(self) -> str:
+        """What went wrong and where, in one line for other tools."""
+        what = ": ".join(filter(None, (self.type, self.message))) or "failed"
+        return f"{what} ({self.where})" if self.where else what
+
 
 def word(operation: Operation) -> str:
     """Return how one operation ended."""
@@ -165,10 +171,20 @@ def message(operation: Operation) -> str:
     """Return the message of what ``operation`` failed with; empty where it is not known."""
     if operation.status_message:
         return operation.status_message
+    return _of_exception(operation, names.EXCEPTION_MESSAGE)
+
+
+def stacktrace(operation: Operation) -> str:
+    """Return the stack trace of what ``operation`` failed with; empty where it is not known."""
+    return _of_exception(operation, names.EXCEPTION_STACKTRACE)
+
+
+def _of_exception(operation: Operation, key: str) -> str:
+    """Return an attribute of the last event that has it."""
     for event in reversed(operation.events):
-        known = _attributes(event)
-        if known.get(names.EXCEPTION_MESSAGE):
-            return str(known[names.EXCEPTION_MESSAGE])
+        found = _attributes(event).get(key)
+        if found:
+            return str(found)
     return ""
 
 

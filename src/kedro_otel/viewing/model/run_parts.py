@@ -10,6 +10,7 @@ from kedro_otel.recording.scan import mentions
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from kedro_otel.recording.model import Operation, Segment
@@ -37,9 +38,14 @@ class Extent(NamedTuple):
 
 
 def segments_of(trace_id: str, folder: Path | None = None) -> list[Segment]:
-    """Return what is recorded of a trace, process by process; what cannot be read is left out."""
+    """Return what is recorded of a trace, process by process."""
+    return segments_in(trace_id, (path for path, _ in listing(folder)))
+
+
+def segments_in(trace_id: str, paths: Iterable[Path]) -> list[Segment]:
+    """Return what segments hold of a trace; what cannot be read is left out."""
     found: list[Segment] = []
-    for path, _ in listing(folder):
+    for path in paths:
         try:
             if mentions(path, trace_id):
                 found.append(read(path))

@@ -6,9 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from kedro_otel.recording.model import ENDED, OPEN, Operation, Segment, SegmentError
-from kedro_otel.recording.reader import read
-from kedro_otel.recording.scan import mentions
+from kedro_otel.recording.model import ENDED, OPEN, Operation, Segment
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import run_parts
 from kedro_otel.viewing.model.find import NotFoundError
@@ -35,18 +33,14 @@ class Shares(NamedTuple):
     waiting_ns: int
 
 
-def segments_in(trace_id: str, places: Iterable[Path]) -> list[Segment]:
+def segments_below(trace_id: str, places: Iterable[Path]) -> list[Segment]:
     """Return what files and folders, with all folders below, hold of a trace."""
-    found: list[Segment] = []
-    for place in places:
-        paths = sorted(place.rglob("*.jsonl")) if place.is_dir() else [place]
-        for path in paths:
-            try:
-                if mentions(path, trace_id):
-                    found.append(read(path))
-            except SegmentError:
-                continue
-    return found
+    paths = (
+        path
+        for place in places
+        for path in (sorted(place.rglob("*.jsonl")) if place.is_dir() else [place])
+    )
+    return run_parts.segments_in(trace_id, paths)
 
 
 def whole(trace_id: str, root_id: str, segments: list[Segment]) -> tuple[Trace, bool]:
