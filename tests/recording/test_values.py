@@ -18,6 +18,7 @@ from kedro_otel.recording import decoder, encoder
 from kedro_otel.recording.model import Operation
 from kedro_otel.shipping.transport import otlp
 from kedro_otel.viewing import otlp_json
+from kedro_otel.viewing.trace_json import finite
 
 VALUES: dict[str, Any] = {
     "text": "a",
@@ -76,6 +77,8 @@ def test_every_view_can_print_a_value() -> None:
     assert base64.b64decode(found["bytes"]) == VALUES["bytes"]
     assert found["map"] == {"a": 1, "b": {"c": [True, base64.b64encode(b"d").decode()]}}
     assert found["null in a list"] == ["a", None, "b"]
+    numbers = {"a": {"b": [float("nan")], "c": float("inf")}}
+    assert finite(read(numbers)["a"]) == {"b": ["nan"], "c": "inf"}
 
 
 def test_a_value_without_end_is_cut() -> None:

@@ -83,4 +83,6 @@ def finite(value: Value) -> Value:
     """Return an attribute for JSON, which has no NaN and no infinity: those are words."""
     if isinstance(value, list):
         return [finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
