@@ -245,6 +245,9 @@ def by_warnings() -> None:
     root(stream("%(levelname)s %(name)s"))
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        logging.captureWarnings(
+            False
+        )  # Kedro's own configuration may have begun it in this process
         logging.captureWarnings(True)
         warnings.warn("careful", stacklevel=1)
         logging.captureWarnings(False)
