@@ -294,7 +294,7 @@ def _tell(done: Delivered, target: Destination, *, aside: bool) -> None:
         if done.counts[word]
     ]
     if not sent and done.left:
-        return  # what is left, and why, is said next
+        return  # the next line names what is left, and why
     where = destination_paths.receiver(target)
     click.echo(
         f"Delivered to {where}: {' and '.join(sent)}."

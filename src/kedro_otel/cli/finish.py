@@ -145,15 +145,15 @@ def _ended(
     from kedro_otel.facts.clock import clock
     from kedro_otel.viewing.model import run_parts
 
-    said = _STATUS.get(status.strip().lower()) if status is not None else None
-    if status is not None and said is None:
+    given = _STATUS.get(status.strip().lower()) if status is not None else None
+    if status is not None and given is None:
         raise click.UsageError(f"--status is ok or failed, not {status!r}")
     segments = run_parts.segments_of(key.trace_id)
     if any(one.span_id == key.span_id for found in segments for one in found.operations):
         message("this run was finished before; nothing is counted again")
         return None
     found = run_parts.extent(key.trace_id, segments)
-    if start is not None and end is not None and said is not None:
+    if start is not None and end is not None and given is not None:
         found = None  # the same from every machine, whatever each of them knows
     elif found is None and start is None:
         fail(
@@ -165,7 +165,7 @@ def _ended(
         start = found.start_ns
     if end is None:
         end = found.end_ns if found is not None else clock.now()
-    failed = said == _FAILED if said is not None else found is not None and found.failed
+    failed = given == _FAILED if given is not None else found is not None and found.failed
     error_type = (found.error_type if found is not None else "") or names.OTHER
     named = pipeline or (found.pipeline if found is not None else "")
     return _Ended(start, max(start, end), failed, error_type if failed else "", named)

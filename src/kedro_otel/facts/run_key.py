@@ -1,7 +1,7 @@
 """The key of a run that several processes make together, and the ids that follow from it.
 
-Every process derives the same trace and the same root span from the key, so no process has to hear
-from another one. The ids of a GitHub workflow run are those of the collector's githubreceiver.
+Every process derives the same trace and the same root span from the key, so no process has to
+communicate with another one. The ids of a GitHub workflow run are those of the collector's githubreceiver.
 """
 
 from __future__ import annotations
@@ -54,18 +54,20 @@ class RunKey(NamedTuple):
     @property
     def trace_id(self) -> str:
         """The run's trace: 32 hex digits."""
-        return hashlib.sha256(f"{self.key}t".encode(errors="surrogatepass")).hexdigest()[:32]
+        return self._digest("t")[:32]
 
     @property
     def span_id(self) -> str:
         """The run's root span: 16 hex digits."""
-        return hashlib.sha256(f"{self.key}s".encode(errors="surrogatepass")).hexdigest()[16:32]
+        return self._digest("s")[16:32]
 
     @property
     def instance_id(self) -> str:
         """The ``service.instance.id`` of what counts the run once, wherever it is counted."""
-        found = hashlib.sha256(f"{self.key}i".encode(errors="surrogatepass")).hexdigest()
-        return f"{names.RUN_INSTANCE}{found[:32]}"
+        return f"{names.RUN_INSTANCE}{self._digest('i')[:32]}"
+
+    def _digest(self, purpose: str) -> str:
+        return hashlib.sha256(f"{self.key}{purpose}".encode(errors="surrogatepass")).hexdigest()
 
 
 def find(environ: Mapping[str, str], resource: Mapping[str, Any]) -> RunKey | None:
@@ -76,12 +78,12 @@ def find(environ: Mapping[str, str], resource: Mapping[str, Any]) -> RunKey | No
         resource: The resource of this process: the project's name tells apart keys of an
             orchestrator whose ids are unique within one installation only.
     """
-    said = environ.get(VARIABLE, "").strip()
-    if said.lower() == NONE:
+    given = environ.get(VARIABLE, "").strip()
+    if given.lower() == NONE:
         return None
-    asked = _ON_REQUEST.get(said.lower())
-    if said and asked is None:
-        return RunKey(said, KEY, requested=True)
+    asked = _ON_REQUEST.get(given.lower())
+    if given and asked is None:
+        return RunKey(given, KEY, requested=True)
     project = str(resource.get(names.PROJECT_NAME, ""))
     if asked is not None:
         found = _FINDERS[asked](environ, project)

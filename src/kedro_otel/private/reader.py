@@ -75,12 +75,12 @@ def _take(found: Private, members: dict[str, Any]) -> None:
         words = [shlex.quote(str(word)) for word in members["args"]]
         found.commands[str(members["command"])] = ["kedro", *words]
     elif "error" in members:
-        told = (
+        failure = (
             found.failures[members["as"]]
             if "as" in members
             else Failure(str(members["message"]), str(members["stacktrace"]))
         )
-        found.failures[str(members["error"])] = told
+        found.failures[str(members["error"])] = failure
     elif "log" in members:
         found.logs.setdefault(str(members["log"]), LogLines()).append(_log_line(members))
 

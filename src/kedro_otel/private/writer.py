@@ -69,14 +69,14 @@ class PrivateWriter:
 
         One exception fails a dataset, its node, the run and the command: its text is written once.
         """
-        told = traceback.TracebackException.from_exception(error)
-        message = _cut(str(told))
+        formatted = traceback.TracebackException.from_exception(error)
+        message = _cut(str(formatted))
         known = self._writer.stem, id(error), message
         if known == self._last:
             self._note({"error": span_id, "as": self._last_span})
             return
         self._last, self._last_span = known, span_id
-        stack = _cut("".join(told.format()))
+        stack = _cut("".join(formatted.format()))
         self._note({"error": span_id, "message": message, "stacktrace": stack})
 
     def log(self, span_id: str, line: str, text: str) -> None:
@@ -140,14 +140,14 @@ class PrivateWriter:
         return None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             file, self._file = self._file, None
             if file is not None:
                 file.close()
 
     def abandon(self) -> None:
-        """Let go of the parent's file in a fork child, and write nothing any more."""
+        """Close the parent's file in a fork child, and write nothing from then on."""
         self._lock = RLock()
         self._stopped = True
         self.close()

@@ -96,7 +96,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         _RESOURCE,
         "string",
         names.USAGE,
-        "Random UUID of this user's Kedro; a pseudonym. A machine that vanishes with its job makes none.",
+        "Random UUID of this user's Kedro; a pseudonym. An ephemeral machine makes none.",
         "7f3c…",
         "`telemetry.toml` in Kedro's configuration folder",
     ),

@@ -123,7 +123,7 @@ class Recorder:
         return self._runs.forked() if self._runs is not None else None
 
     def abandon(self) -> None:
-        """Let go, in a fork child, of what is the parent's."""
+        """Close, in a fork child, what is the parent's, and write nothing to it."""
         self.writer.abandon()
         if self._runs is not None and self._runs.logs is not None:
             self._runs.logs.abandon()

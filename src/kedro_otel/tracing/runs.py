@@ -287,12 +287,12 @@ class Runs:
 
     def _family_without_run(self, node: Any, run_id: str | None) -> RunNodes | None:
         """Return the run of the parent process that this worker works for, or a run of our own for a runner that is called without one."""
-        remote = attachment.find(run_id)
-        if remote is not None or self._handoff.inherited is not None:
-            if remote is None and self._handoff.inherited is not None:
-                remote = self._handoff.inherited.run(run_id)
+        remote, inherited = attachment.find(run_id), self._handoff.inherited
+        if remote is None and inherited is not None:
+            remote = inherited.run(run_id)
             if remote is None:
                 return None
+        if remote is not None:
             family = self._families.get(remote.span_id)
             if family is None:
                 self._contexts().adopt_baggage(self._environ)

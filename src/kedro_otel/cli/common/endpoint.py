@@ -81,9 +81,9 @@ def as_if(changes: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
 
 
 def test(known: Settings) -> dict[str, bool | None]:
-    """Ask the receiver, print what it said, and return for each signal whether it takes it.
+    """Ask the receiver, print its answers, and return for each signal whether it takes it.
 
-    None is for an answer from which that cannot be told: nobody answered, or not now, or not to this caller.
+    None is for an answer that leaves it open: there was none, or another may come later, or to another caller.
     """
     from kedro_otel.shipping.transport import probe
 

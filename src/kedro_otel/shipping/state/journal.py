@@ -191,8 +191,8 @@ class Journal:
         found = self.totals.get(key)
         if found is None:
             self._make_room()
-            said = str(attributes.get(names.SERVICE_INSTANCE_ID, ""))
-            instance = said if said.startswith(names.RUN_INSTANCE) else instance_id()
+            given = str(attributes.get(names.SERVICE_INSTANCE_ID, ""))
+            instance = given if given.startswith(names.RUN_INSTANCE) else instance_id()
             found = self.totals[key] = aggregation.Totals(attributes, instance, now_ns)
         return found
 

@@ -47,7 +47,7 @@ def _add(private: Private, operations: Iterable[Operation]) -> None:
 
 def _event(failure: Failure, when_ns: int) -> dict[str, object]:
     """Return the event that a recording of the detail ``full`` has of a failure."""
-    told = {
+    texts = {
         names.EXCEPTION_MESSAGE: failure.message,
         names.EXCEPTION_STACKTRACE: failure.stacktrace,
     }
@@ -55,6 +55,6 @@ def _event(failure: Failure, when_ns: int) -> dict[str, object]:
         "name": "exception",
         "timeUnixNano": str(when_ns),
         "attributes": [
-            {"key": key, "value": {"stringValue": value}} for key, value in told.items()
+            {"key": key, "value": {"stringValue": value}} for key, value in texts.items()
         ],
     }
