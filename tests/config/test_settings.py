@@ -155,6 +155,18 @@ def test_a_project_may_name_the_service(project: Callable[..., Path]) -> None:
     assert load({"OTEL_SERVICE_NAME": "mine"}, path).value("service_name") == "mine"
 
 
+def test_the_service_name_of_a_coding_agent_is_not_the_projects(
+    project: Callable[..., Path],
+) -> None:
+    """The agent names itself, and each program that it starts inherits that; the project's name and an own setting hold."""
+    path = project(pyproject="[tool.kedro_otel]\nservice_name = 'ours'\n")
+    agent = {"CLAUDECODE": "1", "OTEL_SERVICE_NAME": "agent"}
+    assert load(agent, path).value("service_name") == "ours"
+    assert load(agent).value("service_name") == "kedro"
+    named = {**agent, "KEDRO_OTEL_SERVICE_NAME": "mine"}
+    assert load(named, path).value("service_name") == "mine"
+
+
 def test_secrets_are_not_shown() -> None:
     """What status prints has neither a header's value nor the credentials in an address."""
     found = load(

@@ -17,6 +17,11 @@ def test_a_receiver_from_the_environment_is_named() -> None:
     (found,) = surroundings.sentences(settings.load(ENDPOINT), ENDPOINT)
     assert "the receiver comes from the environment (OTEL_EXPORTER_OTLP_ENDPOINT)" in found
     assert found.endswith("unset OTEL_EXPORTER_OTLP_ENDPOINT")
+    assert "service name" not in found
+    (found,) = surroundings.sentences(
+        settings.load({**ENDPOINT, "OTEL_SERVICE_NAME": "agent"}), ENDPOINT
+    )
+    assert "The service name does, too; for another: export KEDRO_OTEL_SERVICE_NAME=" in found
     file = paths.user_config()
     file.parent.mkdir(parents=True)
     file.write_text("endpoint = 'http://mine:4318'")

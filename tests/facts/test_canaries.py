@@ -74,6 +74,39 @@ def cli():
 def project_word(project_word_option):
     raise SystemExit(3)
 """
+# Commands that a project registers as entry points: one of its package, one of another module in its folder.
+REGISTERED = """
+import click
+
+commands = click.Group("anything")
+
+@commands.group(name="project-word-group", invoke_without_command=True)
+def group():
+    pass
+
+@group.command(name="project-word-inner")
+def inner():
+    pass
+
+commands.add_command(click.Group("project-word-bare", commands={"inner": inner}))
+"""
+BESIDE = """
+import click
+
+@click.group()
+def commands():
+    pass
+
+@commands.command(name="project-word-beside")
+def beside():
+    pass
+"""
+ENTRY_POINTS = """
+[kedro.project_commands]
+registered = project_word.registered:commands
+[kedro.global_commands]
+beside = project_word_beside:commands
+"""
 COMMANDS = [
     ("run",),
     (
@@ -96,6 +129,9 @@ COMMANDS = [
     ("--help", "CANARY"),
     ("project-word", "--project-word-option", "CANARY-value"),
     ("registry", "describe", "CANARY-pipeline"),
+    ("project-word-group", "project-word-inner"),
+    ("project-word-bare", "inner"),
+    ("project-word-beside",),
 ]
 
 
@@ -139,6 +175,10 @@ def test_no_secret_is_recorded_or_leaves(
         files={
             "src/project_word/own.py": OWN,
             "src/project_word/cli.py": CLI,
+            "src/project_word/registered.py": REGISTERED,
+            "src/project_word_beside.py": BESIDE,
+            "src/project_word-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: project_word\nVersion: 1\n",
+            "src/project_word-1.dist-info/entry_points.txt": ENTRY_POINTS,
             "conf/local/credentials.yml": "keys: {password: CANARY-credential}\n",
         },
         parent=user,

@@ -224,6 +224,8 @@ def test_what_the_user_adds_is_kept_but_replaces_nothing() -> None:
         attributes({"OTEL_RESOURCE_ATTRIBUTES": said, "OTEL_SERVICE_NAME": "other"})["service.name"]
         == "other"
     )
+    agent = attributes({"OTEL_RESOURCE_ATTRIBUTES": said, "GEMINI_CLI": "1"})
+    assert (agent["service.name"], agent["team"]) == ("kedro", "a b")
 
 
 @pytest.mark.parametrize(

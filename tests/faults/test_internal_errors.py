@@ -95,6 +95,16 @@ def cli():
 def ours(word):
     print("ours", word)
 """
+BESIDE = """
+import click
+
+commands = click.Group("commands")
+
+@commands.command()
+def beside():
+    print("beside")
+"""
+ENTRY_POINTS = "[kedro.project_commands]\nbeside = beside:commands\n"
 SCRIPT = """
 import threading
 from pathlib import Path
@@ -137,6 +147,7 @@ SCENARIOS = {
     ),
     "slow": Scenario(("run", "--params", "fail=slow"), {}),
     "own command": Scenario(("ours", "--word", "x"), {}),
+    "registered command": Scenario(("beside",), {}),
     "script": Scenario(None, {}),
     "provider": Scenario(("run",), {"OWN_PROVIDER": "1", "KEDRO_OTEL_DETAIL": "full"}),
     "threads": Scenario(("run", "--runner=ThreadRunner", "--async"), {}, sorted=True),
@@ -217,7 +228,11 @@ AT_IMPORT = (
 """What runs when a module is imported, before there is anything to catch it (of hooks, what makes and then catches for them), or when an
 object goes, where Python itself does."""
 
-BY_CHANCE = ("shipping/state/aggregation.py *", "shipping/state/journal.py *")
+BY_CHANCE = (
+    "shipping/state/aggregation.py *",
+    "shipping/state/birth.py *",
+    "shipping/state/journal.py *",
+)
 """What a command that waits calls only if the shipper, another process, has written its journal by then."""
 
 SLOWLY = ("recording/writer.py Writer._still_wanted", "config/consent.py watch.<locals>.still")
@@ -365,7 +380,15 @@ def bench(
         ".git/HEAD": "ref: refs/heads/main\n",
         ".git/packed-refs": f"# pack-refs with: peeled\n{commit} refs/heads/main\n",
     }
-    files = {**git, "script.py": SCRIPT, "logging.yml": LOGGING, "src/minimal/cli.py": CLI}
+    files = {
+        **git,
+        "script.py": SCRIPT,
+        "logging.yml": LOGGING,
+        "src/minimal/cli.py": CLI,
+        "src/beside.py": BESIDE,
+        "src/beside-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: beside\nVersion: 1\n",
+        "src/beside-1.dist-info/entry_points.txt": ENTRY_POINTS,
+    }
     path = project(nodes=NODES, registry=REGISTRY, catalog=CATALOG, settings=SETTINGS, files=files)
     found = Bench(path, environment, tmp_path)
     yield found

@@ -45,6 +45,27 @@ class Setting:
         self.choices, self.sentence, self.project, self.unit = choices, sentence, project, unit
 
 
+SERVICE_NAME: Final = "OTEL_SERVICE_NAME"
+AGENT_VARIABLES: Final = frozenset(
+    {
+        "AI_AGENT",
+        "ANTIGRAVITY_AGENT",
+        "AUGMENT_AGENT",
+        "CLAUDECODE",
+        "CLAUDE_CODE",
+        "CODEX_CI",
+        "CODEX_SANDBOX",
+        "CODEX_THREAD_ID",
+        "COPILOT_AGENT",
+        "COPILOT_CLI",
+        "CURSOR_AGENT",
+        "GEMINI_CLI",
+        "OPENCODE",
+        "OPENCODE_CLIENT",
+    }
+)
+"""A coding agent sets one of these for the programs that it starts: the lists of npm's std-env 4 and @vercel/detect-agent 1."""
+
 _PROTOCOLS: Final = ("http/protobuf", "grpc")
 _EXPORTERS: Final = ("otlp", "console", "none")
 _KNOWN_EXPORTERS: Final = frozenset(
@@ -163,9 +184,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "service_name",
         "str",
         "kedro",
-        ("OTEL_SERVICE_NAME",),
+        ("KEDRO_OTEL_SERVICE_NAME", SERVICE_NAME),
         (),
-        "Logical name of the service.",
+        "Logical name of the service. A coding agent's `OTEL_SERVICE_NAME` is the agent's, and is not used.",
         project="yes",
     ),
     _own(
@@ -349,6 +370,11 @@ def unknown(environ: Mapping[str, str]) -> list[str]:
     ]
 
 
+def is_agent(environ: Mapping[str, str]) -> bool:
+    """Return whether a coding agent started this program: its service name is not the project's."""
+    return any(environ.get(name) for name in AGENT_VARIABLES)
+
+
 def without_credentials(address: Any) -> Any:
     """Return ``address`` without user, password, query and fragment."""
     text = str(address)
@@ -384,6 +410,8 @@ def _first(
 ) -> None:
     """Take the strongest usable value of ``setting`` from the environment and the two files."""
     for name in setting.env:
+        if name == SERVICE_NAME and is_agent(settings.environ):
+            continue
         raw = settings.environ.get(name)
         if raw and raw.strip() and settings.take(setting, raw, ENVIRONMENT, f"environment {name}"):
             return

@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Final
 
 from kedro_otel.config import consent
-from kedro_otel.config.settings import ENDPOINTS, ENVIRONMENT
+from kedro_otel.config.settings import ENDPOINTS, ENVIRONMENT, SERVICE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,9 +35,12 @@ def inherited(known: Settings) -> str:
     ]
     if not names:
         return ""
+    service = ""
+    if known.origin("service_name").endswith(f" {SERVICE_NAME}"):
+        service = "The service name does, too; for another: export KEDRO_OTEL_SERVICE_NAME=kedro. "
     return (
         f"the receiver comes from the environment ({', '.join(names)}), perhaps of the program that started this one. "
-        f"To send nothing there: unset {' '.join(names)}"
+        f"{service}To send nothing there: unset {' '.join(names)}"
     )
 
 

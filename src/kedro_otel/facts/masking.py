@@ -15,7 +15,7 @@ from kedro_otel.guard import swallow
 from kedro_otel.semconv.names import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 STARTERS: Final = frozenset(
     {"astro-airflow-iris", "databricks-iris", "spaceflights-pandas", "spaceflights-pyspark"}
@@ -29,7 +29,7 @@ _TOP: Final = frozenset({"--help", "--version", "-h", "-v", ""})
 
 
 class Masked(NamedTuple):
-    """A masked command line: its words after ``kedro``, the commands among them, and whether the project's cli.py made the command."""
+    """A masked command line: its words after ``kedro``, the commands among them, and whether the project made the command."""
 
     words: tuple[str, ...]
     name: str
@@ -39,13 +39,13 @@ class Masked(NamedTuple):
 UNKNOWN: Final = Masked((MASK,), "", own=False)
 
 
-def mask(cli: Any, args: Sequence[str], own_group: Any = None) -> Masked:
+def mask(cli: Any, args: Sequence[str], is_own: Callable[[Any, str], bool] | None = None) -> Masked:
     """Return ``args`` (the words after ``kedro``) with all that is not vocabulary of ``cli`` replaced by ``*****``.
 
     Args:
         cli: the running collection of commands, a ``KedroCLI``.
         args: the words as click gets them.
-        own_group: the group of the project's own cli.py, if it has one.
+        is_own: returns whether the project itself made a command, which it gets with its name.
     """
     words = [str(word) for word in args]
     if not words:
@@ -53,17 +53,17 @@ def mask(cli: Any, args: Sequence[str], own_group: Any = None) -> Masked:
     if words[0] in _TOP:
         return Masked((words[0], *(MASK for _ in words[1:])), "", own=False)
     try:
-        return _masked(cli, words, own_group)
+        return _masked(cli, words, is_own)
     except Exception as error:  # noqa: BLE001 (a plugin's group may raise anything)
         swallow("kedro_otel.facts.masking.mask", error)
         return UNKNOWN
 
 
-def _masked(cli: Any, words: list[str], own_group: Any) -> Masked:
+def _masked(cli: Any, words: list[str], is_own: Callable[[Any, str], bool] | None) -> Masked:
     command = cli.get_command(None, words[0])
     if command is None:
         return UNKNOWN
-    own = own_group is not None and own_group.get_command(None, words[0]) is command
+    own = is_own is not None and is_own(command, words[0])
     if command.name != words[0]:
         # registered under another name than its own: its words cannot be told from the user's
         return Masked(tuple(_GIVEN.get(word, MASK) for word in words), "", own=own)

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import __version__
-from kedro_otel.config.settings import ENVIRONMENT, Settings
+from kedro_otel.config.settings import ENVIRONMENT, Settings, is_agent
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def attributes(
 
     said = user_attributes(environ)
     service = settings.value("service_name")
-    if settings.rank("service_name") != ENVIRONMENT:
+    if settings.rank("service_name") != ENVIRONMENT and not is_agent(environ):
         service = said.get(names.SERVICE_NAME, service)
     version = sys.implementation.version
     facts = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +41,7 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     mains = _mains()
     # No hook hands the running KedroCLI over, and a second one would import all commands again.
     cli = mains[0].f_locals.get("self") if mains else None
-    masked = masking.mask(cli, args, _own_group(metadata))
+    masked = masking.mask(cli, args, partial(_is_own, metadata))
     words = ["kedro", *masked.words]
     values: dict[str, Any] = {
         names.COMMAND_NAME: masked.name,
@@ -126,7 +127,9 @@ def _mains() -> list[FrameType]:
     return found
 
 
-def _own_group(metadata: Any) -> Any:
-    """Return the command group of the project's own cli.py, if it has one: Kedro has imported it already."""
-    module = sys.modules.get(f"{metadata.package_name}.cli") if metadata else None
-    return getattr(module, "cli", None)
+def _is_own(metadata: Any, command: Any, name: str) -> bool:
+    if metadata is None:
+        return False
+    from kedro_otel.facts import own_commands
+
+    return own_commands.is_own(command, name, metadata.package_name, metadata.project_path)

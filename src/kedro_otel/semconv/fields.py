@@ -35,7 +35,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         names.USAGE,
         "Logical name of the service.",
         "kedro",
-        "`OTEL_SERVICE_NAME`, else `kedro`",
+        "`KEDRO_OTEL_SERVICE_NAME` or `OTEL_SERVICE_NAME`, else `kedro`",
     ),
     Field(
         names.SERVICE_INSTANCE_ID,
