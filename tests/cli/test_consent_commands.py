@@ -78,8 +78,12 @@ def test_purge_asks_on_a_terminal(environment: dict[str, str], tmp_path: Path) -
 def test_purge_without_a_terminal() -> None:
     """Where nobody can answer, purge erases as it always did."""
     a_run(paths.recordings(), NODES)
+    assert typed("report").exit_code == 0
+    mine = paths.reports() / "mine.html"
+    mine.touch()
     assert typed("purge").exit_code == 0
     assert recordings() == 0
+    assert list(paths.reports().iterdir()) == [mine]
 
 
 def test_purge_of_a_part() -> None:

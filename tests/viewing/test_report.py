@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -443,18 +444,19 @@ def typed_report(*words: str) -> Result:
 
 
 def test_where_it_is_written(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without -o the file is named after the trace; - is stdout; a place that cannot be written is told in one line; no run, no file."""
+    """Without -o the file lies beside the recordings, for its owner alone; - is stdout; what cannot be written has one line; no run, no file."""
     monkeypatch.chdir(tmp_path)
     missing = typed_report("-o", "run.html")
     assert (missing.exit_code, missing.stdout) == (1, "")
     assert "nothing is recorded yet" in missing.stderr
     assert not (tmp_path / "run.html").exists()
     tape = a_run(home / "recordings", NODES)
-    assert typed_report().stdout == f"run-{tape.trace[:8]}.html\n"
+    written = home / "reports" / f"run-{tape.trace[:8]}.html"
+    assert typed_report().stdout == f"{written}\n"
+    assert [stat.S_IMODE(one.stat().st_mode) for one in (written, written.parent)] == [0o600, 0o700]
+    assert list(tmp_path.glob("*.html")) == []
     assert json.loads(typed_report("-1", "--json").stdout)["trace_id"] == tape.trace
-    assert (tmp_path / f"run-{tape.trace[:8]}.html").read_text() == typed_report(
-        "last", "-o", "-"
-    ).stdout
+    assert written.read_text() == typed_report("last", "-o", "-").stdout
     refused = typed_report("-o", "no/such/folder/run.html")
     assert refused.exit_code == 1
     assert refused.stderr.count("\n") == 1

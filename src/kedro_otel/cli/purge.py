@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _RECORDING: Final = re.compile(
     r"\d{20}-\d+-[0-9a-f]{8}\.(?:jsonl|private)|\.new-.*|handoff-\d+(?:-[0-9a-f]{16})?\.json|dropped\.jsonl"
 )
+_REPORT: Final = re.compile(r"run-[0-9a-f]{8}\.html")
 _DESTINATION: Final = re.compile(r"[0-9a-f]{16}")
 
 
@@ -27,12 +28,13 @@ class Erased(NamedTuple):
 
 
 def everything(recordings: Path, destinations: Path) -> list[Path]:
-    """Return all segments in ``recordings``, also those being written, all journals in ``destinations``, and the machines' ids."""
+    """Return all segments in ``recordings``, also those being written, all journals in ``destinations``, reports, and the machines' ids."""
     machines = recordings.parent / "machines"
     return [
         *_recorded(recordings),
         *_journals(destinations),
         *_machines(machines),
+        *_reports(recordings.parent / paths.reports().name),
         *_key(recordings.parent),
     ]
 
@@ -84,10 +86,10 @@ def erase(found: Iterable[Path]) -> Erased:
 
 
 def remove_folders(recordings: Path, destinations: Path) -> None:
-    """Remove the folders of journals and machines that are empty now."""
-    machines = recordings.parent / "machines"
-    with contextlib.suppress(OSError):
-        machines.rmdir()
+    """Remove the folders of journals, reports and machines that are empty now."""
+    for name in ("machines", paths.reports().name):
+        with contextlib.suppress(OSError):
+            (recordings.parent / name).rmdir()
     for folder in _folders(destinations):
         if not any(folder.iterdir()):
             folder.rmdir()
@@ -142,6 +144,11 @@ def _recorded(folder: Path) -> Iterator[Path]:
 def _machines(folder: Path) -> Iterator[Path]:
     if folder.is_dir() and not folder.is_symlink():
         yield from (path for path in folder.iterdir() if _DESTINATION.fullmatch(path.name))
+
+
+def _reports(folder: Path) -> Iterator[Path]:
+    if folder.is_dir() and not folder.is_symlink():
+        yield from (path for path in folder.iterdir() if _REPORT.fullmatch(path.name))
 
 
 def _key(folder: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from kedro_otel.cli.common.json_output import json_option, warn_of_log_line
-from kedro_otel.cli.common.output import write_file
+from kedro_otel.cli.common.output import fail, write_file
 from kedro_otel.cli.common.run_argument import (
     RunCommand,
     RunType,
@@ -18,6 +18,7 @@ from kedro_otel.cli.common.run_argument import (
     say_if_off,
     trace_of,
 )
+from kedro_otel.config import files, paths
 
 
 @click.command("report", cls=RunCommand, short_help="Write a run as one HTML file.")
@@ -26,7 +27,7 @@ from kedro_otel.cli.common.run_argument import (
     "-o",
     "--output",
     metavar="FILE",
-    help="Where to write it; - is stdout. [default: run-TRACE.html]",
+    help="Where to write it; - is stdout. [default: reports/run-TRACE.html beside the recordings]",
 )
 @click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
 @click.option(
@@ -48,7 +49,8 @@ def report_(
     """Write a run as one HTML file: timeline, pipeline, figures; the failure first, if there was one.
 
     The file needs no network and no other file: open it, mail it, keep it with a CI job. It holds error messages, stack traces and
-    arguments as typed; --masked leaves them out. RUN as for `kedro otel show`.
+    arguments as typed; --masked leaves them out. Without -o it lies with the recordings, and `kedro otel purge` removes it.
+    RUN as for `kedro otel show`.
     """
     from kedro_otel.viewing.html.page import page
     from kedro_otel.viewing.model import outcome
@@ -62,8 +64,15 @@ def report_(
         warn_of_log_line(ctx)
         sys.stdout.buffer.write(html)
         return
-    path = Path(output or f"run-{trace.trace_id[:8]}.html")
-    write_file(path, html)
+    if output:
+        path, mode = Path(output), 0o644
+    else:
+        path, mode = paths.reports() / f"run-{trace.trace_id[:8]}.html", 0o600
+        try:
+            files.make_folders(path.parent)
+        except OSError as error:
+            fail(f"{path.parent} was not made: {error.strerror}. Name a file with -o")
+    write_file(path, html, mode)
     told = {
         "file": str(path),
         "bytes": len(html),

@@ -42,6 +42,11 @@ def destination_key() -> Path:
     return home() / "destination.key"
 
 
+def reports() -> Path:
+    """Return the folder of the pages that ``kedro otel report`` writes where no file is named."""
+    return home() / "reports"
+
+
 def user_config() -> Path:
     """Return this user's settings file."""
     return Path(_folder("config", KEDRO), CONFIG_FILE)

@@ -34,8 +34,13 @@ def fail(text: str) -> NoReturn:
     raise click.exceptions.Exit(1)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace a file in one step; what is no regular file (a device, a pipe) is written to as it is.
+
+    Args:
+        path: the file.
+        data: its whole content.
+        mode: the permissions of a new file; one that is there keeps its own.
 
     Raises:
         click.exceptions.Exit: with exit code 1, where the file could not be written.
@@ -46,7 +51,7 @@ def write_file(path: Path, data: bytes) -> None:
         if path.exists() and not path.is_file():
             path.write_bytes(data)
         else:
-            files.replace(path, data, mode=None if path.exists() else 0o644)
+            files.replace(path, data, mode=None if path.exists() else mode)
     except OSError as error:
         fail(
             f"{path} was not written: {error.strerror}. The run stays recorded; name another file with -o"
