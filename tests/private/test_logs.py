@@ -10,6 +10,7 @@ import logging.config
 import logging.handlers
 import pickle
 import queue
+import re
 import sys
 import time
 import traceback
@@ -84,6 +85,13 @@ def test_each_line_is_under_its_node(
     assert "unseen" not in shown
     assert "last words" in shown[tell:]
     assert "last words" in run("kedro-otel", "show", "--logs=tell", cwd=where).out
+    picture = run("kedro-otel", "show", cwd=where).out
+    assert re.search(r"last log lines:\n    \S+ ERROR minimal.nodes last words\n", picture)
+    report = run("kedro-otel", "report", "-o", "-", cwd=where).out
+    assert "<summary>Last log lines</summary><pre>last words</pre>" in report
+    assert all(word in report for word in ("CANARY line 00000", "CANARY line 19999"))
+    masked = run("kedro-otel", "report", "--masked", "-o", "-", cwd=where).out
+    assert not any(word in masked for word in ("CANARY line", "last words"))
     told = json.loads(run("kedro-otel", "show", "--json", cwd=where).out)
     nodes = {one["name"]: one["span_id"] for one in told["spans"] if one["operation"] == "node"}
     lines = (where / "out.log").read_text().splitlines()
@@ -122,10 +130,17 @@ def test_a_file_written_anew_has_what_was_kept(private: PrivateWriter) -> None:
     private.command("c", ["run"])
     private.log("a", "", '"first run"')
     private.settle()
+    followed = reader.LogFollower(next(private._writer.folder.glob("*.private")))
+    assert [line.text for _, line in followed.poll()] == ["first run"]
     for number in range(40_000):
         private.log("b", "", f'"{number:064d}"')
+        if number == 20_000:
+            seen = [line.number for _, line in followed.poll()]
+            assert seen == sorted(set(seen))
+            assert seen[-1] == 20_001
     private.settle()
     path = next(private._writer.folder.glob("*.private"))
+    assert [line.text for _, line in followed.poll()][-1] == f"{39_999:064d}"
     found = reader.read(path.with_suffix(".jsonl"), logs=True)
     assert path.stat().st_size < 2 * log_bounds.NODE_BYTES
     assert found.commands["c"] == ["kedro", "run"]

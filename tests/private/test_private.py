@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -95,6 +96,43 @@ def test_the_owner_sees_the_reason_and_nobody_else(
 
     run("kedro-otel", "purge", "--yes", cwd=where)
     assert not list(home.rglob("*.private"))
+
+
+CSV = "told:\n  type: pickle.PickleDataset\n  filepath: data/cars.pkl\n"
+TYPO = "told:\n  type: pandas.CSVDatset\n  filepath: data/cars.csv\n"
+
+
+@pytest.mark.parametrize(
+    ("catalog", "expected"),
+    [
+        pytest.param(CSV, ("told", "data/cars.pkl"), id="missing file"),
+        pytest.param(
+            TYPO, ("'told'", "'CSVDatset' not found in 'pandas'", "name is correct"), id="typo"
+        ),
+        pytest.param("told: [\n  a: b\n", ("catalog.yml", "line 2"), id="YAML"),
+    ],
+)
+def test_a_mistake_in_the_catalog_is_named(
+    catalog: str,
+    expected: tuple[str, ...],
+    project: Callable[..., Path],
+    run: Callable[..., Result],
+    kedro: Callable[..., Result],
+) -> None:
+    """`list`, `show` and `report` say which file and line, which entry and what Kedro suggests, or which dataset and path."""
+    registry = """
+    from kedro.pipeline import node, pipeline
+
+    def register_pipelines():
+        return {"__default__": pipeline([node(len, "told", "shown", name="tell")])}
+    """
+    where = project(catalog=catalog, registry=registry)
+    kedro("run", cwd=where, code=1)
+    for words in (("list",), ("show", "last"), ("report", "last", "-o", "-")):
+        shown = run("kedro-otel", *words, cwd=where, env={"COLUMNS": "120"}).out
+        shown = html.unescape(shown)
+        for word in expected:
+            assert word in re.sub(r"\s+", " ", shown) or word in re.sub(r"\s+", "", shown), shown
 
 
 def test_masked_keeps_nothing(

@@ -25,10 +25,11 @@ from kedro_otel.viewing.model.live_trace import Live, over
 
 NODES = '''
 """Nodes that wait until they are told to go on."""
-import time
+import logging, time
 from pathlib import Path
 
 def wait(name):
+    logging.getLogger(__name__).info("waiting for %s", name)
     end = time.monotonic() + 60
     while not Path(name).exists():
         assert time.monotonic() < end, "nobody said to go on"
@@ -208,6 +209,28 @@ def test_a_run_that_is_killed_is_followed_to_its_death(
     shown = terminal.wait()
     assert terminal.code == 0
     assert re.search(r"train .*✗.*killed", shown)
+
+
+def test_log_lines_are_followed(
+    follower: Callable[..., Terminal], running: Callable[..., Any]
+) -> None:
+    """With --logs each line comes while the run goes on, once and under its node; a killed run's picture has the last ones."""
+    process, path = running()
+    terminal = follower("--logs")
+    one = follower("--logs=train")
+    terminal.until(r"node prepare\s[\s\S]*INFO minimal.nodes waiting for prepare")
+    (path / "prepare").touch()
+    terminal.until(r"node train\s[\s\S]*INFO minimal.nodes waiting for train")
+    os.killpg(process.pid, signal.SIGKILL)
+    terminal.until("was killed while running node train")
+    assert re.search(
+        r"last log lines:[\s\S]+ INFO minimal.nodes waiting for train", terminal.wait()
+    )
+    whole = words(terminal.raw).partition("was killed")[0]
+    assert whole.count("waiting for prepare") == whole.count("waiting for train") == 1
+    one.wait()
+    lines = words(one.raw).partition("was killed")[0]
+    assert lines.count("nodes waiting for") == lines.count("waiting for train") == 1
 
 
 def test_who_stops_watching_stops_nothing(

@@ -170,6 +170,48 @@ def test_a_failure_is_told_first(home: Path, shown: Callable[..., browser.Browse
 
 
 @pytest.mark.servers
+def test_the_log_is_searched(home: Path, shown: Callable[..., browser.Browser]) -> None:
+    """Log lines stand under their node; a search and a node's button leave those meant; no line is more than text."""
+    a_run(home / "recordings", NODES)
+    (segment,) = (home / "recordings").glob("*.jsonl")
+    started = [json.loads(line) for line in segment.read_text().splitlines()]
+    spans = {one["name"]: one["spanId"] for one in started if one.get("start") == "node"}
+    said = {"node split": ["plain", *HOSTILE], "node train": [f"epoch {n}" for n in range(600)]}
+    lines: list[dict[str, Any]] = [{"kedro-otel-private": 1, "segment": segment.stem}]
+    for node, texts in said.items():
+        for number, text in enumerate(texts, 1 + (node == "node train")):
+            head = {"log": spans[node], "n": number, "logger": "demo", "level": "INFO"}
+            lines.append({**head, "t": 1700000000.5, "text": text})
+    private = segment.with_suffix(".private")
+    private.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    page = shown()
+    heads = "return [...document.querySelectorAll('#log-lines h3')].map(one => one.textContent)"
+    shown_lines = (
+        "return [...document.querySelectorAll('#log-lines .said')].map(one => one.textContent)"
+    )
+    assert page.js(heads) == ["split", "train"]
+    found = page.js(shown_lines)
+    assert (len(found), found[0], found[1]) == (500, "plain", HOSTILE[0])
+    assert page.js("return document.querySelector('#log-lines .gap').textContent") == (
+        "… 1 line left out …"
+    )
+    assert page.driver.title.startswith("Succeeded")
+    typed(page, "log-search", "EPOCH 59")
+    assert page.js(heads) == ["train"]
+    assert page.js(shown_lines) == ["epoch 59", *(f"epoch {n}" for n in range(590, 600))]
+    typed(page, "log-search", "")
+    page.driver.execute_script(
+        "[...document.querySelectorAll('#figures th[scope=row] button')].find(one => one.textContent === 'split').click()"
+    )
+    page.driver.find_element("id", "rows").send_keys("\ue007")
+    page.driver.find_element("css selector", ".to-log").click()
+    assert page.js(heads) == ["split"]
+    assert "epoch" not in page.js("return document.getElementById('log-lines').textContent")
+    assert "epoch" not in shown("--masked").driver.page_source
+
+
+@pytest.mark.servers
 def test_a_run_that_still_runs(home: Path, shown: Callable[..., browser.Browser]) -> None:
     """Of a run that still runs the page says so, and shows what is there."""
     tape = Tape(home / "recordings")
@@ -285,7 +327,7 @@ def test_hostile_names_are_inert(home: Path, shown: Callable[..., browser.Browse
     page.driver.find_element("id", "unfold").click()
     page.driver.find_element("css selector", ".row.node").click()
     assert "owned" not in page.driver.title.replace("'owned'", "")
-    assert page.js("return document.querySelectorAll('img, script').length") == 2
+    assert page.js("return document.querySelectorAll('img, script').length") == 3
     assert page.js("return document.documentElement.scrollWidth <= innerWidth")
     assert page.js(
         "return Object.prototype.polluted === undefined && document.querySelectorAll('#figures tbody tr').length"

@@ -33,7 +33,7 @@ from kedro_otel.config import files, paths
 @click.option(
     "--masked",
     is_flag=True,
-    help="Leave out what is kept on this machine alone: error messages, stack traces, arguments as typed.",
+    help="Leave out what is kept on this machine alone: error messages, stack traces, arguments as typed, log lines.",
 )
 @json_option("Print a JSON object that says what was written where.")
 @project_options
@@ -48,15 +48,15 @@ def report_(
 ) -> None:
     """Write a run as one HTML file: timeline, pipeline, figures; the failure first, if there was one.
 
-    The file needs no network and no other file: open it, mail it, keep it with a CI job. It holds error messages, stack traces and
-    arguments as typed; --masked leaves them out. Without -o it lies with the recordings, and `kedro otel purge` removes it.
+    The file needs no network and no other file: open it, mail it, keep it with a CI job. It holds error messages, stack traces, arguments
+    as typed and log lines; --masked leaves them out. Without -o it lies with the recordings, and `kedro otel purge` removes it.
     RUN as for `kedro otel show`.
     """
     from kedro_otel.viewing.html.page import page
     from kedro_otel.viewing.model import outcome
 
     with patient():
-        trace = trace_of(ctx, run, private=not masked)
+        trace = trace_of(ctx, run, private=not masked, logs=not masked)
         html = page(trace).encode()
     if output == "-":
         if as_json or in_browser:

@@ -139,7 +139,7 @@ def list_(
     metavar="NODE",
     is_flag=False,
     flag_value="",
-    help="Print the log lines instead, of one node where one is named: --logs=NODE.",
+    help="Print the log lines instead, of one node where one is named: --logs=NODE. With --follow as they come.",
 )
 @project_options
 @json_option()
@@ -162,11 +162,11 @@ def show_(
     """
     if follow:
         others = (run_key, places, as_json)
-        if any(others) or any(one is not None for one in (depth, slowest, logs)):
+        if any(others) or depth is not None or slowest is not None:
             raise click.UsageError(
-                "--follow goes with no other option than --project and --all-projects"
+                "--follow goes with no other option than --logs, --project and --all-projects"
             )
-        _follow(ctx, run)
+        _follow(ctx, run, logs)
         return
     if places and not run_key:
         raise click.UsageError("--from goes with --run-key")
@@ -200,8 +200,10 @@ def show_(
 
 def _print_logs(trace: Trace, node: str) -> None:
     from kedro_otel.viewing.model.logs import logged
+    from kedro_otel.viewing.model.private_facts import add_logs
     from kedro_otel.viewing.terminal.log_view import lines_of
 
+    add_logs(trace)
     found = logged(trace, node)
     if not found:
         say(f"no log line of {node or 'this run'} is kept")
@@ -210,7 +212,7 @@ def _print_logs(trace: Trace, node: str) -> None:
         click.echo(line)
 
 
-def _follow(ctx: click.Context, run: str | None) -> None:
+def _follow(ctx: click.Context, run: str | None, logs: str | None) -> None:
     """Attach to the run meant, or to the newest that is alive, or to the next one."""
     from kedro_otel.viewing.model.find import NotFoundError
     from kedro_otel.viewing.model.live_trace import Live
@@ -219,7 +221,7 @@ def _follow(ctx: click.Context, run: str | None) -> None:
 
     try:
         entry = entry_of(ctx, run) if run else _alive_or_next(ctx)
-        follow(Live(entry), console.console())
+        follow(Live(entry), console.console(), logs)
     except NotFoundError as error:
         say(str(error))
         raise click.exceptions.Exit(1) from None

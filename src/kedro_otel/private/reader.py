@@ -118,11 +118,47 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 def _content(path: Path) -> bytes:
     """Return the file's bytes; none where it is no plain file of this user's."""
+    return _read_from(path, 0, 0)[1]
+
+
+def _read_from(path: Path, inode: int, offset: int) -> tuple[int, bytes, int]:
+    """Return the file's inode, its bytes from ``offset`` on and where they begin: at 0 unless the file is still ``inode``."""
     try:
         with os.fdopen(os.open(path, _READ), "rb") as file:
             known = os.fstat(file.fileno())
             own = not hasattr(os, "geteuid") or known.st_uid == os.geteuid()
-            return file.read(_MOST) if own and stat.S_ISREG(known.st_mode) else b""
+            if not own or not stat.S_ISREG(known.st_mode):
+                return 0, b"", 0
+            begin = offset if known.st_ino == inode and known.st_size >= offset else 0
+            file.seek(begin)
+            return known.st_ino, file.read(_MOST), begin
     except OSError as error:
         guard.let_through(error)
-        return b""
+        return 0, b"", 0
+
+
+class LogFollower:
+    """The log lines beside one segment, read on as they are written; also where the file is written anew without some."""
+
+    def __init__(self, segment: Path) -> None:
+        self._path = segment.with_suffix(PRIVATE_SUFFIX)
+        self._inode = self._offset = 0
+        self._seen: dict[str, int] = {}
+
+    def poll(self) -> list[tuple[str, LogLine]]:
+        """Return the lines since the last call, each with the span id of its node or run."""
+        self._inode, data, begin = _read_from(self._path, self._inode, self._offset)
+        whole = data.rpartition(b"\n")[0]
+        self._offset = begin + len(whole) + 1 if whole else begin
+        found = []
+        for line in whole.split(b"\n"):
+            members = _parsed(line) if line.startswith(_LOG) else None
+            try:
+                one = (str(members["log"]), _log_line(members)) if members else None
+            except (KeyError, TypeError, ValueError) as error:
+                guard.let_through(error)
+                continue
+            if one is not None and one[1].number > self._seen.get(one[0], 0):
+                self._seen[one[0]] = one[1].number
+                found.append(one)
+        return found

@@ -205,10 +205,12 @@ def entry_of(ctx: click.Context, run: str | None) -> Entry:
     return found.entry
 
 
-def trace_of(ctx: click.Context, run: str | None, *, private: bool = False) -> Trace:
+def trace_of(
+    ctx: click.Context, run: str | None, *, private: bool = False, logs: bool = False
+) -> Trace:
     """Return the trace of a RUN; where there is none, say so and end the command with exit code 1.
 
-    ``private`` adds what is kept on this machine and never sent: messages, and arguments as typed.
+    ``private`` adds what is kept on this machine and never sent: messages, and arguments as typed; ``logs`` all log lines, too.
     """
     from kedro_otel.viewing.model.find import NotFoundError
     from kedro_otel.viewing.model.private_facts import add_to_trace
@@ -219,7 +221,7 @@ def trace_of(ctx: click.Context, run: str | None, *, private: bool = False) -> T
     except NotFoundError as error:
         raise _not_there(ctx, error) from None
     if private:
-        add_to_trace(trace)
+        add_to_trace(trace, logs=logs)
     return trace
 
 
@@ -227,12 +229,16 @@ def _failed_before(entry: Entry) -> str:
     """Return a sentence about a ``kedro run`` that failed before its pipeline began."""
     import time
 
+    from kedro_otel.viewing.model.private_facts import add_to_entries
     from kedro_otel.viewing.model.summary import summary
     from kedro_otel.viewing.text import class_name, clean, moment
 
     now = time.time_ns()
+    (entry,) = add_to_entries([entry])
     one = summary(entry, None, now)
     why = clean(" at ".join(filter(None, (class_name(one.error_type), one.error_where))), 120)
+    message = " ".join(one.error_message.split())
+    why += f" ({clean(message, 240)})" if message else ""
     return (
         f"the last `kedro run` ({moment(one.start_ns, now)}) failed before its pipeline"
         f"{f': {why}' if why else ''}. This is the run before it; for that one: kedro otel show last"

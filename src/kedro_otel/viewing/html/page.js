@@ -2,6 +2,7 @@
 startWaterfall();
 startGraph();
 startTable();
+startLog();
 for (const button of document.querySelectorAll('button.goto')) {
   const failure = data.failures[Number(button.dataset.failure)];
   if (!failure) continue;

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kedro_otel.semconv import names
 from kedro_otel.viewing.html import summary_text
 from kedro_otel.viewing.html.columns import columns
+from kedro_otel.viewing.html.logs import groups
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.summary import of_trace
 from kedro_otel.viewing.text import clean, duration
@@ -24,7 +25,8 @@ LARGEST: Final = 4_500_000
 """Bytes of data beyond which single loads, saves and the user's spans are left out, then long names are cut."""
 
 _HERE: Final = Path(__file__).parent
-_SCRIPTS: Final = ("data.js", "waterfall.js", "graph.js", "table.js", "page.js")
+_STYLES: Final = ("page.css", "log.css")
+_SCRIPTS: Final = ("data.js", "waterfall.js", "graph.js", "table.js", "log.js", "page.js")
 _UNSAFE: Final = {
     "<": "\\u003c",
     ">": "\\u003e",
@@ -38,7 +40,7 @@ _ICONS: Final = {outcome.OK: "✓", outcome.RUNNING: "▶", outcome.UNCLEAR: "?"
 
 def page(trace: Trace) -> str:
     """Return a whole HTML document that shows a trace."""
-    style = (_HERE / "page.css").read_text(encoding="utf-8").strip()
+    style = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _STYLES).strip()
     script = (
         "(() => {\n'use strict';\n"
         + "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
@@ -52,6 +54,7 @@ def page(trace: Trace) -> str:
         style=style,
         script=script,
         data=inert(_fitting(trace)),
+        logs=inert(_fitting_logs(trace)),
         outcome=escape(word),
         badge=f'<span aria-hidden="true">{_ICONS.get(word, "✕")}</span> {escape(summary_text.LABELS[word])}',
         what=escape(what),
@@ -91,6 +94,16 @@ def _fitting(trace: Trace) -> dict[str, Any]:
     return data
 
 
+def _fitting_logs(trace: Trace) -> dict[str, Any]:
+    """Return the log lines, of each node its first and last where they are too many."""
+    data = groups(trace)
+    for most in (1000, 200, 40, 8):
+        if len(inert(data).encode()) <= LARGEST:
+            break
+        data = groups(trace, most)
+    return data
+
+
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -112,7 +125,7 @@ def _failures(trace: Trace) -> str:
     if not found:
         if outcome.of(trace) in (outcome.OK, outcome.RUNNING, outcome.UNCLEAR):
             return ""
-        found = [summary_text.Told(clean(outcome.sentence(trace)), "", "", "", "")]
+        found = [summary_text.Told(clean(outcome.sentence(trace)), "", "", "")]
     every = len(outcome.failures(trace))
     more = f'<p class="more">and {every - len(found):,} more</p>' if every > len(found) else ""
     return f'<section class="failures" aria-label="What went wrong">{"".join(map(_failure, range(len(found)), found))}{more}</section>'
@@ -135,6 +148,9 @@ def _failure(index: int, one: summary_text.Told) -> str:
             f"<p>{escape(one.message)}</p>" if one.message and not typed else "",
             f"<details><summary>Stack trace</summary><pre>{escape(one.stack)}</pre></details>"
             if one.stack
+            else "",
+            f"<details><summary>Last log lines</summary><pre>{escape(one.log)}</pre></details>"
+            if one.log
             else "",
             f'<button type="button" class="goto" data-failure="{index}" hidden>Show in the timeline</button></article>',
         )

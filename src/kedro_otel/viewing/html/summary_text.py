@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.recording.model import DIED
 from kedro_otel.semconv import names
-from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model import logs, outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.phases import totals
 from kedro_otel.viewing.model.trace import node_count
@@ -27,18 +27,20 @@ LABELS: Final = {
 }
 """Outcome → the word on its badge."""
 
+_LOG_LINES: Final = 10
 _LINES: Final = 200
 _LINE: Final = 500
 
 
 class Told(NamedTuple):
-    """One failure in words; ``stack`` is empty unless stack traces are recorded."""
+    """One failure in words; ``stack`` and ``log``, the node's last lines, are empty where they are not kept."""
 
     what: str
     type: str
     where: str
     message: str
-    stack: str
+    stack: str = ""
+    log: str = ""
 
 
 def words(message: str) -> str:
@@ -85,6 +87,9 @@ def failures(trace: Trace, most: int = 5) -> list[Told]:
                 clean(one.where),
                 message,
                 words(outcome.stacktrace(one.span.operation)),
+                words(
+                    "\n".join(line.text for line in logs.lines_of(trace, one.span)[-_LOG_LINES:])
+                ),
             )
         )
     return found

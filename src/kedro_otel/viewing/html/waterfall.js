@@ -325,7 +325,7 @@ function detail(span) {
   close.type = 'button';
   close.setAttribute('aria-label', 'Close details');
   close.addEventListener('click', () => { box.hidden = true; rowsBox.focus({ preventScroll: true }); });
-  box.replaceChildren(head, list, ...(span.failure && span.failure.message ? [make('pre', '', span.failure.message)] : []), close);
+  box.replaceChildren(head, list, ...(span.failure && span.failure.message ? [make('pre', '', span.failure.message)] : []), ...logButton(span), close);
   box.hidden = false;
 }
 

@@ -18,10 +18,30 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Trace
 
 
-def add_to_trace(trace: Trace) -> None:
-    """Add to each operation of ``trace`` what is kept beside its segment."""
+def add_to_trace(trace: Trace, *, logs: bool = False) -> None:
+    """Add to each operation of ``trace`` what is kept beside its segment.
+
+    ``logs`` adds the log lines of all nodes; where a node failed they are added in any case.
+    """
+    logs = logs or any(node.operation.error for node in trace.spans(names.NODE))
     for segment in trace.segments:
-        _add(read(segment.path), segment.operations)
+        private = read(segment.path, logs=logs)
+        _add(private, segment.operations)
+        _add_logs(trace, private)
+
+
+def add_logs(trace: Trace) -> None:
+    """Add the log lines alone."""
+    trace.logs.clear()
+    for segment in trace.segments:
+        _add_logs(trace, read(segment.path, logs=True))
+
+
+def _add_logs(trace: Trace, private: Private) -> None:
+    for span_id, lines in private.logs.items():
+        known = trace.logs.setdefault(span_id, lines)
+        if known is not lines:  # of a run, in several processes
+            known.extend(lines)
 
 
 def add_to_entries(entries: Iterable[Entry]) -> Iterator[Entry]:

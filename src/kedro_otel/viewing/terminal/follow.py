@@ -1,4 +1,4 @@
-"""``kedro otel show --follow``: a live tree on a terminal, a line for each node elsewhere, and the whole picture at the end."""
+"""``kedro otel show --follow``: a live tree on a terminal, a line for each node elsewhere, or log lines; the whole picture at the end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from rich.text import Text
 
 from kedro_otel.recording.model import OPEN
 from kedro_otel.semconv import names
+from kedro_otel.viewing.model.live_logs import LiveLogs
 from kedro_otel.viewing.model.live_trace import over
 from kedro_otel.viewing.model.outcome import failure, word
+from kedro_otel.viewing.model.private_facts import add_to_trace
 from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.console import glyphs, join, print_lines
 from kedro_otel.viewing.terminal.header import header, mark, style
+from kedro_otel.viewing.terminal.log_view import new_lines
 from kedro_otel.viewing.terminal.rows import ROWS, rows
 from kedro_otel.viewing.terminal.trace_view import render_trace
 from kedro_otel.viewing.terminal.waterfall import waterfall
@@ -38,15 +41,21 @@ _FRAME: Final = 8
 _PROGRESS: Final = 30
 
 
-def follow(live: Live, console: Console) -> Trace:
-    """Show a trace until it is over, then whole. Ctrl-C ends the watching early, and what is known so far is shown."""
+def follow(live: Live, console: Console, logs: str | None = None) -> Trace:
+    """Show a trace until it is over, then whole. Ctrl-C ends the watching early, and what is known so far is shown.
+
+    With ``logs`` log lines are printed as they come: of the node of that name, of all where it is empty.
+    """
     trace = live.look()
     try:
-        trace = (
-            _moving(live, console, trace) if console.is_terminal else _telling(live, console, trace)
-        )
+        if logs is not None:
+            trace = _logging(live, console, trace, LiveLogs(logs))
+        else:
+            watch = _moving if console.is_terminal else _telling
+            trace = watch(live, console, trace)
     except KeyboardInterrupt:
         trace = live.look()
+    add_to_trace(trace)
     print_lines(console, *render_trace(trace, console.width, glyphs(console)))
     return trace
 
@@ -119,6 +128,21 @@ def _telling(live: Live, console: Console, trace: Trace) -> Trace:
                     ),
                 ]
                 print_lines(console, join(line))
+        if over(trace):
+            print_lines(console, Text(""))
+            return trace
+        time.sleep(EVERY)
+        trace = live.look()
+
+
+def _logging(live: Live, console: Console, trace: Trace, logs: LiveLogs) -> Trace:
+    """Print log lines as they come."""
+    before = None
+    while True:
+        found = logs.look(trace)
+        for line in new_lines(found, before):
+            console.print(Text(line), soft_wrap=True)
+        before = found[-1].span if found else before
         if over(trace):
             print_lines(console, Text(""))
             return trace

@@ -9,13 +9,14 @@ from rich.text import Text
 
 from kedro_otel.recording.model import DIED
 from kedro_otel.semconv import names
-from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model import logs, outcome
 from kedro_otel.viewing.model.trace import node_count
+from kedro_otel.viewing.terminal import log_view
 from kedro_otel.viewing.terminal.console import join, wrap
 from kedro_otel.viewing.text import class_name, clean, count, duration, moment
 
 if TYPE_CHECKING:
-    from kedro_otel.viewing.model.trace import Trace
+    from kedro_otel.viewing.model.trace import Span, Trace
     from kedro_otel.viewing.terminal.bars import Glyphs
 
 _MOST: Final = 5
@@ -23,6 +24,9 @@ _MOST: Final = 5
 
 _LINES: Final = 12
 """Lines of a failure's message that are printed."""
+
+_LOG_LINES: Final = 5
+"""Last log lines that are printed of a node that failed or was killed."""
 
 _LONG: Final = 2000
 
@@ -73,6 +77,7 @@ def _failures(trace: Trace, width: int) -> list[Text]:
     lines = []
     for one in found[:_MOST]:
         if one.span.operation.state == DIED:
+            lines += _last_log_lines(trace, one.span, several=len(found) > 1)
             continue
         what = " at ".join(filter(None, (clean(class_name(one.type)), clean(one.where))))
         if len(found) > 1:
@@ -81,10 +86,23 @@ def _failures(trace: Trace, width: int) -> list[Text]:
             lines.append(Text(f"  {what}", "red"))
         if one.message:
             lines += [Text(f"  {line}", "red") for line in _message(one.message, width - 2)]
+        lines += _last_log_lines(trace, one.span, several=len(found) > 1)
     if outcome.of(trace) == outcome.KILLED:
         last = max(segment.last_ns for segment in trace.segments)
         lines.append(Text(f"  its process was last heard of {moment(last, trace.now_ns)}", "red"))
     return lines
+
+
+def _last_log_lines(trace: Trace, failed: Span, *, several: bool) -> list[Text]:
+    """Return what the node logged last, dim, so that it is not taken for the error."""
+    found = log_view.last_of(logs.lines_of(trace, failed), _LOG_LINES)
+    if not found:
+        return []
+    of = f" of {clean(failed.operation.name)}" if several else ""
+    return [
+        Text(f"  last log lines{of}:", "bright_black"),
+        *(Text(f"    {line}", "bright_black") for line in found),
+    ]
 
 
 def _message(message: str, width: int) -> list[str]:

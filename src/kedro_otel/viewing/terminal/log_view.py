@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kedro_otel.private.reader import LogLine
+    from kedro_otel.viewing.model.live_logs import Said
     from kedro_otel.viewing.model.logs import Logged
+    from kedro_otel.viewing.model.trace import Span
 
 _LONG: Final = 8192
 
@@ -26,6 +28,23 @@ def lines_of(found: Iterable[Logged]) -> Iterator[str]:
                 yield f"  … {count(line.number - before - 1, 'line')} left out …"
             before = line.number
             yield from (f"  {text}" for text in _texts(line))
+
+
+def new_lines(found: Iterable[Said], before: Span | None) -> Iterator[str]:
+    """Yield lines as they come, under the name of what logs them where that is not ``before``."""
+    for one in found:
+        if before is None or one.span.operation.span_id != before.operation.span_id:
+            yield clean(one.span.operation.name)
+        before = one.span
+        if one.left_out:
+            yield f"  … {count(one.left_out, 'line')} left out …"
+        yield from (f"  {text}" for text in _texts(one.line))
+
+
+def last_of(lines: list[LogLine], most: int) -> list[str]:
+    """Return the last lines of text of some log lines."""
+    texts = [text for line in lines[-most:] for text in _texts(line)]
+    return texts[-most:]
 
 
 def _texts(line: LogLine) -> list[str]:

@@ -43,10 +43,20 @@ def table(found: list[Summary], width: int, glyphs: Glyphs, now_ns: int) -> list
         lines.append(
             _line(one, clock, width, glyphs, longest[one.project, one.pipeline], project=several)
         )
-        message = clean(" ".join(one.error_message.split()), max(width - _INDENT, _INDENT))
-        if message:
-            lines.append(Text(f"{'':{_INDENT}}{message}", "red"))
+        parts = _message(one.error_message, max(width - _INDENT, _INDENT))
+        lines += [Text(f"{'':{_INDENT}}{part}", "red") for part in parts]
     return lines
+
+
+def _message(message: str, width: int) -> list[str]:
+    """Return a message in two lines at most, without the hints that Kedro adds to it."""
+    whole = clean(" ".join(message.partition("\nHint:")[0].split()), 2 * width)
+    if len(whole) <= width:
+        return [whole] if whole else []
+    at = whole.rfind(" ", 0, width + 1)
+    if at < 0 or len(whole) - at - 1 > width:
+        at = width
+    return [whole[:at], whole[at:].strip()]
 
 
 def _line(
