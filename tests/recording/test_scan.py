@@ -95,10 +95,12 @@ def test_no_lock_is_asked_for_where_nothing_is_open(
     """Where everything has ended, nobody's lock is touched."""
     tape = a_run(folder, NODES)
     monkeypatch.setattr(glance_module.locking, "alive", lambda *_: pytest.fail("asked"))
-    whole = glance_module._whole
+    whole = glance_module.whole_file
     looks: list[int] = []
     monkeypatch.setattr(
-        glance_module, "_whole", lambda descriptor: looks.append(descriptor) or whole(descriptor)
+        glance_module,
+        "whole_file",
+        lambda descriptor: looks.append(descriptor) or whole(descriptor),
     )
     assert len(glance(tape.path).operations) == 2
     assert len(looks) == 1

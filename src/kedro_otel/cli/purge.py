@@ -36,6 +36,7 @@ def everything(recordings: Path, destinations: Path) -> list[Path]:
         *_machines(machines),
         *_reports(recordings.parent / paths.reports().name),
         *_key(recordings.parent),
+        *index(),
     ]
 
 
@@ -66,7 +67,17 @@ def some(before_ns: int | None, project: str | None) -> list[Path]:
         private = path.with_suffix(PRIVATE_SUFFIX)
         if private.is_symlink() or private.is_file():
             found.append(private)
-    return found
+    return [*found, *index()] if found else found
+
+
+def index() -> list[Path]:
+    """Return the files of the index, which tells of what was recorded."""
+    path = paths.index()
+    return [
+        found
+        for end in ("", "-journal", "-wal", "-shm")
+        if (found := path.with_name(path.name + end)).is_symlink() or found.is_file()
+    ]
 
 
 def size(found: Iterable[Path]) -> int:

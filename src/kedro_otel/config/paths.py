@@ -47,6 +47,11 @@ def reports() -> Path:
     return home() / "reports"
 
 
+def index() -> Path:
+    """Return the file of the index, which is made from the recordings and may be removed at any time."""
+    return home() / "index.sqlite3"
+
+
 def user_config() -> Path:
     """Return this user's settings file."""
     return Path(_folder("config", KEDRO), CONFIG_FILE)

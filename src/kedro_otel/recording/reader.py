@@ -186,7 +186,7 @@ class Follower:
         self._rest = 0
         self.end = 0
         """Number of bytes seen, the torn last line included."""
-        self._checked = False
+        self.checked = False
         """Whether every line has a checksum, as the first one has."""
         self._doubtful: set[str] = set()
         """What was open where a line could not be read: that line may have ended it."""
@@ -293,10 +293,10 @@ class Follower:
             self.segment = Segment(
                 self.path, decoder.first_line(line, self.path.name), self._skipped, Counter()
             )
-            self._checked = decoder.has_checksum(line)
+            self.checked = decoder.has_checksum(line)
             return
         try:
-            self._line(self.segment, decoder.parse(line, checked=self._checked), offset)
+            self._line(self.segment, decoder.parse(line, checked=self.checked), offset)
         except BadLineError as error:
             self._skipped[str(error)] += 1
             self._doubtful.update(self._open)

@@ -63,7 +63,7 @@ def glance(path: Path) -> Segment:
 
 
 def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
-    data = _whole(descriptor)
+    data = whole_file(descriptor)
     *whole, rest = data.split(b"\n")
     header, *lines = whole or [b""]
     follower = Follower(path)
@@ -92,7 +92,7 @@ def mentions(path: Path, trace_id: str) -> bool:
     except SegmentError:
         return False
     try:
-        return f'"traceId":"{trace_id}'.encode() in _whole(descriptor)
+        return f'"traceId":"{trace_id}'.encode() in whole_file(descriptor)
     except OSError as error:
         guard.let_through(error)
         return False
@@ -100,7 +100,8 @@ def mentions(path: Path, trace_id: str) -> bool:
         os.close(descriptor)
 
 
-def _whole(descriptor: int) -> bytes:
+def whole_file(descriptor: int) -> bytes:
+    """Return all bytes of an open segment. Raises OSError."""
     os.lseek(descriptor, 0, os.SEEK_SET)
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         return file.readall()

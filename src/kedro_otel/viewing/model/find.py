@@ -90,7 +90,7 @@ def _newest_first(folder: Path | None) -> Iterator[Entry]:
         while files and (not due or -due[0][0] < files[-1][1].st_mtime_ns):
             path, _ = files.pop()
             try:
-                entries = _entries(glance(path))
+                entries = entries_of(glance(path))
             except SegmentError:
                 continue
             for entry in entries:
@@ -197,7 +197,8 @@ def _named(run: str, entries: Iterator[Entry]) -> Found:
     return Found(first, f"{what}; this is the newest")
 
 
-def _entries(segment: Segment) -> list[Entry]:
+def entries_of(segment: Segment) -> list[Entry]:
+    """Return the pipeline runs of a segment, and its commands that ran none."""
     commands = {
         operation.span_id: operation
         for operation in segment.operations

@@ -9,6 +9,8 @@ from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kedro_otel.recording.model import Operation
     from kedro_otel.viewing.model.trace import Span, Trace
 
@@ -47,17 +49,20 @@ class Failure(NamedTuple):
 
 def word(operation: Operation) -> str:
     """Return how one operation ended."""
-    if operation.state == DIED:
+    return word_of(operation.state, operation.error, operation.attributes)
+
+
+def word_of(state: str, error: bool, known: Mapping[str, Any]) -> str:  # noqa: FBT001
+    """Return the same from an operation's state, its status and its attributes."""
+    if state == DIED:
         return KILLED
-    if operation.state == OPEN:
+    if state == OPEN:
         return RUNNING
-    if operation.state == UNKNOWN:
+    if state == UNKNOWN:
         return UNCLEAR
-    if not operation.error:
-        return UNCLEAR if operation.attributes.get(names.OUTCOME) == names.UNKNOWN else OK
-    return (
-        INTERRUPTED if operation.attributes.get(names.ERROR_TYPE) == "KeyboardInterrupt" else FAILED
-    )
+    if not error:
+        return UNCLEAR if known.get(names.OUTCOME) == names.UNKNOWN else OK
+    return INTERRUPTED if known.get(names.ERROR_TYPE) == "KeyboardInterrupt" else FAILED
 
 
 def of(trace: Trace) -> str:
