@@ -268,11 +268,11 @@ def test_a_large_run(folder: Path, typed: Callable[..., Result]) -> None:
 run                     ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━   31.0 s ✗
 ├─ region_0 (100 nodes) █████████████▇                                10.0 s
 ├─ region_1 (100 nodes)              ▂█████████████▆                  10.0 s ✗
-│  └─ region_1.n150                         ▎                         100 ms ✗
+│  └─ n150                                  ▎                         100 ms ✗
 │        ValueError at src/demo/nodes.py:42
 └─ region_2 (100 nodes)                            ▃█████████████▅    10.0 s
 
-██ compute 30.0 s
+██ compute 30.0 s   299 nodes folded: --depth 2 shows all
 """
     )
 

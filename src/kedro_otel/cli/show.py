@@ -107,7 +107,7 @@ def list_(
 @click.option(
     "--depth",
     type=click.IntRange(min=0),
-    help="Levels below the run: 1 is nodes, 2 their loads, saves and spans too.",
+    help="So many levels below the run: a namespace is one, a node in it the next, its loads, saves and spans the next.",
 )
 @click.option(
     "--slowest",
@@ -188,9 +188,11 @@ def show_(
             from kedro_otel.viewing.terminal.trace_view import render_trace
 
             screen = console.console()
-            console.print_lines(
-                screen, *render_trace(trace, screen.width, console.glyphs(screen), depth, slowest)
+            height = screen.height if screen.is_terminal else None
+            drawn = render_trace(
+                trace, screen.width, console.glyphs(screen), depth, slowest, height
             )
+            console.print_lines(screen, *drawn)
             for line in lines:
                 click.echo(line)
     tell_link(ctx, trace)

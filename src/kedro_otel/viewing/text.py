@@ -104,9 +104,9 @@ def _local(nanoseconds: int) -> datetime:
         return datetime.fromtimestamp(0).astimezone()
 
 
-def count(number: int, noun: str) -> str:
-    """Return ``1 node`` or ``2,000 nodes``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 node`` or ``2,000 nodes``; ``plural`` where that is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def class_name(qualified: str) -> str:

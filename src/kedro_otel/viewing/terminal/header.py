@@ -144,9 +144,7 @@ def _facts(trace: Trace) -> list[str]:
     facts.append(f"run {known[names.RUN_ID]}" if known.get(names.RUN_ID) else "")
     facts.append(f"trace {trace.trace_id}")
     pids = {segment.header.pid for segment in trace.segments}
-    facts.append(
-        count(len(pids), "process").replace("processs", "processes") if len(pids) > 1 else ""
-    )
+    facts.append(count(len(pids), "process", "processes") if len(pids) > 1 else "")
     skipped = sum(sum(segment.skipped.values()) for segment in trace.segments)
     lost = sum(sum(segment.lost.values()) for segment in trace.segments)
     facts.append(f"{count(skipped, 'line')} of the recording damaged" if skipped else "")

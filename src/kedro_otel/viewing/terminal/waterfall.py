@@ -15,7 +15,15 @@ from kedro_otel.viewing.model.phases import COMPUTE, HOOKS, LOAD, SAVE, totals
 from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal.bars import FAILED, MANY, SPINE, Axis, bar, scale
 from kedro_otel.viewing.terminal.console import fit, join, wrap
-from kedro_otel.viewing.terminal.rows import GROUP, NAMESPACE, REST
+from kedro_otel.viewing.terminal.rows import (
+    BRIEF,
+    GROUP,
+    NAMESPACE,
+    REST,
+    brief,
+    folded,
+    levels,
+)
 from kedro_otel.viewing.text import class_name, clean, count, duration
 
 if TYPE_CHECKING:
@@ -104,7 +112,7 @@ def _tree(top: Row, glyphs: Glyphs) -> list[_Line]:
 
 def _label(row: Row) -> str:
     label = clean(row.label)
-    return f"{label} ({count(len(row.members), 'node')})" if row.kind == NAMESPACE else label
+    return f"{label} ({count(len(row.members), 'node')})" if row.folded else label
 
 
 def _axis(trace: Trace, width: int) -> Axis:
@@ -218,6 +226,14 @@ def _legend(trace: Trace, path: CriticalPath, glyphs: Glyphs, top: Row, width: i
     if path.nodes:
         words = f"critical path {duration(path.duration_ns)} ({len(path.nodes):,} of {count(node_count(trace).total, 'node')})"
         parts.append([(f"{glyphs.critical} ", "bold yellow"), (words, "")])
+    hidden = folded(top)
+    if hidden:
+        words = f"{count(hidden, 'node')} folded: --depth {levels(trace)} shows all"
+        parts.append([(words, "bright_black")])
+    short = brief(top)
+    if short:
+        words = f"{count(short, 'load or save', 'loads and saves')} below {BRIEF:.0%} of the run: only in bars"
+        parts.append([(words, "bright_black")])
     return wrap([join(part) for part in parts], width)
 
 
