@@ -14,6 +14,7 @@ _FAMILIES: Final = {
     "show": "show",
     "report": "report",
     "compare": "compare",
+    "history": "history",
     "export": "export",
     "nodes": "export",
     "viz": "viz",

@@ -69,17 +69,19 @@ class Run(NamedTuple):
     """A pipeline run, or a command that ran none.
 
     Attributes:
+        number: -1 for the last pipeline run of the scope, as `kedro otel list` counts; None for a command.
+        segment: The file that it was read from.
         span_id: Of the run, else of the command.
         start_ns: When it began, in nanoseconds since 1970.
         took_ns: How long it took, so far where it runs.
         known: What `kedro otel list --json` prints, without the message, and ``revision``, ``task``, ``ephemeral``.
     """
 
+    number: int | None
     segment: str
     span_id: str
     start_ns: int
     took_ns: int
-    is_run: bool
     known: dict[str, Any]
 
 
@@ -155,30 +157,46 @@ class Index:
     ) -> list[Run]:
         """Return what ran, the newest first; with ``commands`` also commands that ran no pipeline."""
         rows = self._connection.execute(
-            "select segment.name, span, outermost, start, is_run, doc from run join segment on segment.id = segment"
-            " where (:every or (case when project_id != '' and :id != '' then project_id = :id"
-            " else project != '' and project = :name end)) and (:pipeline is null or pipeline = :pipeline)"
+            "select segment.name, span, outermost, start, is_run, pipeline, doc"
+            " from run join segment on segment.id = segment"
+            " where :every or (case when project_id != '' and :id != '' then project_id = :id"
+            " else project != '' and project = :name end)"
             " order by start desc, mtime desc, segment.name desc",
             {
                 "every": scope is None,
                 "id": (scope and scope.id) or "",
                 "name": (scope and scope.name) or "",
-                "pipeline": pipeline,
             },
         )
         found: list[Run] = []
         seen: set[str] = set()
-        for segment, span, outermost, start, is_run, doc in rows:
+        number = 0
+        for segment, span, outermost, start, is_run, named, doc in rows:
             if span in seen:
                 continue
             seen.update((span, outermost))
-            if is_run or commands:
+            number -= is_run
+            if (is_run or commands) and pipeline in (None, named):
                 known = json.loads(doc)
                 took = known.pop("took_ns")
-                found.append(Run(segment, span, start, took, bool(is_run), known))
-            if len(found) >= limit:
-                break
+                found.append(Run(number if is_run else None, segment, span, start, took, known))
+                if len(found) >= limit:
+                    break
         return found
+
+    def failed(self, runs: Iterable[Run]) -> list[str]:
+        """Return the names of the nodes that failed in some runs, sorted."""
+        found: set[str] = set()
+        for some in _some([run.span_id for run in runs]):
+            marks = ",".join("?" * len(some))
+            found.update(
+                name
+                for (name,) in self._connection.execute(
+                    f"select distinct name from node where run in ({marks}) and outcome = 'failed'",  # noqa: S608
+                    some,
+                )
+            )
+        return sorted(found)
 
     def nodes(self, runs: Iterable[Run], name: str | None = None) -> list[Node]:
         """Return the nodes of some runs, or one node of each, by run and start."""

@@ -15,6 +15,7 @@ _MARKS: Final = 2
 _JOINERS: Final = "\u200c\u200d"
 _MICROSECOND, _MILLISECOND, _SECOND = 10**3, 10**6, 10**9
 _MINUTE, _HOUR, _DAY = 60 * _SECOND, 3600 * _SECOND, 86400 * _SECOND
+_KILO: Final = 1024
 _EXACT: Final = 10
 """Below so many of a unit, a duration shows one more digit."""
 
@@ -116,3 +117,14 @@ def class_name(qualified: str) -> str:
     """
     last = qualified.rpartition(".")[2]
     return last if last[:1].isupper() else qualified
+
+
+def bytes_of(number: float) -> str:
+    """Return bytes as a person reads them: ``870 B``, ``1.2 KiB``, ``340 MiB``."""
+    unit = "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(number) < _KILO or unit == "TiB":
+            break
+        number /= _KILO
+    exact = unit != "B" and abs(number) < _EXACT
+    return f"{number:.1f} {unit}" if exact else f"{number:.0f} {unit}"

@@ -69,7 +69,7 @@ def _line(
     line.append(f"{'?' if one.outcome == outcome.UNCLEAR else duration(one.duration_ns):>8} ")
     if width >= _ROOMY:
         line.append(
-            _bar(one.duration_ns / longest if longest and one.number else 0, glyphs),
+            bar(one.duration_ns / longest if longest and one.number else 0, glyphs),
             "red" if one.error_type else "blue",
         )
         line.append(f" {one.trace_id[:_ID]} ", "bright_black")
@@ -94,7 +94,8 @@ def _how(one: Summary) -> str:
     return " at ".join(filter(None, (class_name(one.error_type), one.error_where)))
 
 
-def _bar(part: float, glyphs: Glyphs) -> str:
+def bar(part: float, glyphs: Glyphs) -> str:
+    """Return a bar of ten cells, filled as far as ``part`` (0 to 1) says."""
     eighths = min(round(part * _TREND * 8), _TREND * 8)
     if part > 0:
         eighths = max(eighths, 1)
