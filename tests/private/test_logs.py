@@ -10,7 +10,9 @@ import logging.config
 import logging.handlers
 import pickle
 import queue
+import random
 import re
+import subprocess
 import sys
 import time
 import traceback
@@ -116,7 +118,7 @@ def test_a_run_keeps_so_many_bytes() -> None:
         for number in range(100):
             line = bounds.add(bounds.of(str(node)), b"x" * 1000)
             kept.append((node, number, line))
-    alive = [(node, number) for node, number, line in kept if line.data]
+    alive = [(node, number) for node, number, line in kept if isinstance(line, bytes) or line[0]]
     assert sum(1000 for _ in alive) == bounds.kept <= log_bounds.RUN_BYTES
     assert bounds.kept > 0.9 * log_bounds.RUN_BYTES
     assert alive[0] == (0, 0)
@@ -405,6 +407,60 @@ def test_logging_says_the_same(
         said.append(sys.stderr.getvalue())
     assert said[0] == said[1]
     assert logging.Logger.callHandlers is original
+
+
+LOGGER = """
+import logging, os, sys
+from pathlib import Path
+from kedro_otel.private.writer import PrivateWriter
+from kedro_otel.recording.writer import Writer
+from kedro_otel.tracing.log_lines import LogLines
+
+facts = {"detail": "usage", "destination": None, "ephemeral": False}
+private = PrivateWriter(Writer(Path(sys.argv[1]), {}, facts, print))
+logging.root.handlers[:] = [logging.NullHandler()]
+logging.root.setLevel(logging.INFO)
+node = 0
+lines = LogLines(private, lambda: ("t" * 32, "s" * 16, f"{node:016x}"))
+lines.begin()
+for node in range(1, 1_000_000):
+    for number in range(200):
+        logging.info("line %d of %d", number, node)
+        os.write(1, b"%d %d\\n" % (node, number))
+    if node % 100 == 0:
+        private.settle()
+"""
+
+
+def test_no_line_that_was_logged_is_lost_by_a_kill(tmp_path: Path, full: bool) -> None:
+    """After kill -9 at any moment each line whose call returned is read back, at its node and in order."""
+    script = tmp_path / "logger.py"
+    script.write_text(LOGGER)
+    chance = random.Random(19)
+    total = 0
+    for number in range(40 if full else 3):
+        folder = tmp_path / f"{number}"
+        command = [sys.executable, script, folder]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            wanted = chance.randrange(20_000, 32_000) if full else chance.randrange(1000, 4000)
+            returned = [process.stdout.readline() for _ in range(wanted)]
+            process.kill()
+            returned += process.stdout.readlines()
+        if not returned[-1].endswith(b"\n"):
+            returned.pop()
+        (private,) = folder.glob("*.private")
+        found = reader.read(private.with_suffix(".jsonl"), logs=True).logs
+        kept = [line.text for node in found.values() for line in node]
+        assert all(
+            int(node, 16) == int(one.text.split()[-1]) for node in found for one in found[node]
+        )
+        said = [line.split() for line in returned]
+        expected = [f"line {int(line)} of {int(node)}" for node, line in said]
+        assert kept[: len(expected)] == expected
+        assert len(kept) <= len(expected) + 1
+        total += len(expected)
+    assert total > (1_000_000 if full else 3000)
 
 
 def test_a_line_costs_little(private: PrivateWriter, clean_logging: None) -> None:

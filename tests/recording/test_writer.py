@@ -525,11 +525,22 @@ def test_where_few_descriptors_are_allowed_it_has_one_of_those(folder: Path) -> 
     tape.close()
 
 
+@pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("how", ["closed", "replaced"])
 def test_a_program_that_closes_its_descriptor_gets_nothing_in_its_files(
-    how: str, tape: Writer, folder: Path, tmp_path: Path
+    how: str,
+    marks: bool,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The segment is opened again, locked as before, and goes on; that it happened is counted, and the program's file stays as it is."""
+    """The segment is opened again, locked as before, and goes on; that it happened is counted, and the program's file stays as it is.
+
+    So it is with and without the kernel's mark on the open file.
+    """
+    if not marks:
+        monkeypatch.setattr(segment_file, "mark", lambda _: None)
+    tape = Writer(folder, RESOURCE, FACTS, pytest.fail)
     tape.start("a", b'{"start":"a"}\n')
     taken = number(tape)
     os.close(taken)

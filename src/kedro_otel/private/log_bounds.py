@@ -7,7 +7,7 @@ when that is written anew.
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, TypeAlias
 
 NODE_BYTES: Final = 64 * 1024
 """Bytes of log lines kept of one node: half of them its first lines, half its last."""
@@ -15,15 +15,12 @@ NODE_BYTES: Final = 64 * 1024
 RUN_BYTES: Final = 4 * 1024 * 1024
 """Bytes of log lines kept of everything that is open: half of them first lines, half last."""
 
+_NODE_HALF: Final = NODE_BYTES // 2
+_RUN_HALF: Final = RUN_BYTES // 2
 
-class Line:
-    """One line of the private file; ``data`` is empty once it is dropped."""
 
-    __slots__ = ("data", "owner")
-
-    def __init__(self, data: bytes, owner: NodeLines) -> None:
-        self.data = data
-        self.owner = owner
+Line: TypeAlias = list[bytes]
+"""One line of the private file that may be dropped: its bytes, which are empty from then on."""
 
 
 class NodeLines:
@@ -48,7 +45,8 @@ class LogBounds:
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeLines] = {}
-        self._last: deque[Line] = deque()
+        self._long: deque[NodeLines] = deque()
+        """Those with more than first lines, by when they had."""
         self._first = 0
         self.kept = self.dropped = 0
 
@@ -59,34 +57,49 @@ class LogBounds:
             found = self._nodes[span_id] = NodeLines()
         return found
 
-    def add(self, node: NodeLines, data: bytes) -> Line:
-        """Keep one more line of ``node``, and drop the oldest of the middle where there are too many."""
-        line, size = Line(data, node), len(data)
+    def add(self, node: NodeLines, data: bytes) -> Line | bytes:
+        """Keep one more line of ``node``, and drop of the middle where there are too many.
+
+        The oldest lines of a node go, and where all have too many those of the node that had many first.
+
+        Returns:
+            The line; one of the first, which is never dropped, as it is.
+        """
+        size = len(data)
         node.count += 1
         self.kept += size
-        if node.first + size <= NODE_BYTES // 2 and self._first + size <= RUN_BYTES // 2:
+        if node.first + size <= _NODE_HALF and self._first + size <= _RUN_HALF:
             node.first += size
             self._first += size
-            return line
-        node.last.append(line)
+            return data
+        line = [data]
+        last = node.last
+        if not last:
+            self._long.append(node)
+        last.append(line)
         node.last_bytes += size
-        self._last.append(line)
-        while node.last_bytes > NODE_BYTES // 2 and len(node.last) > 1:
-            self._drop(node.last[0])
-        while self.kept > RUN_BYTES and self._last[0] is not line:
-            self._drop(self._last[0])
-        while not self._last[0].data:
-            self._last.popleft()
+        while node.last_bytes > _NODE_HALF and len(last) > 1:
+            self._drop(node)
+        if self.kept > RUN_BYTES:
+            self._drop_of_others(line)
         return line
 
-    def _drop(self, line: Line) -> None:
-        """Drop a line, the oldest of the last ones of its node."""
-        size = len(line.data)
-        if size:
-            line.data = b""
-            line.owner.last.popleft()
-            line.owner.last_bytes -= size
-            self.kept -= size
-            self.dropped += size
-        elif self._last[0] is line:
-            self._last.popleft()
+    def _drop_of_others(self, line: Line) -> None:
+        """Drop lines of whichever node had many first until the run has no more than it may, but not ``line``."""
+        while self.kept > RUN_BYTES:
+            node = self._long[0]
+            if not node.last:
+                self._long.popleft()
+            elif node.last[0] is line:
+                return
+            else:
+                self._drop(node)
+
+    def _drop(self, node: NodeLines) -> None:
+        """Drop the oldest of a node's last lines."""
+        line = node.last.popleft()
+        size = len(line[0])
+        line[0] = b""
+        node.last_bytes -= size
+        self.kept -= size
+        self.dropped += size

@@ -13,13 +13,14 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
-from kedro_otel.private.log_bounds import Line, LogBounds
+from kedro_otel.private.log_bounds import LogBounds
 from kedro_otel.recording.model import NEW, PRIVATE_SUFFIX
 from kedro_otel.recording.segment_file import SegmentFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kedro_otel.private.log_bounds import Line
     from kedro_otel.recording.writer import Writer
 
 FILE_BYTES: Final = 16 * 1024 * 1024
@@ -197,7 +198,7 @@ class PrivateWriter:
 
 def _data(line: Line | bytes) -> bytes:
     """Return a line's bytes; none where it was dropped."""
-    return line.data if isinstance(line, Line) else line
+    return line if isinstance(line, bytes) else line[0]
 
 
 def _cut(text: str) -> str:

@@ -1,18 +1,23 @@
 """The open file of this process's own segment, which the program around it may close or replace.
 
-A program may close every descriptor and open files of its own under the same numbers. So the file is
-known by device and inode: before each write, and before it is closed. Its number is a high one, out
+A program may close every descriptor and open files of its own under the same numbers. So it is looked
+at what a descriptor leads to: before each write, and before it is closed. Its number is a high one, out
 of the way of those that the program is given.
+
+What is looked at is a mark that the kernel keeps with the open file, where it can (Linux), else device
+and inode. A look at those makes the next write take twice the time: it then needs a new time of change.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _COMMON: Final = (
@@ -25,6 +30,9 @@ _COMMON: Final = (
 _FRESH: Final = _COMMON | os.O_CREAT | os.O_EXCL
 _AGAIN: Final = _COMMON | getattr(os, "O_NONBLOCK", 0)
 _LOCK_BYTE: Final = 2**62
+_SET_MARK, _GET_MARK = 10, 11  # F_SETSIG, F_GETSIG: the signal for O_ASYNC, which is never set here
+_MARK: Final = 60
+"""A signal that nothing sends: no program marks its own files so."""
 
 FORMAT: Final = 1
 """Version of the format that this package writes and reads; the value of the header's first key."""
@@ -85,6 +93,20 @@ def move_up(descriptor: int) -> int:
     return high
 
 
+def mark(descriptor: int) -> Callable[[int, int], int] | None:
+    """Mark an open file as ours; return the function that reads marks, None where the system has none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        from fcntl import fcntl
+
+        fcntl(descriptor, _SET_MARK, _MARK)
+        return fcntl if fcntl(descriptor, _GET_MARK) == _MARK else None
+    except (ImportError, OSError) as error:
+        guard.let_through(error)
+        return None
+
+
 class SegmentFile:
     """One segment, open for appending.
 
@@ -100,7 +122,7 @@ class SegmentFile:
         OSError: It cannot be made.
     """
 
-    __slots__ = ("_descriptor", "_device", "_inode", "locked", "path", "reopened")
+    __slots__ = ("_descriptor", "_device", "_inode", "_mark", "locked", "path", "reopened")
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -108,6 +130,7 @@ class SegmentFile:
         self._descriptor = move_up(os.open(path, _FRESH, 0o600))
         found = os.fstat(self._descriptor)
         self._device, self._inode = found.st_dev, found.st_ino
+        self._mark: Any = mark(self._descriptor)
         self.locked = lock(self._descriptor)
 
     def write(self, data: bytes) -> str:
@@ -155,6 +178,16 @@ class SegmentFile:
         self._descriptor = -1
 
     def _is_ours(self) -> bool:
+        """Tell whether the descriptor still leads to what this object opened."""
+        if self._mark is None:
+            return self._is_the_file()
+        try:
+            return bool(self._mark(self._descriptor, _GET_MARK) == _MARK)
+        except (OSError, ValueError) as error:
+            guard.let_through(error)
+            return False
+
+    def _is_the_file(self) -> bool:
         try:
             found = os.fstat(self._descriptor)
         except OSError as error:
@@ -170,10 +203,11 @@ class SegmentFile:
             guard.let_through(error)
             return False
         before, self._descriptor = self._descriptor, move_up(descriptor)
-        if not self._is_ours():
+        if not self._is_the_file():
             os.close(self._descriptor)
             self._descriptor = before
             return False
+        self._mark = mark(self._descriptor)
         self.locked = lock(self._descriptor)
         self.reopened += 1
         return True

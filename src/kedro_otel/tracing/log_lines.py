@@ -54,7 +54,7 @@ class LogLines:
             self._on = True
             if self._wrapper is None:
                 self._original = logging.Logger.callHandlers
-                self._wrapper = _wrapped(self._original, self._before, self._after)
+                self._wrapper = _wrapped(self._original, self)
                 logging.Logger.callHandlers = self._wrapper  # type: ignore[method-assign]
 
     def end(self) -> None:
@@ -73,44 +73,57 @@ class LogLines:
         if self._wrapper is not None and logging.Logger.callHandlers is self._wrapper:
             logging.Logger.callHandlers = self._original  # type: ignore[method-assign]
 
-    @guard.guarded
-    def _before(self, record: logging.LogRecord) -> str:
+    def before(self, record: logging.LogRecord) -> str:
         """Give a record its trace and span, before the user's handlers; return whose line it is."""
         if not self._on:
             return ""
-        found = self._where()
-        if found is None:
+        try:
+            found = self._where()
+            if found is None:
+                return ""
+            known = record.__dict__
+            known.setdefault("trace_id", found[0])
+            known.setdefault("span_id", found[1])
+        except Exception as error:  # noqa: BLE001 -- as guard.guarded, without its call
+            guard.swallow("LogLines.before", error)
             return ""
-        known = record.__dict__
-        known.setdefault("trace_id", found[0])
-        known.setdefault("span_id", found[1])
         return found[2]
 
-    @guard.guarded
-    def _after(self, record: logging.LogRecord, owner: str) -> None:
+    def after(self, record: logging.LogRecord, owner: str) -> None:
         """Keep a record, after the user's handlers."""
-        known = record.__dict__
-        name, level, created = known.get("name"), known.get("levelname"), known.get("created")
-        if type(name) is not str or type(level) is not str or name.startswith(_OURS):
-            return
-        line = self._heads.get((name, level))
-        if line is None:
-            line = f',"logger":{text(name)},"level":{text(level)}'
-            if len(self._heads) < _MOST:
-                self._heads[name, level] = line
-        if type(created) is float:
-            line += f',"t":{created!r}'
-        stack = known.get("exc_text")
-        if stack and type(stack) is str:
-            line += f',"stacktrace":{text(stack)}'
-        self._private.log(owner, line, text(_message(known)))
+        try:
+            known = record.__dict__
+            name, level = known.get("name"), known.get("levelname")
+            if type(name) is not str or type(level) is not str:
+                return
+            line = self._heads.get((name, level)) or self._head(name, level)
+            if not line:
+                return
+            created = known.get("created")
+            if type(created) is float:
+                line = f'{line},"t":{created:.6f}'
+            stack = known.get("exc_text")
+            if stack and type(stack) is str:
+                line += f',"stacktrace":{text(stack)}'
+            found = known.get("message")  # what a formatter of the user's made of it
+            if type(found) is not str:
+                found = _message(known)
+            self._private.log(owner, line, text(found))
+        except Exception as error:  # noqa: BLE001 -- as guard.guarded, without its call
+            guard.swallow("LogLines.after", error)
+
+    def _head(self, name: str, level: str) -> str:
+        """Return logger and level as they are written; nothing where the line is ours, and not kept."""
+        if name.startswith(_OURS):
+            return ""
+        line = f',"logger":{text(name)},"level":{text(level)}'
+        if len(self._heads) < _MOST:
+            self._heads[name, level] = line
+        return line
 
 
 def _message(known: dict[str, Any]) -> str:
-    """Return the text of a record, without calling code of the user's."""
-    found = known.get("message")  # what a formatter of the user's made of it
-    if type(found) is str:
-        return found
+    """Return the text of a record that nobody formatted, without calling code of the user's."""
     template, args = known.get("msg"), known.get("args")
     if type(template) is not str:
         return _plain(template)
@@ -135,16 +148,13 @@ def _plain(value: Any) -> str:
     return f"<{kind.__module__}.{kind.__qualname__}>"
 
 
-def _wrapped(
-    original: Any,
-    before: Callable[[logging.LogRecord], str | None],
-    after: Callable[[logging.LogRecord, str], None],
-) -> Any:
+def _wrapped(original: Any, lines: LogLines) -> Any:
     """Return what is called in place of ``Logger.callHandlers``.
 
     The function counts as one of logging's own file: what walks up the stack to the user's call (logging
     itself for its "Call stack", loguru's recipe) passes over it. An exception of a handler loses our frame.
     """
+    before, after = lines.before, lines.after
 
     def callHandlers(self: logging.Logger, record: logging.LogRecord) -> Any:  # noqa: N802 -- the name it has in tracebacks
         owner = before(record)

@@ -331,6 +331,8 @@ class Runs:
     def _log_owner(self) -> tuple[str, str, str] | None:
         """Return trace and span that are current in this thread, and the span of the node, or else run, whose log lines come now."""
         here = self._contexts().current()
+        if type(here) is ActiveNode:  # most lines, without the walk up to it
+            return here.trace_id, here.span_id, here.span_id
         owner: ActiveSpan | None = here if isinstance(here, ActiveSpan) else None
         while owner is not None and not isinstance(owner, ActiveNode):
             owner = owner.parent if isinstance(owner.parent, ActiveSpan) else None
