@@ -489,6 +489,8 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
         "project": "demo",
         "nodes": 3,
         "nodes_done": 1,
+        "nodes_not_run": [],
+        "resume_command": None,
         "error_type": "ValueError",
         "error_where": None,
         "error_message": None,

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.model.summary import Summary
     from kedro_otel.viewing.model.trace import Trace
 
+_COMMAND = 10_000
+"""Characters of a command that is to be copied."""
+
 _WAIT = 0.25
 """Seconds between two looks for a run that begins."""
 
@@ -184,8 +187,10 @@ def show_(
 
             click.echo(json.dumps(document(trace)))
         else:
+            from kedro_otel.viewing.model.not_run import resume_command
             from kedro_otel.viewing.terminal import console
             from kedro_otel.viewing.terminal.trace_view import render_trace
+            from kedro_otel.viewing.text import clean
 
             screen = console.console()
             height = screen.height if screen.is_terminal else None
@@ -193,6 +198,9 @@ def show_(
                 trace, screen.width, console.glyphs(screen), depth, slowest, height
             )
             console.print_lines(screen, *drawn)
+            command = resume_command(trace)
+            if command:  # whole, however narrow the screen is: it is to be copied
+                lines.append(f"to go on from there: {clean(command, _COMMAND)}")
             for line in lines:
                 click.echo(line)
     tell_link(ctx, trace)

@@ -33,7 +33,17 @@ class Private(NamedTuple):
 
     commands: dict[str, list[str]]
     failures: dict[str, Failure]
+    pipelines: dict[str, list[PlannedNode]]
     logs: dict[str, LogLines]
+
+
+class PlannedNode(NamedTuple):
+    """A node of a run's pipeline, whether it ran or not; ``namespace`` is empty where it is in none."""
+
+    name: str
+    namespace: str
+    inputs: list[str]
+    outputs: list[str]
 
 
 class LogLine(NamedTuple):
@@ -61,7 +71,7 @@ def read(segment: Path, *, logs: bool = False) -> Private:
 
     ``logs`` asks for log lines too. A line that cannot be understood is skipped, as is the torn last one of a process that died.
     """
-    found = Private({}, {}, {})
+    found = Private({}, {}, {}, {})
     for members in _lines(segment.with_suffix(PRIVATE_SUFFIX), logs=logs):
         try:
             _take(found, members)
@@ -81,6 +91,13 @@ def _take(found: Private, members: dict[str, Any]) -> None:
             else Failure(str(members["message"]), str(members["stacktrace"]))
         )
         found.failures[str(members["error"])] = failure
+    elif "pipeline" in members:
+        found.pipelines[str(members["pipeline"])] = [
+            PlannedNode(
+                str(name), str(namespace or ""), list(map(str, inputs)), list(map(str, outputs))
+            )
+            for name, namespace, inputs, outputs in members["nodes"]
+        ]
     elif "log" in members:
         found.logs.setdefault(str(members["log"]), LogLines()).append(_log_line(members))
 

@@ -35,6 +35,9 @@ FORMAT: Final = 1
 MAX_TEXT: Final = 64 * 1024
 """Characters kept of one message, stack trace or argument; the middle of a longer one is left out."""
 
+MAX_NODES: Final = 5_000
+"""Nodes of a pipeline beyond which it is not written down."""
+
 MAX_NOTES: Final = 4 * 1024 * 1024
 """Bytes of messages, stack traces and arguments that one file takes; what comes later is not kept."""
 
@@ -79,6 +82,13 @@ class PrivateWriter:
         self._last, self._last_span = known, span_id
         stack = _cut("".join(formatted.format()))
         self._note({"error": span_id, "message": message, "stacktrace": stack})
+
+    def pipeline(self, span_id: str, nodes: Sequence[Any]) -> None:
+        """Write what the run ``span_id`` is to do: name, namespace, inputs and outputs of each of Kedro's ``nodes``, in their order."""
+        if len(nodes) > MAX_NODES:
+            return
+        planned = [[node.name, node.namespace, node.inputs, node.outputs] for node in nodes]
+        self._note({"pipeline": span_id, "nodes": planned})
 
     def log(self, span_id: str, line: str, text: str) -> None:
         """Write one log line of the node or run ``span_id``.

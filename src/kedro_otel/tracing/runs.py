@@ -105,6 +105,7 @@ class Runs:
         self.ended_well = False
         """Whether the run that ended last is known to have ended well."""
         self._families: dict[str, RunNodes] = {}
+        self._private = private
         self.logs = LogLines(private, self._log_owner) if private is not None else None
         self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave, contexts)
 
@@ -136,6 +137,8 @@ class Runs:
         run.params, run.pipeline, run.family.left = params, pipeline, len(pipeline.nodes)
         self._open_run(run, values)
         run.previous = before
+        if self._private is not None:
+            self._private.pipeline(run.span_id, pipeline.nodes)
 
     def _starts_a_trace(self) -> bool:
         """Return whether no command has times by the clock that a run begun now must share."""

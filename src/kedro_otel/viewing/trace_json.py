@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.critical_path import critical_path
+from kedro_otel.viewing.model.not_run import not_run, resume_command
 from kedro_otel.viewing.model.phases import totals
 from kedro_otel.viewing.model.summary import of_trace
 from kedro_otel.viewing.model.trace import node_count
@@ -30,6 +31,8 @@ def document(trace: Trace) -> dict[str, Any]:
         "what": outcome.title(trace.root.operation),
         "sentence": outcome.sentence(trace),
         "nodes_done": node_count(trace).done,
+        "nodes_not_run": [node.name for node in not_run(trace)],
+        "resume_command": resume_command(trace) or None,
         "failures": [
             {
                 "span_id": one.span.operation.span_id,

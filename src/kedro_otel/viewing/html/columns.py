@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.semconv import names
-from kedro_otel.viewing.html.summary_text import place, words
+from kedro_otel.viewing.html.summary_text import place, words, zone
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.critical_path import critical_path
+from kedro_otel.viewing.model.not_run import not_run
 from kedro_otel.viewing.model.phases import totals
 from kedro_otel.viewing.text import class_name, clean
 
@@ -64,6 +65,7 @@ def columns(trace: Trace, *, details: bool = True, longest: int = 400) -> dict[s
     )
     return {
         "begin": begin / 1e6,
+        "zone": zone(begin),
         "run": [_since(run.operation.start_ns, begin), _since(run.end_ns, begin)],
         "end": _since(max(span.end_ns for span in spans), begin),
         "spans": {
@@ -90,6 +92,7 @@ def columns(trace: Trace, *, details: bool = True, longest: int = 400) -> dict[s
             }
             for one in outcome.failures(trace)[:_MOST_FAILURES]
         ],
+        "not_run": _not_run(trace, text),
         "critical": [number[id(node)] for node in path.nodes] if len(path.nodes) > 1 else [],
         "pids": _pids(spans, number),
         "left_out": sum(1 for _ in trace.root.walk()) - len(spans),
@@ -134,6 +137,17 @@ def _nodes(spans: list[Span], text: Strings) -> dict[str, list[Any]]:
         "tags": [text.each(one.get(names.NODE_TAGS)) for one in known],
         "inputs": [text.each(one.get(names.NODE_INPUTS)) for one in known],
         "outputs": [text.each(one.get(names.NODE_OUTPUTS)) for one in known],
+    }
+
+
+def _not_run(trace: Trace, text: Strings) -> dict[str, list[Any]]:
+    """What is known of the nodes that a failed run never came to."""
+    nodes = not_run(trace)
+    return {
+        "name": [text(node.name) for node in nodes],
+        "namespace": [text(node.namespace) for node in nodes],
+        "inputs": [text.each(node.inputs) for node in nodes],
+        "outputs": [text.each(node.outputs) for node in nodes],
     }
 
 

@@ -44,7 +44,14 @@ function shortened(label, room) {
 }
 
 const plural = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : /(s|x|ch)$/.test(noun) ? 'es' : 's'}`;
-const clock = (us) => new Date(data.begin + us / 1e3).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+// Dates in the time zone in which the report was written, spelled as above the pictures.
+const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+const localTime = (ms) => new Date(ms + data.zone[0] * 6e4);
+const timeOfDay = (ms) => (Number.isFinite(ms) ? localTime(ms).toISOString().slice(11, 19) : '');
+function clock(us) {
+  const then = localTime(data.begin + us / 1e3);
+  return `${then.getUTCDate()} ${MONTHS[then.getUTCMonth()]} ${then.getUTCFullYear()}, ${timeOfDay(data.begin + us / 1e3)} ${data.zone[1]}`;
+}
 
 const spans = data.spans.kind.map((kind, index) => ({
   id: index, kind: KINDS[kind], label: text(data.spans.name[index]), start: data.spans.start[index], took: data.spans.took[index],
@@ -74,33 +81,44 @@ for (const span of spans) if (span.pid === undefined && span.parent) span.pid = 
 for (const failure of data.failures) spans[failure.span].failure = failure;
 const root = spans[0];
 
-// Namespaces become spans of their own, made of their nodes: they are what one folds.
-function underNamespaces(members, level, parent) {
+// Nodes that a failed run never came to: in the graph and the table, not on the time axis.
+const idle = data.not_run.name.map((name, index) => ({
+  kind: 'node', label: text(name), namespace: text(data.not_run.namespace[index]), inputs: texts(data.not_run.inputs[index]), outputs: texts(data.not_run.outputs[index]),
+  start: 0, took: 0, load: 0, compute: 0, save: 0, hooks: 0, state: 'idle', failed: false, critical: false,
+}));
+
+// Namespaces become spans of their own, made of their nodes: they are what one folds. Inside one, names are without it; one with a single
+// node has no row, and one with nothing but another shares its row.
+function underNamespaces(members, level, parent, prefix = '') {
+  const pathOf = (member) => (member.kind === 'node' && member.namespace ? member.namespace.split('.') : []);
+  const keep = (member) => {
+    member.parent = parent;
+    member.short = member.label.startsWith(prefix) && member.label.length > prefix.length ? member.label.slice(prefix.length) : member.label;
+    found.push(member);
+  };
   const groups = new Map();
   const found = [];
   for (const member of members) {
-    const path = member.kind === 'node' && member.namespace ? member.namespace.split('.') : [];
-    if (path.length <= level || level > 20) {
-      member.parent = parent;
-      found.push(member);
-      continue;
-    }
-    let group = groups.get(path[level]);
-    if (!group) {
-      group = { id: all.length, kind: 'namespace', label: path[level], parent, members: [], state: 'ended' };
-      groups.set(path[level], group);
-      all.push(group);
-      found.push(group);
-    }
-    group.members.push(member);
+    const path = pathOf(member);
+    if (path.length <= level || level > 20) { keep(member); continue; }
+    if (!groups.has(path[level])) groups.set(path[level], { kind: 'namespace', label: path[level], parent, members: [], state: 'ended' });
+    groups.get(path[level]).members.push(member);
   }
   for (const group of groups.values()) {
+    if (group.members.length === 1) { keep(group.members[0]); continue; }
+    let deepest = level + 1;
+    const shared = () => pathOf(group.members[0])[deepest];
+    while (shared() !== undefined && group.members.every((one) => pathOf(one)[deepest] === shared())) { group.label += `.${shared()}`; deepest += 1; }
+    group.id = all.length;
+    all.push(group);
+    found.push(group);
+    group.level = deepest;
     group.start = group.members.reduce((least, one) => Math.min(least, one.start), Infinity);
     group.end = group.members.reduce((most, one) => Math.max(most, one.end), 0);
     group.took = group.members.reduce((sum, one) => sum + one.took, 0);
     group.failed = group.members.some((one) => one.failed);
     group.critical = group.members.some((one) => one.critical);
-    group.children = underNamespaces(group.members, level + 1, group);
+    group.children = underNamespaces(group.members, deepest, group, `${prefix}${group.label}.`);
   }
   return found.sort((a, b) => a.start - b.start);
 }

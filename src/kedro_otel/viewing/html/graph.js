@@ -1,6 +1,9 @@
 // The pipeline as a graph: which node waits for which, and how long each took. Drawn in layers; of a large pipeline, namespaces or the slowest nodes.
 const MOST = 60;
-const graph = { level: -1, zoom: 1 };
+const EVERY = 1500;
+const FIT = 24;
+const graph = { level: -1, zoom: 1, every: false };
+const planned = [...nodes, ...idle];
 const plainName = (name) => name.split('@')[0];
 
 function upstreamOf(list) {
@@ -22,18 +25,19 @@ function depths(list) {
 
 // Boxes and the edges between them: nodes, or the namespaces of a level with the nodes that are in none.
 function boxesAt(level) {
-  const upstream = upstreamOf(nodes);
+  const upstream = upstreamOf(planned);
   const boxOf = [];
   const boxes = new Map();
-  nodes.forEach((node, index) => {
+  planned.forEach((node, index) => {
     const path = node.namespace ? node.namespace.split('.') : [];
     const key = level > 0 && path.length ? `n:${path.slice(0, level).join('.')}` : `i:${index}`;
     let box = boxes.get(key);
     if (!box) {
-      box = { id: boxes.size, label: level > 0 && path.length ? path.slice(0, level).join('.') : node.label, took: 0, hot: false, bad: false, members: [], up: new Map() };
+      box = { id: boxes.size, label: level > 0 && path.length ? path.slice(0, level).join('.') : node.label, took: 0, load: 0, compute: 0, save: 0, hot: false, bad: false, idle: true, members: [], up: new Map() };
       boxes.set(key, box);
     }
-    box.took += node.took;
+    for (const time of ['took', 'load', 'compute', 'save']) box[time] += node[time];
+    box.idle = box.idle && node.state === 'idle';
     box.hot = box.hot || node.critical;
     box.bad = box.bad || node.failed;
     box.members.push(node);
@@ -44,7 +48,7 @@ function boxesAt(level) {
       if (boxOf[other] === boxOf[index]) continue;
       const edge = boxOf[index].up.get(boxOf[other].id) || { names: [], hot: false, through: false };
       edge.names.push(...datasets);
-      edge.hot = edge.hot || (nodes[other].critical && nodes[index].place === nodes[other].place + 1);
+      edge.hot = edge.hot || (planned[other].critical && planned[index].place === planned[other].place + 1);
       boxOf[index].up.set(boxOf[other].id, edge);
     }
   });
@@ -72,7 +76,7 @@ function breakCircles(boxes) {
 
 // Of too many boxes keep those that failed, that are on the critical path, that took longest; edges lead through the others.
 function fewer({ boxes, order }) {
-  if (boxes.length <= MOST) return { boxes, order, left: 0 };
+  if (boxes.length <= (graph.every ? EVERY : MOST)) return { boxes, order, left: 0 };
   const rank = [...boxes].sort((a, b) => b.bad - a.bad || b.took - a.took);
   const hot = rank.filter((box) => box.hot).slice(0, MOST * 0.6);
   const kept = new Set([...rank.filter((box) => box.bad).slice(0, MOST / 4), ...hot]);
@@ -159,13 +163,47 @@ function placed(layers, sizeOf, gap) {
   }
 }
 
+// A box's time as a bar, divided as on the time axis; what is neither load nor save counts as computing.
+function phasesOf(box, wide) {
+  if (box.idle) return [];
+  const found = [];
+  let at = 10;
+  for (const [kind, time] of [['load', box.load], ['compute', Math.max(box.took - box.load - box.save, 0)], ['save', box.save]]) {
+    const part = box.took ? (time / box.took) * Math.max(wide, 1.5) : 0;
+    if (part > 0) found.push(drawn('rect', { class: kind, x: at, y: 38, width: part, height: 3 }));
+    at += part;
+  }
+  return found;
+}
+
+// The span that a box stands for: its only node, or the namespace that all its nodes are in.
+function spanOf(box) {
+  const ran = box.members.filter((one) => one.state !== 'idle');
+  let at = ran[0];
+  while (ran.length > 1 && at.parent && (at.kind === 'node' || at.members.length < ran.length)) at = at.parent;
+  return at.kind === 'namespace' || at.kind === 'node' ? at : ran[0];
+}
+
+function tellBox(box, figure) {
+  const words = [`${box.label}: ${figure}`];
+  if (!box.idle) words.push(`load ${duration(box.load)}, compute ${duration(Math.max(box.took - box.load - box.save, 0))}, save ${duration(box.save)}`);
+  const made = [make('bdi', '', words.join(' · '))];
+  if (!box.idle) {
+    const button = make('button', '', 'Show in the timeline');
+    button.type = 'button';
+    button.addEventListener('click', () => visit(spanOf(box)));
+    made.push(button);
+  }
+  byId('graph-picked').replaceChildren(...made);
+}
+
 function drawGraph() {
   const chosen = fewer(boxesAt(graph.level));
   const room = byId('drawing').clientWidth || 800;
   const high = 46;
   setFont(12.5);
-  const figureOf = (box) => duration(box.took) + (box.members.length > 1 ? ` · ${plural(box.members.length, 'node')}` : '');
-  const wideOf = ({ box }) => Math.min(Math.max(measure.measureText(box.label).width + 26, measure.measureText(figureOf(box)).width * 0.92 + 24, 88), 176);
+  const figureOf = (box) => (box.idle ? 'never ran' : duration(box.took)) + (box.members.length > 1 ? ` · ${plural(box.members.length, 'node')}` : '');
+  const wideOf = ({ box }) => Math.min(Math.max(measure.measureText(box.label).width + 26, measure.measureText(figureOf(box)).width * 0.92 + 24, 88), 260);
   const gap = 34;
   let { layers, edges } = layered(chosen.order, 12);
   let widths = layers.map((layer) => Math.max(...layer.filter((one) => one.box).map(wideOf)));
@@ -217,17 +255,16 @@ function drawGraph() {
     const { box } = one;
     const [x, y] = downward ? [one.at - least + pad - one.wide / 2, one.from + pad] : [one.from + pad, one.at - least + pad - high / 2];
     const group = drawn('g', {
-      class: `box${box.hot ? ' hot' : ''}${box.bad ? ' bad' : ''}`, transform: `translate(${x.toFixed(1)},${y.toFixed(1)})`, tabindex: drawnBoxes.length ? -1 : 0, role: 'button',
-      'aria-label': `${box.label}: ${duration(box.took)}${box.members.length > 1 ? `, ${plural(box.members.length, 'node')}` : ''}${box.hot ? ', on the critical path' : ''}${box.bad ? ', failed' : ''}`,
+      class: `box${box.hot ? ' hot' : ''}${box.bad ? ' bad' : ''}${box.idle ? ' idle' : ''}`, transform: `translate(${x.toFixed(1)},${y.toFixed(1)})`, tabindex: drawnBoxes.length ? -1 : 0, role: 'button',
+      'aria-label': `${box.label}: ${box.idle ? 'never ran' : duration(box.took)}${box.members.length > 1 ? `, ${plural(box.members.length, 'node')}` : ''}${box.hot ? ', on the critical path' : ''}${box.bad ? ', failed' : ''}`,
     });
     const inner = one.wide - 20;
-    group.append(drawn('title', {}, `${box.label}: ${duration(box.took)}`), drawn('rect', { class: 'frame', width: one.wide, height: high, rx: 7 }),
+    group.spans = box.members;
+    group.append(drawn('title', {}, `${box.label}: ${figureOf(box)}`), drawn('rect', { class: 'frame', width: one.wide, height: high, rx: 7 }),
       drawn('text', { class: 'label', x: 10, y: 18 }, shortened(box.label, inner)),
       drawn('text', { class: 'time', x: 10, y: 33 }, figureOf(box)),
-      drawn('rect', { class: 'rail', x: 10, y: 38, width: inner, height: 3, rx: 1.5 }), drawn('rect', { class: 'heat', x: 10, y: 38, width: Math.max((box.took / longest) * inner, 1.5), height: 3, rx: 1.5 }));
-    const go = () => {
-      if (box.members.length > 1 && graph.level > 0) { const named = box.members[0]; let at = named.parent; while (at && at.kind === 'namespace' && at.members.length < box.members.length) at = at.parent; visit(at && at.kind === 'namespace' ? at : named); } else visit(box.members[0]);
-    };
+      drawn('rect', { class: 'rail', x: 10, y: 38, width: inner, height: 3, rx: 1.5 }), ...phasesOf(box, (box.took / longest) * inner));
+    const go = () => { if (!box.idle) visit(spanOf(box), { stay: true }); tellBox(box, figureOf(box)); };
     group.addEventListener('click', go);
     group.addEventListener('keydown', (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
@@ -247,20 +284,21 @@ function drawGraph() {
 }
 
 function startGraph() {
-  if (nodes.length < 2) return;
+  if (planned.length < 2) return;
   byId('graph').hidden = false;
-  const deepest = Math.min(depths(nodes), 6);
+  const deepest = Math.min(depths(planned), 6);
   graph.level = 0;
   if (deepest) {
     const choice = byId('level');
     for (let level = 0; level <= deepest; level += 1) {
-      const option = make('option', '', level === 0 ? 'Every node' : deepest === 1 ? 'Namespaces' : `Namespaces, ${plural(level, 'level')}`);
+      const option = make('option', '', level === 0 ? (planned.length > EVERY ? `${MOST} nodes` : 'Every node') : deepest === 1 ? 'Namespaces' : `Namespaces, ${plural(level, 'level')}`);
       option.value = level;
       choice.append(option);
     }
-    if (nodes.length > 40) graph.level = 1;
+    const boxes = (level) => new Set(planned.map((one) => one.namespace.split('.').slice(0, level).join('.') || one.label)).size;
+    if (planned.length > FIT) for (graph.level = deepest; graph.level > 1 && boxes(graph.level) > FIT; graph.level -= 1);
     choice.value = graph.level;
-    choice.addEventListener('change', () => { graph.level = Number(choice.value); drawGraph(); });
+    choice.addEventListener('change', () => { graph.level = Number(choice.value); graph.every = graph.level === 0 && planned.length <= EVERY; drawGraph(); if (view.picked) highlight(view.picked); });
     byId('level-label').hidden = false;
   }
   byId('larger').addEventListener('click', () => { graph.zoom = Math.min(graph.zoom * 1.25, 4); drawGraph(); });

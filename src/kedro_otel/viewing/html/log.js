@@ -5,14 +5,13 @@ const log = { of: '', query: '', shown: LINES };
 logs.groups.forEach((group, index) => { if (nodes[group.node]) nodes[group.node].log = index; });
 
 const wordOf = (number) => (number < 0 ? '' : logs.strings[number]);
-const clockOf = (ms) => (Number.isFinite(ms) ? new Date(ms).toLocaleTimeString('en-GB') : '');
 
 function drawLogLine([, ms, level, logger, said]) {
   const word = wordOf(level);
   const line = make('div', `line ${word === 'WARNING' ? 'careful' : ['ERROR', 'CRITICAL'].includes(word) ? 'bad' : ''}`);
   const body = make('span', 'said');
   body.append(make('bdi', '', said));
-  line.append(make('span', 'when', clockOf(ms)), make('span', 'level', word), make('span', 'logger', wordOf(logger)), body);
+  line.append(make('span', 'when', timeOfDay(ms)), make('span', 'level', word), make('span', 'logger', wordOf(logger)), body);
   return line;
 }
 

@@ -15,7 +15,7 @@ from kedro_otel.viewing.text import class_name, clean, count, duration
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.outcome import Failure
-    from kedro_otel.viewing.model.trace import Trace
+    from kedro_otel.viewing.model.trace import Span, Trace
 
 LABELS: Final = {
     outcome.OK: "Succeeded",
@@ -28,6 +28,7 @@ LABELS: Final = {
 """Outcome → the word on its badge."""
 
 _LOG_LINES: Final = 10
+_SHORT: Final = 3
 _LINES: Final = 200
 _LINE: Final = 500
 
@@ -104,6 +105,16 @@ def when(nanoseconds: int) -> str:
     return f"{then:%d %b %Y, %H:%M:%S} {then:%Z}".lstrip("0")
 
 
+def zone(nanoseconds: int) -> tuple[int, str]:
+    """Return this machine's time zone at a point in time: minutes east of UTC, and what it is called."""
+    try:
+        then = datetime.fromtimestamp(nanoseconds / 1e9).astimezone()
+    except (OverflowError, OSError, ValueError):
+        return 0, "UTC"
+    offset = then.utcoffset()
+    return round(offset.total_seconds() / 60) if offset else 0, clean(f"{then:%Z}", 40)
+
+
 def figures(trace: Trace) -> list[tuple[str, str, str]]:
     """Return the figures worth large letters: label, figure, and a remark."""
     run = trace.run or trace.root
@@ -130,7 +141,7 @@ def figures(trace: Trace) -> list[tuple[str, str, str]]:
             (
                 "Critical path",
                 duration(path.duration_ns),
-                f"through {count(len(path.nodes), 'node')}",
+                _path(path.nodes),
             )
         )
     slowest = max(nodes, key=lambda node: node.duration_ns)
@@ -143,6 +154,14 @@ def figures(trace: Trace) -> list[tuple[str, str, str]]:
         )
     )
     return found
+
+
+def _path(nodes: tuple[Span, ...]) -> str:
+    """Return the nodes of a path by name: all of a short one, of a long one its ends and their number."""
+    words = [clean(node.operation.attributes.get(names.NODE_NAME), 60) for node in nodes]
+    if len(words) <= _SHORT:
+        return " → ".join(words)
+    return f"{words[0]} → … → {words[-1]}, {count(len(words), 'node')}"
 
 
 def shares(trace: Trace) -> list[tuple[str, int]]:

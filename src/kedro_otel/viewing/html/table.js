@@ -6,7 +6,7 @@ const table = { what: 'nodes', sort: 'took', down: true, filter: '', shown: FIRS
 const total = Math.max(data.run[1] - data.run[0], 1);
 const TABLES = {
   nodes: {
-    rows: nodes.map((span) => ({ label: span.label, span, start: span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, hooks: span.hooks, failed: span.failed, outcome: span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
+    rows: [...nodes, ...idle].map((span) => ({ label: span.label, span, idle: span.state === 'idle', start: span.state === 'idle' ? Infinity : span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, hooks: span.hooks, failed: span.failed, outcome: span.state === 'idle' ? 'never ran' : span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
     columns: [['label', 'Node'], ['took', 'Time'], ['share', 'Share'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['hooks', 'Hooks'], ['start', 'Began'], ['outcome', 'Outcome']],
   },
   datasets: {
@@ -54,7 +54,8 @@ function drawTable() {
   top.append(head);
   const body = make('tbody');
   for (const row of found.slice(0, table.shown)) {
-    const line = make('tr', row.failed ? 'bad' : '');
+    const line = make('tr', row.failed ? 'bad' : row.idle ? 'idle' : '');
+    line.span = row.span;
     for (const [name] of columns) {
       let cell;
       if (name === 'label') {
@@ -62,12 +63,13 @@ function drawTable() {
         cell.scope = 'row';
         const label = make('bdi', '', row.label);
         if (row.label.length > 24) cell.title = row.label;
-        if (row.span) { const button = make('button'); button.type = 'button'; button.append(label); button.addEventListener('click', () => visit(row.span)); cell.append(button); } else cell.append(label);
+        if (row.span && !row.idle) { const button = make('button'); button.type = 'button'; button.append(label); button.addEventListener('click', () => visit(row.span)); cell.append(button); } else cell.append(label);
       } else if (name === 'share') {
         cell = make('td', 'share');
         cell.append(shareOf(row, longest));
         cell.title = `${((row.took / total) * 100).toFixed(1)} % of the run`;
       } else if (WORDS.has(name)) cell = make('td', name === 'type' ? 'words' : row.failed ? 'bad' : '', row[name]);
+      else if (row.idle) cell = make('td', 'zero', '–');
       else cell = make('td', row[name] || name === 'start' ? '' : 'zero', COUNTS.has(name) ? row[name] || '–' : name === 'start' || row[name] ? duration(Math.max(row[name], 0)) : '–');
       line.append(cell);
     }
@@ -75,6 +77,7 @@ function drawTable() {
   }
   made.append(top, body);
   byId('figures').replaceChildren(made);
+  if (view.picked) highlight(view.picked);
   const more = byId('more');
   const rest = found.length - table.shown;
   more.hidden = rest <= 0;

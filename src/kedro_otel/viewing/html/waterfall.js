@@ -1,5 +1,6 @@
 // The timeline: a tree of rows on one time axis. Only the rows in view are in the document, so that ten thousand are as quick as ten.
 const HEIGHT = 28;
+const ROWS = 40;
 const rowsBox = byId('rows');
 const sheet = byId('sheet');
 const ruler = byId('ruler');
@@ -10,11 +11,25 @@ const extent = [Math.min(0, data.run[0]), Math.max(data.end, data.run[1], 1)];
 function foldByDefault() {
   for (const span of all) {
     if (!span.children.length) continue;
-    if (span.kind === 'namespace') { if (nodes.length > 40 && !(span.failed && span.members.length < 200)) folded.add(span.id); continue; }
+    if (span.kind === 'namespace') { if (nodes.length > ROWS) folded.add(span.id); continue; }
     if (span.kind === 'node' || span.kind === 'dataset' || span.kind === 'foreign') {
       const shown = span.children.some((child) => child.kind !== 'dataset' || child.failed || child.children.length);
-      if (!shown || nodes.length > 40) { if (!span.children.some((child) => child.failed)) folded.add(span.id); }
+      if (!shown || nodes.length > ROWS) { if (!span.children.some((child) => child.failed)) folded.add(span.id); }
     }
+  }
+}
+
+// Of a large run, namespaces are open as far as their rows fit: where something failed first, then where most time was spent.
+function openWhatFits() {
+  const worth = (a, b) => b.failed - a.failed || b.took - a.took;
+  const groups = all.filter((span) => span.kind === 'namespace' && span.parent.kind !== 'namespace');
+  let left = ROWS - all.filter((span) => span.parent && ['command', 'run'].includes(span.parent.kind)).length;
+  while (groups.length) {
+    const group = groups.sort(worth).shift();
+    if (group.children.length > left) continue;
+    left -= group.children.length;
+    folded.delete(group.id);
+    groups.push(...group.children.filter((child) => child.kind === 'namespace'));
   }
 }
 
@@ -94,7 +109,12 @@ function drawLane(lane, span) {
     }
   } else if (kind === 'dataset') stretch(lane, span.start, span.end, span.failed ? 'bad' : span.what || 'load');
   else if (kind === 'foreign') stretch(lane, span.start, span.end, span.failed ? 'foreign bad' : 'foreign');
-  else stretch(lane, span.start, span.end, 'spine');
+  else {
+    stretch(lane, span.start, span.end, 'spine');
+    const least = (view.to - view.from) / 1000;
+    if (span.start < view.from - least) lane.append(make('b', 'beyond', '◂'));
+    if (span.end > view.to + least) lane.append(make('b', 'beyond after', '▸'));
+  }
   if (span.critical && kind === 'node') stretch(lane, span.start, span.end, 'critical');
   if (span.failed && (kind === 'node' || kind === 'namespace')) {
     const end = kind === 'namespace' ? span.members.find((one) => one.failed).end : span.end;
@@ -133,7 +153,7 @@ function drawRow({ span, level, inside, open }, index) {
   name.style.paddingLeft = `${indent}px`;
   const twist = make('span', 'twist', inside ? (open ? '▼' : '▶') : '');
   twist.setAttribute('aria-hidden', 'true');
-  const full = span.kind === 'dataset' && span.what ? `${span.what} ${span.label}` : span.kind === 'run' ? `run ${span.label}`.replace(/^run run /, 'run ') : span.label;
+  const full = span.kind === 'dataset' && span.what ? `${span.what} ${span.label}` : span.kind === 'run' ? `run ${span.label}`.replace(/^run run /, 'run ') : span.short || span.label;
   setFont(narrow ? 12.5 : 14, span.failed || ['command', 'run', 'namespace'].includes(span.kind) ? 620 : 400);
   const room = view.nameWide - indent - (narrow ? 15 : 18) - 10 - (span.critical && !narrow ? 16 : 0) - (span.members ? String(span.members.length).length * 8 + 8 : 0);
   const label = make('bdi', '', view.printing ? full : shortened(full, Math.max(room, 30)));
@@ -268,11 +288,21 @@ function pick(span, { open = true } = {}) {
   view.picked = span;
   reveal(span);
   drawRows();
+  highlight(span);
   if (open) detail(span);
 }
 
-// Show a span from elsewhere in the page: clear what hides it, unfold what is above it, and go there.
-function visit(span) {
+// Mark the node that is meant in the graph and in the table, too.
+function highlight(span) {
+  const node = span.kind === 'node' || span.kind === 'namespace' ? span : span.parent;
+  for (const marked of document.querySelectorAll('.box.picked, #figures tr.picked')) marked.classList.remove('picked');
+  if (!node) return;
+  for (const box of document.querySelectorAll('#drawing .box')) if (box.spans.includes(node) || (node.members && node.members.length === box.spans.length && node.members.every((one) => box.spans.includes(one)))) box.classList.add('picked');
+  for (const row of document.querySelectorAll('#figures tbody tr')) if (row.span === node) row.classList.add('picked');
+}
+
+// Show a span from elsewhere in the page: clear what hides it, unfold what is above it, and, unless one wants to stay, go there.
+function visit(span, { stay = false } = {}) {
   view.query = '';
   view.only = '';
   byId('search').value = '';
@@ -283,6 +313,7 @@ function visit(span) {
   pick(span);
   reveal(span, true);
   drawRows();
+  if (stay) return;
   byId('timeline').scrollIntoView({ block: 'start' });
   rowsBox.focus({ preventScroll: true });
 }
@@ -394,6 +425,7 @@ function startWaterfall() {
   byId('whole').hidden = extent[1] - extent[0] <= (data.run[1] - data.run[0]) * 1.02;
   if (data.left_out) byId('hint').textContent = `To keep this file small, ${plural(data.left_out, 'load')}, saves and spans are not drawn one by one; all sums include them.`;
   foldByDefault();
+  openWhatFits();
   [view.from, view.to] = [data.run[0], Math.max(data.run[1], data.run[0] + 20)];
   layRows();
   zoomToRun();

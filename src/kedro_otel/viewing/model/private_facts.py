@@ -28,6 +28,7 @@ def add_to_trace(trace: Trace, *, logs: bool = False) -> None:
         private = read(segment.path, logs=logs)
         _add(private, segment.operations)
         _add_logs(trace, private)
+        trace.planned.update(private.pipelines)
 
 
 def add_logs(trace: Trace) -> None:

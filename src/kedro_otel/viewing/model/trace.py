@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from kedro_otel.private.reader import LogLines
+    from kedro_otel.private.reader import LogLines, PlannedNode
     from kedro_otel.recording.model import Header, Operation, Segment
     from kedro_otel.viewing.model.find import Entry
 
@@ -57,11 +57,11 @@ class Trace:
     """What one command, or one run without a command, did in all its processes.
 
     ``root`` is the outermost operation, ``run`` the pipeline run asked for (None if there is none), ``segments`` those that hold a
-    part of it, ``now_ns`` when it was read. ``logs`` are the log lines by span id, empty until
-    :mod:`~kedro_otel.viewing.model.private_facts` adds them.
+    part of it, ``now_ns`` when it was read. ``logs`` are the log lines by span id, ``planned`` the nodes of each run's pipeline by
+    the run's span id: both are empty until :mod:`~kedro_otel.viewing.model.private_facts` adds them.
     """
 
-    __slots__ = ("_by_kind", "logs", "now_ns", "root", "run", "segments")
+    __slots__ = ("_by_kind", "logs", "now_ns", "planned", "root", "run", "segments")
 
     def __init__(self, root: Span, run: Span | None, segments: list[Segment], now_ns: int) -> None:
         """Hold what was put together."""
@@ -70,6 +70,7 @@ class Trace:
         self.segments = segments
         self.now_ns = now_ns
         self.logs: dict[str, LogLines] = {}
+        self.planned: dict[str, list[PlannedNode]] = {}
         self._by_kind: dict[str, list[Span]] = {}
         for span in root.walk():
             self._by_kind.setdefault(span.operation.operation, []).append(span)
