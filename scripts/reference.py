@@ -152,6 +152,7 @@ def api() -> str:
     public = "runs", "last", "get_run", "Run", "Node", "Dataset", "NotFoundError"
     for name in (*public, "carrier", "attached"):
         parts += described(f"kedro_otel.{name}", getattr(kedro_otel, name), "###")
+    parts += described("kedro_otel.describe.register", kedro_otel.describe.register, "###")
     parts += ["## kedro_otel.testing", ""]
     for name in ("recorded", "Recorded", "Span"):
         parts += described(f"kedro_otel.testing.{name}", getattr(testing, name), "###")

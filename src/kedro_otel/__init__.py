@@ -1,7 +1,7 @@
 """OpenTelemetry for Kedro: every command a trace, every byte yours.
 
 In Python, ``kedro_otel.runs()`` and ``kedro_otel.last()`` say what was recorded, and ``carrier()`` and
-``attached()`` take a run to workers of your own: docs/api.md.
+``attached()`` take a run to workers of your own; ``describe.register()`` tells what your own data are: docs/api.md.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kedro_otel import describe as describe
     from kedro_otel.runtime.carrier import attached as attached
     from kedro_otel.runtime.carrier import carrier as carrier
     from kedro_otel.viewing.api import Dataset as Dataset
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "attached",
     "carrier",
+    "describe",
     "get_run",
     "last",
     "runs",
@@ -44,6 +46,10 @@ def __getattr__(name: str) -> Any:
     """Import the public API when it is asked for: ``kedro`` imports this package at every start."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "describe":
+        import importlib
+
+        return importlib.import_module("kedro_otel.describe")
     if name in _CARRIED:
         from kedro_otel.runtime import carrier as found
     else:

@@ -137,7 +137,7 @@ class KedroOtelHooks:
 
     @hook_impl(tryfirst=True)
     @_forward_to_nodes("loaded", first=True)
-    def after_dataset_loaded(self, dataset_name: str, node: Any) -> None:
+    def after_dataset_loaded(self, dataset_name: str, data: Any, node: Any) -> None:
         """It has just ended."""
 
     @hook_impl(trylast=True, specname="after_dataset_loaded")
@@ -157,7 +157,7 @@ class KedroOtelHooks:
 
     @hook_impl(tryfirst=True)
     @_forward_to_nodes("saved", first=True)
-    def after_dataset_saved(self, dataset_name: str, node: Any) -> None:
+    def after_dataset_saved(self, dataset_name: str, data: Any, node: Any) -> None:
         """It has just ended."""
 
     @hook_impl(trylast=True, specname="after_dataset_saved")

@@ -64,8 +64,16 @@ RARE = {
     names.OUTCOME,
     names.VALIDATED_COUNT,
     names.VALIDATOR_TYPE_COUNT,
+    names.DATASET_COLUMNS,
+    names.DATASET_SCHEMA,
+    names.NODE_READ,
+    names.NODE_WRITE,
+    names.NODE_PEAK,
+    names.NODE_PEAK_METHOD,
+    names.NODE_GROWTH,
+    names.RUN_PEAK,
 }
-"""Keys that are added when sent, or that need validators, lazy data, or an end that no hook told."""
+"""Keys that are added when sent, or that need validators, lazy data, tables, storage, nodes that last, or an end that no hook told."""
 
 
 CATALOG = """

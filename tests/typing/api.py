@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import kedro_otel
@@ -12,13 +13,13 @@ from kedro_otel.testing import Recorded, Span, recorded
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-    from pathlib import Path
 
     from kedro_otel.recording.model import Value
 
 pytest_plugins = ("kedro_otel.testing",)
 version: str = __version__
 HOOKS: tuple[KedroOtelHooks, ...] = (hooks,)
+kedro_otel.describe.register(Path, lambda path: {"size": path.stat().st_size})
 fixture: Callable[..., object] = recorded
 
 

@@ -9,16 +9,13 @@ address's: a token kept in a file for one receiver is never sent to another that
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kedro_otel import guard
-from kedro_otel.config import paths
+from kedro_otel.config import home_key
 from kedro_otel.config.settings import Settings, is_header_value, without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 TRACES: Final = "traces"
 METRICS: Final = "metrics"
@@ -27,7 +24,6 @@ GRPC: Final = "grpc"
 OTLP: Final = "otlp"
 CONSOLE: Final = "console"
 _ENV: Final = "env:"
-_KEY_BYTES: Final = 32
 _MILLISECONDS: Final = 1000.0
 """A timeout from here on can only be meant in milliseconds, as the OTLP specification spells it."""
 
@@ -215,50 +211,13 @@ def _identified(
     if not credentials:
         return ""
     if make_key:
-        _make_key()
+        home_key.make()
     import hashlib
 
     text = json.dumps([canonical, credentials])
     return hashlib.blake2b(
-        text.encode("utf-8", "surrogatepass"), key=_key(), digest_size=8
+        text.encode("utf-8", "surrogatepass"), key=home_key.key(), digest_size=8
     ).hexdigest()
-
-
-_keys: Final[dict[str, bytes]] = {}
-
-
-def _make_key() -> None:
-    """Make this home's random key if there is none."""
-    from kedro_otel.config import files
-
-    path = paths.destination_key()
-    try:
-        files.create(path, os.urandom(_KEY_BYTES))
-    except OSError as error:
-        guard.let_through(error)
-
-
-def _key() -> bytes:
-    """Return the random key of this home, so that no id tells whether a guessed token is right.
-
-    Where there is none, it is one of this process alone, so that who only reads makes no file.
-    """
-    path = paths.destination_key()
-    if str(path) not in _keys:
-        found = _kept_key(path)
-        if len(found) != _KEY_BYTES:
-            return _keys.setdefault("", os.urandom(_KEY_BYTES))
-        _keys[str(path)] = found
-    return _keys[str(path)]
-
-
-def _kept_key(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_KEY_BYTES)
-    except OSError as error:
-        guard.let_through(error)
-        return b""
 
 
 def _timeout(given: float) -> float:

@@ -154,6 +154,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         project="narrow",
     ),
     _own(
+        "memory",
+        "choice",
+        "auto",
+        "How the highest memory of a node is found: `auto` changes nothing in the process; `exact` (Linux) resets the highest mark that the system keeps "
+        "of the process before each node, so that `/usr/bin/time` and your own `getrusage` tell less; `off` does not look.",
+        choices=("off", "auto", "exact"),
+    ),
+    _own(
         "ship",
         "choice",
         "auto",

@@ -152,13 +152,20 @@ def _remembered(known: dict[str, str], word: str, spelled: str) -> str:
     return spelled
 
 
-def times(load: int, compute: int, save: int, hooks: int) -> str:
-    """Return a node's times, given in nanoseconds, as attributes in seconds with nine digits after the point."""
+def members(values: Mapping[str, Any]) -> str:
+    """Return ``values`` as :func:`attributes` does, to be put after others: without the brackets, each after a comma."""
+    return "".join(
+        [f",{_KEYS.get(key) or _key(key)}{any_value(value)}}}" for key, value in values.items()]
+    )
+
+
+def times(load: int, compute: int, save: int, hooks: int, more: str = "") -> str:
+    """Return a node's times, given in nanoseconds, as attributes in seconds with nine digits after the point, and ``more`` attributes."""
     return (
         f'[{{"key":"{names.NODE_LOAD}","value":{{"doubleValue":{load // _NANO}.{load % _NANO:09}}}}},'
         f'{{"key":"{names.NODE_COMPUTE}","value":{{"doubleValue":{compute // _NANO}.{compute % _NANO:09}}}}},'
         f'{{"key":"{names.NODE_SAVE}","value":{{"doubleValue":{save // _NANO}.{save % _NANO:09}}}}},'
-        f'{{"key":"{names.NODE_HOOKS}","value":{{"doubleValue":{hooks // _NANO}.{hooks % _NANO:09}}}}}]'
+        f'{{"key":"{names.NODE_HOOKS}","value":{{"doubleValue":{hooks // _NANO}.{hooks % _NANO:09}}}}}{more}]'
     )
 
 
@@ -258,7 +265,7 @@ def dataset(operation: Any, end_ns: int) -> bytes:
         f'"attributes":[{{"key":"{_NAME}","value":{{"stringValue":{name}}}}},'
         f'{{"key":"{_TYPE}","value":{{"stringValue":{_TYPES.get(type_) or _remembered(_TYPES, type_, text(type_))}}}}},'
         f'{{"key":"{_OPERATION}","value":{{"stringValue":"{operation.verb}"}}}}'
-        f"{_LAZY if operation.lazy else ''}]}}\n"
+        f"{_LAZY if operation.lazy else ''}{members(operation.described) if operation.described else ''}]}}\n"
     ).encode()
 
 

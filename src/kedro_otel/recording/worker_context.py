@@ -39,6 +39,7 @@ class WorkerContext(NamedTuple):
         detail: The detail in force.
         clock_ns: What the parent's clock adds to the monotonic one, so that a run has one time.
         keep: Whether what is never sent is kept in a private file.
+        memory: How the highest memory of a node is found: the setting ``memory``.
     """
 
     runs: tuple[tuple[str | None, Remote], ...]
@@ -48,6 +49,7 @@ class WorkerContext(NamedTuple):
     detail: str
     clock_ns: int | None = None
     keep: bool = False
+    memory: str = "auto"
 
     def run(self, run_id: str | None) -> Remote | None:
         """Return the run called ``run_id``; the only one that is open needs no name."""
@@ -143,6 +145,7 @@ def of_parent(folder: Path, pid: int) -> WorkerContext | None:
             words["detail"],
             offset if type(offset) is int else None,
             words.get("keep") is True,
+            str(words.get("memory")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         guard.let_through(error)

@@ -72,7 +72,14 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
     found = resource.attributes(
         os.environ, known, ours, installation=_installation(known), project_id=project_id
     )
-    return _recorder(found, facts(known), root, None, keep=known.value("keep") == "all")
+    return _recorder(
+        found,
+        facts(known),
+        root,
+        None,
+        keep=known.value("keep") == "all",
+        memory=str(known.value("memory")),
+    )
 
 
 def _installation(known: Settings) -> str | None:
@@ -119,6 +126,7 @@ def _recorder(
     inherited: WorkerContext | None,
     *,
     keep: bool,
+    memory: str,
 ) -> Recorder | None:
     from kedro_otel.config import consent, paths
     from kedro_otel.recording.writer import RecordingError, Writer
@@ -144,11 +152,13 @@ def _recorder(
 
         return WorkerContextFile(
             folder,
-            WorkerContext((), resource, facts, str(root) if root else None, detail, keep=keep),
+            WorkerContext(
+                (), resource, facts, str(root) if root else None, detail, keep=keep, memory=memory
+            ),
             inherited,
         )
 
-    return Recorder(writer, root, os.environ, detail, handoff, private)
+    return Recorder(writer, root, os.environ, detail, handoff, private, memory)
 
 
 def _without_place(
@@ -200,7 +210,12 @@ def _joined() -> Recorder | None:
             if inherited.clock_ns is not None:
                 clock.offset_ns = inherited.clock_ns
             state.recorder = _recorder(
-                inherited.resource, inherited.facts, root, inherited, keep=inherited.keep
+                inherited.resource,
+                inherited.facts,
+                root,
+                inherited,
+                keep=inherited.keep,
+                memory=inherited.memory,
             )
     elif _works_for_another():
         from pathlib import Path

@@ -13,10 +13,11 @@ from threading import RLock, get_ident
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.facts import project
+from kedro_otel.facts import data_description, data_file, project
 from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
 from kedro_otel.tracing import kedro_frames
+from kedro_otel.tracing.node_usage import AUTO, NodeUsage
 from kedro_otel.tracing.pending_loads import PendingLoads
 from kedro_otel.tracing.run_nodes import ActiveNode, behind
 from kedro_otel.tracing.span import ActiveDataset, ActiveSpan, seconds
@@ -48,6 +49,7 @@ class Nodes:
         enter: Makes an operation the current context.
         leave: Puts the context back.
         contexts: Returns :mod:`kedro_otel.tracing.sdk.context`.
+        memory: How the highest memory of a node is found: the setting ``memory``.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Nodes:
         enter: Callable[[ActiveSpan], None],
         leave: Callable[[ActiveSpan], None],
         contexts: Callable[[], Any],
+        memory: str = AUTO,
     ) -> None:
         self._span_writer = span_writer
         self._root = root
@@ -65,6 +68,7 @@ class Nodes:
         self._enter = enter
         self._leave = leave
         self._contexts = contexts
+        self.usage = NodeUsage(memory)
         self._lock = RLock()
         self.only: RunNodes | None = None
         """The one run that is open, where there is no doubt that a node is one of its."""
@@ -110,11 +114,14 @@ class Nodes:
             if opened is not None:
                 self._start(opened)
 
-    def loaded(self, dataset: str, node: Any) -> None:
+    def loaded(self, dataset: str, data: Any, node: Any) -> None:
         """It ended well: first of ``after_dataset_loaded``."""
         now = clock.now()
-        if self._unplaced.waiting and self._unplaced.ended(dataset, node, now):
-            return
+        if self._unplaced.waiting:
+            load = self._unplaced.ended(dataset, node, now)
+            if load is not None:
+                load.described = _described(dataset, data)
+                return
         opened = self._pop_dataset(LOAD, dataset, node)
         if opened is None:
             return
@@ -123,6 +130,7 @@ class Nodes:
         found.loads.append((opened.start_ns, now))
         if opened.current is not None:
             self._leave(opened)
+        opened.described = _described(dataset, data)
         self._end_dataset(found, opened)
 
     def after_load(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
@@ -150,7 +158,7 @@ class Nodes:
         opened.lazy = opened.type != _MEMORY and project.is_lazy(type(data))
         self._start(opened)
 
-    def saved(self, dataset: str, node: Any) -> None:
+    def saved(self, dataset: str, data: Any, node: Any) -> None:
         """It ended well: first of ``after_dataset_saved``."""
         now = clock.now()
         opened = self._pop_dataset(SAVE, dataset, node)
@@ -163,7 +171,9 @@ class Nodes:
             self._leave(opened)
         if found.expected is not None:
             found.expected -= 1
+        opened.described = _described(dataset, data)
         if found.awaits_nothing and opened.type is not None:
+            self._add_file(opened)
             found.final = opened  # written together with the node's end
         else:
             self._end_dataset(found, opened)
@@ -175,6 +185,8 @@ class Nodes:
             found.last_ns = now = clock.now()
             if found.awaits_nothing:
                 self._finish(found, now)
+            elif found.streaming:
+                self.usage.pauses(found)
 
     def before_node(self, node: Any, catalog: Any, is_async: bool, run_id: str | None) -> None:  # noqa: FBT001 -- as Kedro passes them
         """The node's function is going to be called: first of ``before_node_run``."""
@@ -220,6 +232,8 @@ class Nodes:
             found.last_ns = now = clock.now()
             if not found.expected:
                 self._finish(found, now)
+            else:
+                self.usage.pauses(found)
 
     def raised(self, node: Any, run_id: str | None) -> None:
         """The node's function raised: first of ``on_node_error``."""
@@ -349,6 +363,7 @@ class Nodes:
                 self._span_writer.node_begins(found)
                 family.side_by_side = family.side_by_side or key != id(node)
                 family.open[key] = self._current[found.thread] = found
+                self.usage.begins(found)
         return found
 
     def _close_predecessor(self, family: RunNodes) -> None:
@@ -383,6 +398,7 @@ class Nodes:
             of.left -= of.open.pop(found.key, None) is not None
             of.last_ns = max(of.last_ns, now)
         try:
+            used = self.usage.ends(found, now)
             if found.datasets:
                 for opened in list(found.datasets.values()):
                     self._leave(opened)
@@ -408,7 +424,7 @@ class Nodes:
                 of.failed, of.why, of.left = True, self._facts(error), 0
                 self._span_writer.finish(
                     found,
-                    {**seconds(found.times(now)), **of.why},
+                    {**seconds(found.times(now)), **used, **of.why},
                     end_ns=now,
                     error=error,
                     failed=True,
@@ -416,11 +432,11 @@ class Nodes:
             elif unknown:
                 of.ended_well = False
                 self._span_writer.finish(
-                    found, {**seconds(found.times(now)), **_UNKNOWN}, end_ns=now
+                    found, {**seconds(found.times(now)), **used, **_UNKNOWN}, end_ns=now
                 )
             else:
                 of.ended_well = True
-                self._span_writer.node_ends(found, now, found.times(now), last)
+                self._span_writer.node_ends(found, now, found.times(now), used, last)
         finally:
             self._leave(found)
             self._forget(found)
@@ -437,7 +453,15 @@ class Nodes:
         if opened.type is None:
             found.untyped.append(opened)
         else:
+            self._add_file(opened)
             self._span_writer.dataset(opened)
+
+    def _add_file(self, opened: ActiveDataset) -> None:
+        """Add what is known of the file of a dataset whose load or save ended well."""
+        if opened.type != _MEMORY:
+            of_file = data_file.facts(opened.owner.family.catalog, opened.dataset, opened.verb)
+            if of_file:
+                opened.described = {**(opened.described or {}), **of_file}
 
     def _fail_dataset(
         self, opened: ActiveDataset, end_ns: int, error: BaseException | None = None
@@ -451,6 +475,7 @@ class Nodes:
         if always or found.family.catalog is not None:
             for opened in found.untyped:
                 opened.type = found.family.type_of(opened.dataset) or names.CUSTOM
+                self._add_file(opened)
                 self._span_writer.dataset(opened)
             found.untyped.clear()
 
@@ -476,7 +501,8 @@ class Nodes:
                 found,
                 load.start_ns,
             )
-            opened.end_ns = load.end_ns
+            opened.end_ns, opened.described = load.end_ns, load.described
+            self._add_file(opened)
             found.loads.append((load.start_ns, load.end_ns))
             self._span_writer.begin(opened)
             self._span_writer.dataset(opened)
@@ -503,3 +529,8 @@ class Nodes:
         from kedro_otel.tracing import errors
 
         return errors.facts(error, self._root)
+
+
+def _described(dataset: str, data: Any) -> dict[str, Any] | None:
+    """Return what is known of ``data``, unless they are parameters."""
+    return None if dataset.startswith(project.PARAMETERS) else data_description.describe(data)

@@ -12,7 +12,7 @@ from kedro_otel.facts.clock import clock
 class Load:
     """A load that began at ``start_ns`` (nanoseconds since 1970), and ended once ``end_ns`` is not 0.
 
-    ``first_ns`` is when the first hook before it was called.
+    ``first_ns`` is when the first hook before it was called, ``described`` what is known of the data.
     """
 
     def __init__(self, dataset: str, start_ns: int) -> None:
@@ -20,6 +20,7 @@ class Load:
         self.first_ns = self.start_ns = start_ns
         self.end_ns = 0
         self.thread = get_ident()
+        self.described: dict[str, Any] | None = None
 
 
 class PendingLoads:
@@ -41,12 +42,12 @@ class PendingLoads:
             load.start_ns = clock.now()
         return load is not None
 
-    def ended(self, dataset: str, node: Any, now: int) -> bool:
-        """Note that this thread's load ended at ``now``; return whether one of those that wait it was."""
+    def ended(self, dataset: str, node: Any, now: int) -> Load | None:
+        """Note that this thread's load ended at ``now``; return it if it is one of those that wait."""
         load = self._under_way(dataset, node)
         if load is not None:
             load.end_ns = now
-        return load is not None
+        return load
 
     def _under_way(self, dataset: str, node: Any) -> Load | None:
         thread = get_ident()

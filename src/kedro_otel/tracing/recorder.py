@@ -33,6 +33,7 @@ class Recorder:
         detail: The detail in force; exception messages are recorded at ``full`` only.
         handoff: Makes what is left for worker processes, when a first run needs it.
         private: The file beside the segment, for what is never sent; None where nothing is kept.
+        memory: How the highest memory of a node is found: the setting ``memory``.
     """
 
     def __init__(
@@ -43,7 +44,9 @@ class Recorder:
         detail: str,
         handoff: Callable[[], WorkerContextFile],
         private: PrivateWriter | None = None,
+        memory: str = "auto",
     ) -> None:
+        self._memory = memory
         self.writer = writer
         self.root = root
         self.span_writer = SpanWriter(writer, environ, full=detail == names.FULL)
@@ -78,6 +81,7 @@ class Recorder:
                         self.contexts,
                         lambda: self.command,
                         self.private,
+                        self._memory,
                     )
         return self._runs
 

@@ -19,6 +19,7 @@ from kedro_otel.tracing.span import ActiveDataset, ActiveSpan
 
 if TYPE_CHECKING:
     from kedro_otel.facts.trace_context import Remote
+    from kedro_otel.facts.usage import Memory, Reading
 
 _MOST: Final = 32
 """Decorators that are looked behind."""
@@ -41,6 +42,7 @@ class RunNodes:
         "left",
         "open",
         "parent",
+        "peak",
         "run_id",
         "side_by_side",
         "types",
@@ -67,6 +69,8 @@ class RunNodes:
         self.side_by_side = False
         """Whether that ever happened."""
         self.types: dict[str, str] = {}
+        self.peak = 0
+        """The highest memory of a node that ended, in bytes."""
 
     @property
     def catalog(self) -> Any:
@@ -119,18 +123,24 @@ class ActiveNode(ActiveSpan):
         "key",
         "last_ns",
         "loads",
+        "memory",
         "namespace",
         "node",
         "node_name",
         "outputs",
+        "peak",
         "raised",
         "returned_ns",
         "saves",
+        "shared",
         "stopped_ns",
         "streamed_ns",
         "streaming",
         "tags",
         "untyped",
+        "used",
+        "used_last",
+        "used_thread",
         "watched",
     )
 
@@ -157,6 +167,13 @@ class ActiveNode(ActiveSpan):
         self.watched: tuple[weakref.ref[Any], ...] = ()
         self.datasets: dict[tuple[str, str, int], ActiveDataset] = {}
         self.untyped: list[ActiveDataset] = []
+        self.used: Reading | None = None
+        self.used_last: Reading | None = None
+        self.memory: Memory | None = None
+        self.peak: int | None = None
+        self.used_thread = 0
+        self.shared = False
+        """Whether another node was open in this process at the same time."""
 
     @property
     def values(self) -> Mapping[str, Any]:

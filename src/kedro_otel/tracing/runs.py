@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from kedro_otel.facts import run_key
 from kedro_otel.facts.clock import clock
 from kedro_otel.semconv import names
-from kedro_otel.tracing import attachment, errors, kedro_frames
+from kedro_otel.tracing import attachment, errors, kedro_frames, node_usage
 from kedro_otel.tracing.environment_carrier import EnvironmentCarrier
 from kedro_otel.tracing.log_lines import LogLines
 from kedro_otel.tracing.nodes import Nodes
@@ -38,7 +38,7 @@ class ActiveRun(ActiveSpan):
     Where a runner is called without a session, hence without that hook, ``call`` says which call of the runner it is.
     """
 
-    __slots__ = ("call", "family", "members", "params", "pipeline")
+    __slots__ = ("call", "family", "members", "params", "pipeline", "used")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class ActiveRun(ActiveSpan):
         self.pipeline: Any = None
         self.call: tuple[int, Any] | None = None
         self.members: frozenset[int] | None = None
+        self.used = node_usage.cpu()
 
     def has(self, node: Any) -> bool:
         """Return whether the Kedro node is of this run's pipeline."""
@@ -81,6 +82,7 @@ class Runs:
         contexts: Returns :mod:`kedro_otel.tracing.sdk.context`, having decided whose provider makes spans.
         command: Returns the command that is running, if there is one.
         private: The private file, which takes the log lines of the runs; None where nothing is kept.
+        memory: How the highest memory of a node is found: the setting ``memory``.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Runs:
         contexts: Callable[[], Any],
         command: Callable[[], ActiveSpan | None],
         private: PrivateWriter | None = None,
+        memory: str = node_usage.AUTO,
     ) -> None:
         self.open: list[ActiveRun] = []
         self._span_writer = span_writer
@@ -107,7 +110,9 @@ class Runs:
         self._families: dict[str, RunNodes] = {}
         self._private = private
         self.logs = LogLines(private, self._log_owner) if private is not None else None
-        self.nodes = Nodes(span_writer, root, self._family_of, self._enter, self._leave, contexts)
+        self.nodes = Nodes(
+            span_writer, root, self._family_of, self._enter, self._leave, contexts, memory
+        )
 
     def forked(self) -> Any:
         """Return what a fork child works for: the runs that are open here."""
@@ -223,7 +228,10 @@ class Runs:
                 if not failed and not family.ended_well:
                     why = {names.OUTCOME: names.UNKNOWN}
             self.ended_well = not failed and names.OUTCOME not in why
-            self._span_writer.finish(run, why, end_ns=end_ns, error=error, failed=failed)
+            used = node_usage.of_run(run.used, run.family.peak)
+            self._span_writer.finish(
+                run, {**used, **why}, end_ns=end_ns, error=error, failed=failed
+            )
         finally:
             run.let_go()
             self._hand_off()

@@ -71,7 +71,18 @@ class ActiveSpan:
 class ActiveDataset(ActiveSpan):
     """The load or save of a dataset; ``type`` is its public type, ``custom``, or None while that is not known."""
 
-    __slots__ = ("around", "dataset", "end_ns", "lazy", "outer", "owner", "type", "verb", "written")
+    __slots__ = (
+        "around",
+        "dataset",
+        "described",
+        "end_ns",
+        "lazy",
+        "outer",
+        "owner",
+        "type",
+        "verb",
+        "written",
+    )
 
     kind = names.DATASET
 
@@ -87,6 +98,7 @@ class ActiveDataset(ActiveSpan):
         )
         self.trace_id, self.sampled, self.state = parent.trace_id, parent.sampled, parent.state
         self.real = self.current = self.previous = self.within = None
+        self.described: dict[str, Any] | None = None
         self.around: Any = None
         self.outer: Any = None
         self.end_ns, self.lazy, self.written = 0, False, False
@@ -105,6 +117,7 @@ class ActiveDataset(ActiveSpan):
             names.DATASET_TYPE: self.type,
             names.DATASET_OPERATION: self.verb,
             names.DATASET_LAZY: self.lazy or None,
+            **(self.described or {}),
         }
 
 
@@ -164,9 +177,10 @@ class SpanWriter:
         operation: ActiveSpan,
         end_ns: int,
         times: tuple[int, int, int, int],
+        used: dict[str, Any],
         last: ActiveDataset | None,
     ) -> None:
-        """Write that a node ended well, with its ``times`` in nanoseconds, and before it the ``last`` of its datasets: the short way too."""
+        """Write that a node ended well, with its ``times`` in nanoseconds and what it ``used``, and before it its ``last`` dataset: the short way too."""
         if (
             self.live is not None
             or self.measure is not None
@@ -176,14 +190,14 @@ class SpanWriter:
         ):
             if last is not None:
                 self.finish(last, {}, end_ns=last.end_ns)
-            self.finish(operation, seconds(times), end_ns=end_ns)
+            self.finish(operation, {**seconds(times), **used}, end_ns=end_ns)
             return
         line = encoder.end(
             names.NODE,
             operation.trace_id,
             operation.span_id,
             end_ns,
-            encoder.times(*times),
+            encoder.times(*times, encoder.members(used)),
             error=False,
         )
         if last is None:
