@@ -71,10 +71,11 @@ check: lint types docs test ## what CI runs, on this Python
 servers: ## the real collector, Jaeger and Prometheus for the tests, built once
 	$(PYTHON) servers/build.py
 
-readers: ## DuckDB and Kedro-Viz, with which tests open what is exported
+readers: ## DuckDB and Kedro-Viz, with which tests open what is exported, and axe-core, which looks for faults of access (npm)
 	$(PYTHON) -m venv $(HOME)/.cache/kedro-otel/readers
 	$(HOME)/.cache/kedro-otel/readers/bin/python -m pip install --quiet duckdb kedro-viz
 	$(HOME)/.cache/kedro-otel/readers/bin/python -m pip uninstall --quiet --yes kedro-telemetry
+	mkdir -p $(HOME)/.cache/kedro-otel/axe && cd $(HOME)/.cache/kedro-otel/axe && npm pack --silent axe-core && tar xzf axe-core-*.tgz
 
 bench: $(VENV)/dev.stamp ## what it costs, beside the others: benchmarks/results and docs/performance.md
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,7 +1,7 @@
 """Take the documentation's pictures from real runs of the demo: one that succeeds, one that fails, one that is killed.
 
-``python scripts/pictures.py [FOLDER]`` writes docs/images: the report as Chromium shows it, wide and narrow, and ``kedro otel show``
-as an SVG. Needs chromium, chromium-driver and the extras ``demo`` and ``test``; takes a minute, in a folder of its own.
+``python scripts/pictures.py [FOLDER]`` writes docs/images: the report and ``kedro otel ui`` as Chromium shows them, wide and narrow, and
+``kedro otel show`` as an SVG. Needs chromium, chromium-driver and the extras ``demo`` and ``test``; takes a minute, in a folder of its own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from browser import Browser, browser, missing  # noqa: E402
+from ui import serving  # noqa: E402
 
 KEDRO = (sys.executable, "-m", "kedro")
 WIDTHS = (1280, 400)
@@ -41,7 +42,9 @@ def main(*words: str) -> int:
         with browser(place / "profile") as chromium:
             for name, trace in runs(place / "wine"):
                 photograph(chromium, place / "wine", name, trace, folder)
-                if name != "killed":
+                if name == "killed":
+                    app(chromium, place / "wine", folder)
+                else:
                     (folder / f"show-{name}.svg").write_text(drawing(trace), encoding="utf-8")
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size / 1024:6.0f} KiB  {path.name}")
@@ -125,6 +128,35 @@ def photograph(chromium: Browser, project: Path, name: str, trace: str, folder: 
             path = folder / f"report-{name}-{width}{'-dark' if dark else ''}.png"
             chromium.render_trace(path)
             smaller(path)
+
+
+def app(chromium: Browser, project: Path, folder: Path) -> None:
+    """Take the pages of ``kedro otel ui``: the list, two runs, a trend, and a run while it runs."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    for _ in range(4):
+        subprocess.run([*KEDRO, "run"], cwd=project, check=True, **quiet)
+    with serving(project) as ui:
+
+        def take(name: str, address: str, width: int = WIDTHS[0], *, dark: bool = False) -> None:
+            chromium.open_address(address, width=width, height=720, dark=dark)
+            assert not chromium.complaints()
+            path = folder / f"ui-{name}-{width}{'-dark' if dark else ''}.png"
+            chromium.render_trace(path)
+            smaller(path)
+
+        take("runs", ui.address)
+        take("runs", ui.base, WIDTHS[1])
+        found = json.loads(ui.ask("/api/runs").body)["runs"]
+        good = [one["id"] for one in found if one["outcome"] == "ok"]
+        take("compare", f"{ui.base}#/compare/{good[1]}/{good[0]}")
+        take("history", f"{ui.base}#/history/node/train_forest", dark=True)
+        with subprocess.Popen([*KEDRO, "run"], cwd=project, **quiet) as process:
+            wait_for("node train_forest")
+            time.sleep(1)
+            running = json.loads(ui.ask("/api/runs?limit=1").body)["runs"][0]
+            take("live", f"{ui.base}#/live/{running['id']}")
+            process.wait()
+        ui.stop()
 
 
 def smaller(path: Path) -> None:

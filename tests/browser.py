@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
+
+PATIENCE = 20.0
+"""Seconds that a page may take to be drawn, on a busy machine."""
 
 FLAGS = (
     "--headless=new",
@@ -47,6 +51,13 @@ class Browser:
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Open a file and wait until its script has run."""
+        self.open_address(path.resolve().as_uri(), width=width, height=height, dark=dark)
+
+    def open_address(
+        self, address: str, *, width: int = 1280, height: int = 900, dark: bool = False
+    ) -> None:
+        """Open an address, from an empty page, and wait until its script has run."""
+        self.driver.get("about:blank")
         self.driver.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
@@ -58,12 +69,28 @@ class Browser:
         self.logged: list[dict[str, Any]] = []
         self.driver.get_log("performance")
         self.driver.get_log("browser")
-        self.driver.get(path.resolve().as_uri())
-        assert self.js("return document.documentElement.dataset.ready") == "true", self.complaints()
+        self.driver.get(address)
+        end = time.monotonic() + PATIENCE
+        while self.js("return document.documentElement.dataset.ready") != "true":
+            assert time.monotonic() < end, self.complaints()
+            time.sleep(0.01)
 
     def js(self, script: str, *args: Any) -> Any:
         """Run a script in the page and return what it returns."""
         return self.driver.execute_script(script, *args)
+
+    def keys(self, *typed: str) -> None:
+        """Type on the keyboard, into whatever has the focus."""
+        from selenium.webdriver import ActionChains
+
+        ActionChains(self.driver).send_keys(*typed).perform()
+
+    def type_into(self, field: str, text: str) -> None:
+        """Replace what stands in a field."""
+        found = self.driver.find_element("id", field)
+        found.clear()
+        found.send_keys(text)
+        self.js("document.getElementById(arguments[0]).dispatchEvent(new Event('input'))", field)
 
     def requests(self) -> list[str]:
         """Return every address that was asked for since the page was opened, but its own."""

@@ -15,6 +15,7 @@ _FAMILIES: Final = {
     "report": "report",
     "compare": "compare",
     "history": "history",
+    "ui": "ui",
     "export": "export",
     "nodes": "export",
     "viz": "viz",

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.model.find import Entry
     from kedro_otel.viewing.model.scope import Scope
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 """Of the tables: a file of another version is made anew."""
 
 _TABLES: Final = f"""
@@ -74,7 +74,8 @@ class Run(NamedTuple):
         span_id: Of the run, else of the command.
         start_ns: When it began, in nanoseconds since 1970.
         took_ns: How long it took, so far where it runs.
-        known: What `kedro otel list --json` prints, without the message, and ``revision``, ``task``, ``ephemeral``.
+        known: What `kedro otel list --json` prints, without the message, and ``command_id``, ``revision``, ``task``,
+            ``ephemeral``, ``machine``.
     """
 
     number: int | None
@@ -183,6 +184,23 @@ class Index:
                 if len(found) >= limit:
                     break
         return found
+
+    def run(self, span_id: str) -> Run | None:
+        """Return a run or command by its span id; its number is not counted."""
+        row = self._connection.execute(
+            "select segment.name, start, doc from run join segment on segment.id = segment"
+            " where span = ? order by mtime desc, segment.name desc limit 1",
+            (span_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        known = json.loads(row[2])
+        return Run(None, row[0], span_id, row[1], known.pop("took_ns"), known)
+
+    def projects(self) -> list[str]:
+        """Return the names of all projects, sorted."""
+        rows = self._connection.execute("select distinct project from run where project != ''")
+        return sorted(name for (name,) in rows)
 
     def failed(self, runs: Iterable[Run]) -> list[str]:
         """Return the names of the nodes that failed in some runs, sorted."""
@@ -316,13 +334,13 @@ def opened(folder: Path | None = None) -> Iterator[Index]:
         index.close()
 
 
-def up_to_date(folder: Path | None = None) -> Index:
-    """Return the same, to be closed by the caller."""
+def up_to_date(folder: Path | None = None, *, threads: bool = False) -> Index:
+    """Return the same, to be closed by the caller; with ``threads`` several may use it, one at a time."""
     if folder is None:
         for _ in range(2):  # the second time without the file that was damaged
             index = None
             try:
-                index = Index(_file(paths.index()))
+                index = Index(_file(paths.index(), threads=threads))
                 index.refresh()
             except sqlite3.OperationalError as error:  # locked, or the folder cannot be written
                 guard.let_through(error)
@@ -337,12 +355,12 @@ def up_to_date(folder: Path | None = None) -> Index:
                 break
             else:
                 return index
-    index = Index(_prepared(_connected(":memory:")), folder)
+    index = Index(_prepared(_connected(":memory:", threads=threads)), folder)
     index.refresh()
     return index
 
 
-def _file(path: Path) -> sqlite3.Connection:
+def _file(path: Path, *, threads: bool) -> sqlite3.Connection:
     """Return a connection to the file at ``path``, made anew where it is not ours alone. Raises OSError and sqlite3.Error."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     with contextlib.suppress(FileNotFoundError):
@@ -356,11 +374,13 @@ def _file(path: Path) -> sqlite3.Connection:
         ):
             _remove(path)
     os.close(os.open(path, flags, 0o600))
-    return _prepared(_connected(str(path)))
+    return _prepared(_connected(str(path), threads=threads))
 
 
-def _connected(place: str) -> sqlite3.Connection:
-    return sqlite3.connect(place, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+def _connected(place: str, *, threads: bool) -> sqlite3.Connection:
+    return sqlite3.connect(
+        place, timeout=_WAIT_S, isolation_level=None, check_same_thread=not threads
+    )
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -407,6 +427,7 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
     doc = {
         **known,
         "took_ns": one.duration_ns,
+        "command_id": entry.command.span_id if entry.command else None,
         "revision": _word(run.get(names.REVISION)),
         "task": _word(run.get(names.TASK_NAME)),
         "ephemeral": one.header.ephemeral,

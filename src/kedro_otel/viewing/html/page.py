@@ -38,8 +38,8 @@ _FEW: Final = 25
 _ICONS: Final = {outcome.OK: "✓", outcome.RUNNING: "▶", outcome.UNCLEAR: "?"}
 
 
-def page(trace: Trace) -> str:
-    """Return a whole HTML document that shows a trace."""
+def page(trace: Trace, *, home: str = "") -> str:
+    """Return a whole HTML document that shows a trace; ``home`` is the address of all runs, where a server shows it."""
     style = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _STYLES).strip()
     script = (
         "(() => {\n'use strict';\n"
@@ -52,6 +52,7 @@ def page(trace: Trace) -> str:
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'",
         title=escape(_title(trace, f"{summary_text.LABELS[word]}: {what}")),
         style=style,
+        home=f'<a class="home" href="{escape(home)}">All runs</a>' if home else "",
         script=script,
         data=inert(_fitting(trace)),
         logs=inert(_fitting_logs(trace)),

@@ -77,6 +77,11 @@ class History(NamedTuple):
 
 
 def of_runs(index: Index, runs: list[Run]) -> History:
+    """Return the history of whole runs, and their flaky nodes."""
+    return of_runs_alone(runs)._replace(flaky=flaky(index, runs))
+
+
+def of_runs_alone(runs: list[Run]) -> History:
     """Return the history of whole runs; each is measured by the successful ones of its pipeline."""
     points = [Point(run, str(run.known["outcome"]), run.took_ns) for run in runs]
     by_pipeline: dict[tuple[object, object], list[int]] = defaultdict(list)
@@ -86,7 +91,7 @@ def of_runs(index: Index, runs: list[Run]) -> History:
         for place, point in zip(places, _marked([points[one] for one in places]), strict=True):
             points[place] = point
     usual = _usual(points) if len(by_pipeline) == 1 else None
-    return History(RUNS, "", points, usual, flaky(index, runs))
+    return History(RUNS, "", points, usual, [])
 
 
 def of_node(index: Index, runs: list[Run], name: str) -> History:
