@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -332,13 +333,50 @@ def test_a_run_grows_on_the_screen(page: browser.Browser, ui: Ui, full: bool) ->
     assert page.driver.find_element("link text", "Open the report")
 
 
+def streamed(ui: Ui, run: str) -> list[dict[str, Any]]:
+    """Return all that is sent of a run while it is watched, until it is over."""
+    body = ui.ask(f"/api/live?run={run}").body
+    return [json.loads(line.removeprefix("data: ")) for line in body.split("\n\n") if line]
+
+
+@pytest.mark.parametrize("end", ["ok", "killed", "removed"])
+def test_how_a_watched_run_ends(ui: Ui, end: str) -> None:
+    """Nodes of all its processes are there; a run that is killed, or whose recording is removed, is watched no longer."""
+    tape = Tape(paths.recordings(), time.time_ns())
+    tape.live()
+    run = tape.start("run", "run", 0, kedro_run_node_count=2)
+    tape.node("here", run, 0.1, 0, 0.2, 0)
+    worker = Tape(paths.recordings(), tape.at + 1, trace=tape.trace, pid=4712)
+    worker.node("in a worker", run, 0.1, 0, 0.3, 0)
+    other = Tape(paths.recordings(), tape.at + 2)
+    other.node("of another run", other.start("run", "run", 0), 0.1, 0, 0.3, 0)
+    node = tape.start("node", "node last", 0.5, run, kedro_node_name="last")
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(streamed, ui, run)
+        time.sleep(0.5)
+        assert not asked.done()
+        if end == "ok":
+            tape.end(node, 1)
+            tape.end(run, 1)
+        elif end == "removed":
+            tape.path.unlink()
+        tape.dead()
+        found = asked.result(10)
+    names = {name: word for one in found for _, name, _, _, word in one["nodes"]}
+    last = {"ok": "ok", "killed": "killed", "removed": "running"}[end]
+    assert names == {"here": "ok", "in a worker": "ok", "last": last}
+    assert found[-1]["outcome"] == {"removed": "unknown"}.get(end, end)
+
+
 def test_whose_runs_and_how_large(page: browser.Browser, ui: Ui) -> None:
-    """One project is chosen among all; everything that the pages load is below 100 kB."""
+    """New runs join the list; one project is chosen among all; everything that the pages load is below 100 kB."""
     runs_of(2)
     other = Tape(paths.recordings(), resource={"kedro.project.name": "elsewhere"})
     other.end(other.start("run", "run", 0), 1)
     page.open_address(ui.base)
     assert len(rows(page)) == 3
+    runs_of(1)
+    until(page, "return document.querySelectorAll('tbody tr').length === 4")
     page.js(
         "const one = document.getElementById('project'); one.value = 'elsewhere'; one.dispatchEvent(new Event('change'))"
     )

@@ -204,17 +204,7 @@ class Index:
 
     def failed(self, runs: Iterable[Run]) -> list[str]:
         """Return the names of the nodes that failed in some runs, sorted."""
-        found: set[str] = set()
-        for some in _some([run.span_id for run in runs]):
-            marks = ",".join("?" * len(some))
-            found.update(
-                name
-                for (name,) in self._connection.execute(
-                    f"select distinct name from node where run in ({marks}) and outcome = 'failed'",  # noqa: S608
-                    some,
-                )
-            )
-        return sorted(found)
+        return self._names(runs, "outcome = 'failed'")
 
     def nodes(self, runs: Iterable[Run], name: str | None = None) -> list[Node]:
         """Return the nodes of some runs, or one node of each, by run and start."""
@@ -271,7 +261,18 @@ class Index:
 
     def node_names(self, runs: Iterable[Run]) -> list[str]:
         """Return the names of the nodes of some runs, sorted."""
-        return sorted({one.name for one in self.nodes(runs)})
+        return self._names(runs, "1")
+
+    def _names(self, runs: Iterable[Run], condition: str) -> list[str]:
+        found: set[str] = set()
+        for some in _some([run.span_id for run in runs]):
+            marks = ",".join("?" * len(some))
+            rows = self._connection.execute(
+                f"select distinct name from node where run in ({marks}) and {condition}",  # noqa: S608
+                some,
+            )
+            found.update(name for (name,) in rows)
+        return sorted(found)
 
     def close(self) -> None:
         """Let go of the file."""
