@@ -170,9 +170,13 @@ class Tape:
         *,
         inputs: Any = (),
         outputs: Any = (),
+        saved: dict[str, Any] | None = None,
         **attrs: Any,
     ) -> str:
-        """Tell of a node that loads one dataset, computes, and saves one, each for so many seconds; return its span id."""
+        """Tell of a node that loads one dataset, computes, and saves one, each for so many seconds; return its span id.
+
+        ``saved`` is what is known of the data that it saves.
+        """
         node = self.start(
             "node",
             f"node {name}",
@@ -208,6 +212,7 @@ class Tape:
                 kedro_dataset_name=dataset,
                 kedro_dataset_operation="save",
                 kedro_dataset_type="custom",
+                **(saved or {}),
             )
             end += save
         times = {

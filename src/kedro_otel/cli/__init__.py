@@ -14,6 +14,7 @@ _FAMILIES: Final = {
     "show": "show",
     "report": "report",
     "compare": "compare",
+    "check": "check",
     "history": "history",
     "ui": "ui",
     "export": "export",

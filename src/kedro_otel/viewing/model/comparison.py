@@ -7,11 +7,13 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kedro_otel.semconv import names
+from kedro_otel.viewing.model import data_history
 from kedro_otel.viewing.model.critical_path import critical_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kedro_otel.viewing.model.data_history import Departure
     from kedro_otel.viewing.model.trace import Span, Trace
 
 SLOWER: Final = "slower"
@@ -81,7 +83,10 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All changes, the most telling first; ``typical`` is the earlier run nearest to the median, or the one that was named."""
+    """All changes, the most telling first; ``typical`` is the earlier run nearest to the median, or the one that was named.
+
+    ``data`` are datasets that are not what they were, and nodes whose memory is not.
+    """
 
     after: Profile
     typical: Profile
@@ -90,6 +95,7 @@ class Comparison(NamedTuple):
     run: Change
     nodes: list[Change]
     datasets: list[Change]
+    data: list[Departure]
 
 
 def profile(trace: Trace) -> Profile:
@@ -154,7 +160,22 @@ def compare(
 
     run = judged(RUN, lambda one: {"": one.took_ns})[0]
     nodes, datasets = judged(NODE, lambda one: one.nodes), judged(DATASET, lambda one: one.datasets)
-    return Comparison(after, typical, len(history), before is not None, run, nodes, datasets)
+    data = _data(after, before, history)
+    return Comparison(after, typical, len(history), before is not None, run, nodes, datasets, data)
+
+
+def _data(after: Profile, before: Profile | None, history: Sequence[Profile]) -> list[Departure]:
+    """Return what became of the data and of the nodes' memory, against the run that was named or else the earlier ones."""
+    now = data_history.of_trace(after.trace)
+    earlier = [before] if before is not None else list(history)
+    then = [data_history.of_trace(one.trace) for one in earlier]
+    found = (
+        data_history.differences(now, then[0])
+        if len(then) < data_history.FEW
+        else data_history.departures(now, then)
+    )
+    memory = [data_history.peaks(one.trace) for one in earlier]
+    return found + data_history.peak_changes(data_history.peaks(after.trace), memory)
 
 
 def _floor(run_ns: int) -> float:

@@ -11,6 +11,7 @@ from rich.text import Text
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.comparison import ADDED, FASTER, REMOVED, SAME, SLOWER
+from kedro_otel.viewing.terminal import data_text
 from kedro_otel.viewing.terminal.console import fit, join, wrap
 from kedro_otel.viewing.text import clean, count, duration, moment, timestamp
 
@@ -57,6 +58,9 @@ def screen_lines(
     for title, changes in (("nodes", nodes), ("datasets, loads and saves together", datasets)):
         if changes:
             lines += [Text(""), Text(title, "bold"), *(_row(one, name, width) for one in changes)]
+    if found.data:
+        lines += [Text(""), Text("data and memory", "bold")]
+        lines += [Text(fit(f"  {data_text.line(one)}", width), "yellow") for one in found.data]
     hidden = len(found.nodes) - len(nodes)
     lines.append(Text(""))
     if not changed(found):
@@ -134,6 +138,7 @@ def plain(found: Comparison) -> dict[str, Any]:
         "run": _change(found.run),
         "nodes": [_change(one) for one in found.nodes],
         "datasets": [_change(one) for one in found.datasets],
+        "data": [data_text.plain(one) for one in found.data],
     }
 
 
@@ -147,6 +152,7 @@ def markdown(found: Comparison, now_ns: int) -> str:
     parts += _markdown_table(telling[:_IN_MARKDOWN]) if telling else [f"_{no_change_text(found)}_"]
     if len(telling) > _IN_MARKDOWN:
         parts.append(f"\nand {len(telling) - _IN_MARKDOWN:,} more")
+    parts += [f"\n⚠️ {_escaped(data_text.line(one))}" for one in found.data[:_IN_MARKDOWN]]
     if found.after.path:
         parts += [
             "",
