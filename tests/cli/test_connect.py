@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from loopback import Loopback, drip, hang, loopback, lose, refuse, reset
+from loopback import Loopback, drip, hang, loopback, lose, partial_points, refuse, reset
 
 from kedro_otel.cli import otel
 from kedro_otel.config import paths, toml_file
 from kedro_otel.semconv import names
+from kedro_otel.shipping.process import interpreter
 from servers import Jaeger, Prometheus, eventually
 
 __all__ = ["loopback"]
@@ -320,6 +321,56 @@ def test_doctor_recognises_a_port_for_http_behind_grpc(kedro, loopback: Loopback
     }
     done = kedro("otel", "doctor", env=env, code=1)
     assert done.out.count("wrong protocol") == 2
+
+
+CUMULATIVE = "cumulative monotonic sums are not supported"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        partial_points(1, CUMULATIVE),
+        refuse(400, {"Content-Type": "text/plain"}, CUMULATIVE.encode()),
+    ],
+)
+def test_a_backend_that_takes_deltas_only_is_named(kedro, loopback: Loopback, act):
+    """Doctor and, after a command, status have its words and what to do, whether it answers 400 or with a partial success."""
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        "KEDRO_OTEL_SHIP": "wait",
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
+    }
+    loopback.always["metrics"] = act
+    said = kedro("otel", "doctor", env=env, code=1).out
+    assert "metrics  rejected" in said
+    kedro("info", env=env)
+    for text in (said, kedro("otel", "status", env=env).out):
+        assert CUMULATIVE in text
+        assert "cumulativetodelta" in text
+        assert "delta is not honoured" in text
+
+
+def test_doctor_asks_as_what_ships_asks(kedro, loopback: Loopback, tmp_path):
+    """With its interpreter, packages and environment: what is only in the command's process neither helps nor hinders."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['requests'] = None")
+    env = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        "PYTHONPATH": str(tmp_path),
+        "KEDRO_OTEL_SHIP": "wait",
+    }
+    assert kedro("otel", "doctor", env=env).out.count("accepted") == 2
+    kedro("info", env=env)
+    assert loopback.span_names()["kedro info"] == 1
+
+
+def test_doctor_says_that_nothing_here_can_send(environment, loopback: Loopback, monkeypatch):
+    """Where no Python interpreter is found for what ships, nobody is asked, and nothing is well."""
+    monkeypatch.setattr(interpreter, "_candidates", lambda: iter(["/bin/true"]))
+    done = typed("doctor", code=1, OTEL_EXPORTER_OTLP_ENDPOINT=loopback.url).stdout
+    assert done.count("not started") == 2
+    assert "no Python interpreter" in done
+    assert "All is well" not in done
+    assert not loopback.requests
 
 
 def test_doctor_without_an_endpoint_says_what_to_type(kedro):

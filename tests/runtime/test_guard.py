@@ -28,6 +28,7 @@ ELSEWHERE = (
     "shipping/process/detached.py",
     "shipping/process/foreground.py",
     "shipping/process/stdin.py",
+    "shipping/process/trial.py",
     "shipping/state/aggregation.py",
     "shipping/state/dead_letters.py",
     "shipping/state/pruning.py",

@@ -316,11 +316,13 @@ def test_an_endpoint_that_refuses_everything_is_not_asked_a_thousand_times(
 def test_refused_metrics_are_said_and_the_next_change_brings_them_again(
     post: Post, loopback: Loopback
 ):
-    """Totals are cumulative: a refusal costs time, not numbers."""
+    """Totals are cumulative: a refusal costs time, not numbers; `status` counts the points and has the receiver's words."""
     post.command()
     loopback.always["metrics"] = 400
     done = post.deliver()
-    assert done.counts["metrics refused"] == 1
+    (row,) = status.summary()
+    assert done.counts["points refused"] == row["lost"]["points refused"] >= 1
+    assert row["held"] == {"metrics": "400: no"}
     loopback.always.clear()
     post.command()
     post.deliver()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -199,3 +200,20 @@ def test_a_damaged_note_says_nothing_and_goes(
     launch.print_hold_notice(at_work.target.id)
     assert capsys.readouterr().err == ""
     assert not (at_work.where.folder / hold_notice.UNTOLD).exists()
+
+
+def test_a_backup_of_hard_links_holds_up_nothing(post: Post, loopback: Loopback) -> None:
+    """What is noted of a hold changes as before, and the backup keeps what it has."""
+    post.command()
+    loopback.always.update(traces=FORBIDDEN, metrics=FORBIDDEN)
+    post.deliver()
+    note = post.where.folder / hold_notice.TOLD
+    before = note.read_bytes()
+    backup = post.home.parent / "backup"
+    shutil.copytree(post.home, backup, copy_function=os.link)
+    loopback.always.clear()
+    loopback.always["metrics"] = FORBIDDEN
+    post.deliver()
+    assert note.read_bytes() != before
+    assert (backup / note.relative_to(post.home)).read_bytes() == before
+    assert loopback.span_names()["kedro run"] == 1

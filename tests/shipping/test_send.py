@@ -396,6 +396,46 @@ def test_grpc_to_nobody_and_grpc_to_http_are_told_apart(loopback: Loopback):
     assert send_span(loopback.url, protocol="grpc", timeout=1.0).outcome != OK
 
 
+def test_a_partial_success_over_grpc_is_read():
+    """What was dropped of an accepted request, and why, for both signals; the next whole success is one."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2_grpc as metrics
+    from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+        ExportMetricsServiceResponse,
+    )
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as traces
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    few = [{"rejected_spans": 1, "error_message": "quota"}, {}]
+
+    class Traces(traces.TraceServiceServicer):
+        def Export(self, *_):  # noqa: N802 (gRPC's name)
+            return ExportTraceServiceResponse(partial_success=few.pop(0))
+
+    class Metrics(metrics.MetricsServiceServicer):
+        def Export(self, *_):  # noqa: N802 (gRPC's name)
+            return ExportMetricsServiceResponse(
+                partial_success={"rejected_data_points": 1, "error_message": "no cumulative sums"}
+            )
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    traces.add_TraceServiceServicer_to_server(Traces(), server)
+    metrics.add_MetricsServiceServicer_to_server(Metrics(), server)
+    url = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        answer = send_span(url, protocol="grpc")
+        assert (answer.outcome, answer.rejected, answer.why) == (OK, 1, "quota")
+        answer = send_span(url, protocol="grpc")
+        assert (answer.outcome, answer.rejected, answer.why) == (OK, 0, "")
+        answer = send_metric(url, protocol="grpc")
+        assert (answer.outcome, answer.rejected, answer.why) == (OK, 1, "no cumulative sums")
+    finally:
+        server.stop(None)
+
+
 def test_a_certificate_that_is_not_there_is_held_not_raised(loopback: Loopback, tmp_path):
     """A wrong path in the settings is the user's to mend: sending waits and says so."""
     missing = str(tmp_path / "missing.pem")

@@ -13,7 +13,7 @@ from kedro_otel.cli.common.json_output import json_option
 from kedro_otel.cli.consent import project_of
 from kedro_otel.cli.status import plain
 from kedro_otel.config import consent, destination, settings
-from kedro_otel.config.user_file import UserFileError, save
+from kedro_otel.config.user_file import UserFileError, as_if, save
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def connect_(
     changes |= {"metrics_exporter": "none"} if traces_only else {}
     changes |= {"traces_exporter": "none"} if metrics_only else {}
     decided = consent.decide(os.environ, project_of(ctx))
-    tried = endpoint.as_if(changes, os.environ)
+    tried = as_if(changes, os.environ)
     _check_address(tried)
     for problem in (*tried.problems, *destination.problems(tried)):
         click.echo(f"! {plain(problem)}", err=True)
     if decided.enabled and not untested:
-        changes |= _refused(ctx, tried)
+        changes |= _refused(ctx, tried, changes)
     try:
         path = save(changes)
     except UserFileError as error:
@@ -242,12 +242,12 @@ def _check_address(tried: Settings) -> None:
             )
 
 
-def _refused(ctx: click.Context, tried: Settings) -> dict[str, str]:
+def _refused(ctx: click.Context, tried: Settings, changes: dict[str, Any]) -> dict[str, str]:
     """Ask the receiver; return what to save so that a signal that it does not take is not sent to it.
 
     Where it takes none, or did not answer, the command ends here.
     """
-    takes = endpoint.test(tried)
+    takes = endpoint.test(tried, changes)
     if takes and (None in takes.values() or True not in takes.values()):
         click.echo("Nothing was saved. To save all the same: add --untested", err=True)
         ctx.exit(1)

@@ -114,11 +114,12 @@ def make_folders(folder: Path) -> None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(folder))
 
 
-def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
+def replace(path: Path, data: bytes, *, mode: int | None = None, ours: bool = False) -> None:
     """Put ``data`` at ``path`` in one step, so that no reader ever sees half of it.
 
     A symbolic link keeps pointing where it did. The file keeps its owner, its extended attributes, and its permissions unless
-    ``mode`` is given. A new one gets ``mode`` or 0600.
+    ``mode`` is given. A new one gets ``mode`` or 0600. Of a file in our state folder (``ours``) other hard links are
+    backups, which keep what they have.
 
     Raises:
         OSError: The folder cannot be written, the file has other hard links, or what it has cannot be kept. The file is untouched.
@@ -129,7 +130,7 @@ def replace(path: Path, data: bytes, *, mode: int | None = None) -> None:
         before = target.stat()
     except FileNotFoundError:
         before = None
-    if before is not None and before.st_nlink > 1:
+    if before is not None and before.st_nlink > 1 and not ours:
         raise OSError(errno.EMLINK, "it has other hard links, which would keep the old content")
     if mode is None:
         mode = 0o600 if before is None else stat.S_IMODE(before.st_mode)

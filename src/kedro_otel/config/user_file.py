@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kedro_otel import guard
-from kedro_otel.config import files, paths, toml_edit, toml_file
+from kedro_otel.config import files, paths, settings, toml_edit, toml_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from kedro_otel.config.settings import Settings
 
 
 class UserFileError(Exception):
@@ -39,6 +41,26 @@ def save(changes: Mapping[str, Any]) -> Path:
             f"{path} could not be written, so nothing was changed: {reason}. {_remedy(path)}"
         ) from error
     return path
+
+
+def as_if(changes: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
+    """Return the settings that will be in force with ``changes``, to try them before they are saved.
+
+    Headers, keys and lists of exporters of the environment count as they do later. Its endpoints do
+    not: one of them would otherwise be what is tried. What ``changes`` name counts before it.
+    """
+    known = settings.from_environment(
+        {name: value for name, value in environ.items() if not name.endswith("_ENDPOINT")}
+    )
+    for name, value in changes.items():
+        if value not in (None, {}):
+            said = (
+                {key: word for key, word in value.items() if word}
+                if isinstance(value, dict)
+                else value
+            )
+            known.take(settings.BY_NAME[name], said, settings.USER, "")
+    return known
 
 
 def _remedy(path: Path) -> str:

@@ -89,7 +89,7 @@ def _written(home: Path, *, create: bool) -> tuple[bool, str]:
             faster = _text(str(path))
             if _ID.fullmatch(faster):
                 return True, faster
-            files.replace(path, fresh.encode())  # what is there is no id
+            files.replace(path, fresh.encode(), ours=True)  # what is there is no id
     except OSError as error:
         guard.let_through(error)
         return False, fresh

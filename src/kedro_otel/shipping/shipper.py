@@ -327,7 +327,8 @@ class Shipper:
         if answer.outcome not in (OK, REJECT):
             return False
         if answer.outcome == REJECT:
-            self.journal.counts["metrics refused"] += len(group)
+            refused = sum(count for _, count in otlp.points(streams))
+            self.journal.counts["points refused"] += refused
         for totals in group:
             totals.acked = (
                 totals.revision

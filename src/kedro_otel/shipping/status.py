@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kedro_otel.config.destination import METRICS
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import UnreadableError
 from kedro_otel.shipping.process import lock
 from kedro_otel.shipping.state import dead_letters, destination_paths, journal
-from kedro_otel.shipping.state.journal import OK, Journal
+from kedro_otel.shipping.state.journal import OK, Journal, Signal
 from kedro_otel.shipping.state.segment_feed import OURS, headers_in
+from kedro_otel.shipping.transport import responses
 
 _LOST: Final = (
     "spans refused",
@@ -55,7 +57,7 @@ def summary() -> list[dict[str, Any]]:
                 **({"journal": found.note} if found.note else {}),
             },
             "held": {
-                name: one.why or one.state
+                name: _why(name, one)
                 for name, one in found.signals.items()
                 if one.state != OK or one.why  # a partial success has a reason, too
             },
@@ -68,6 +70,13 @@ def summary() -> list[dict[str, Any]]:
         }
         for identifier, machine, found in listed
     ]
+
+
+def _why(name: str, signal: Signal) -> str:
+    why = signal.why or signal.state
+    if name == METRICS and responses.wants_deltas(why):
+        return f"{why}. {responses.TAKES_DELTAS}"
+    return why
 
 
 def journals() -> list[tuple[str, str, Journal]]:

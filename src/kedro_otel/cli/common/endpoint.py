@@ -38,6 +38,7 @@ _SHOWN: Final = (
     "client_certificate",
     "insecure",
 )
+_SHIPPER: Final = "what sends is a process of its own, which a Python interpreter in this environment has to be able to run"
 
 
 def forgotten() -> dict[str, Any]:
@@ -60,34 +61,15 @@ def forgotten() -> dict[str, Any]:
     return changes
 
 
-def as_if(changes: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
-    """Return the settings that will be in force with ``changes``, to try them before they are saved.
-
-    Headers, keys and lists of exporters of the environment count as they do later. Its endpoints do
-    not: one of them would otherwise be what is tried. What ``changes`` name counts before it.
-    """
-    known = settings.from_environment(
-        {name: value for name, value in environ.items() if not name.endswith("_ENDPOINT")}
-    )
-    for name, value in changes.items():
-        if value not in (None, {}):
-            said = (
-                {key: word for key, word in value.items() if word}
-                if isinstance(value, dict)
-                else value
-            )
-            known.take(settings.BY_NAME[name], said, settings.USER, "")
-    return known
-
-
-def test(known: Settings) -> dict[str, bool | None]:
-    """Ask the receiver, print its answers, and return for each signal whether it takes it.
+def test(known: Settings, changes: Mapping[str, Any]) -> dict[str, bool | None]:
+    """Ask the receiver that ``changes`` name, print its answers, and return for each signal whether it takes it.
 
     None is for an answer that leaves it open: there was none, or another may come later, or to another caller.
     """
+    from kedro_otel.shipping.process import trial
     from kedro_otel.shipping.transport import probe
 
-    answers = probe.probe(known)
+    answers = trial.attempt(known, changes)
     for name, answer in answers.items():
         word = probe.verdict(answer)
         click.echo(
@@ -95,7 +77,7 @@ def test(known: Settings) -> dict[str, bool | None]:
             err=word != probe.ACCEPTED,
         )
         if word != probe.ACCEPTED:
-            click.echo(_advice(word, known, name), err=True)
+            click.echo(_advice(word, known, name, answer.why), err=True)
     return {name: probe.takes(answer) for name, answer in answers.items()}
 
 
@@ -158,12 +140,13 @@ def overridden(known: Settings, changes: Mapping[str, Any]) -> list[str]:
 def examined(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
     """Return what doctor finds, ready for JSON; no secret is in it."""
     from kedro_otel.shipping import status
+    from kedro_otel.shipping.process import trial
     from kedro_otel.shipping.transport import probe
 
     known = settings.load(environ, root)
     decided = consent.decide(environ, root)
     target = destination.current(known)
-    answers = probe.probe(known) if decided.enabled and target is not None else {}
+    answers = trial.attempt(known) if decided.enabled and target is not None else {}
     signals = {
         name: {
             "address": address,
@@ -175,9 +158,7 @@ def examined(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
     }
     end_hold(known, [name for name, row in signals.items() if row["result"] == probe.ACCEPTED])
     detail = known.value("detail")
-    todo = _todo(
-        known, decided, target is not None, {name: row["result"] for name, row in signals.items()}
-    )
+    todo = _todo(known, decided, target is not None, signals)
     return {
         "well": bool(signals) and all(row["result"] == probe.ACCEPTED for row in signals.values()),
         "consent": {"enabled": decided.enabled, "reason": decided.reason},
@@ -229,24 +210,37 @@ def diagnosis(found: Mapping[str, Any]) -> str:
 
 
 def _todo(
-    known: Settings, decided: consent.Consent, named: bool, results: Mapping[str, str]
+    known: Settings,
+    decided: consent.Consent,
+    named: bool,
+    signals: Mapping[str, Mapping[str, str]],
 ) -> list[str]:
     if not decided.enabled:
         return [f"Nothing is recorded or sent: {decided.reason}. To change that: kedro otel on"]
     if not named:
         return [nowhere(known)]
-    advice = [_advice(word, known, name) for name, word in results.items() if word != "accepted"]
+    advice = [
+        _advice(row["result"], known, name, row["answer"])
+        for name, row in signals.items()
+        if row["result"] != "accepted"
+    ]
     advice += destination.problems(known)
     return list(dict.fromkeys(advice)) or [
         "All is well. Run a kedro command and look for the service kedro."
     ]
 
 
-def _advice(word: str, known: Settings, name: str) -> str:
+def _advice(word: str, known: Settings, name: str, why: str) -> str:
+    from kedro_otel.shipping.transport import responses
+
     found = destination.signal(known, name)
     shown = settings.without_credentials(found.url) if found else ""
     if word == "unreachable":
         return f"Is a receiver running at {shown}, and may this machine reach it? Commands go on unharmed; what is recorded waits."
+    if name == destination.METRICS and responses.wants_deltas(why):
+        return responses.TAKES_DELTAS
+    if word == "not started":
+        return f"Nothing was asked of {shown}, and nothing is sent there: {_SHIPPER}."
     if word == "wrong protocol":
         http = found is not None and found.protocol != "grpc"
         other = (

@@ -76,7 +76,7 @@ def is_frozen() -> bool:
 def note_missing(reason: str) -> None:
     """Leave word for ``kedro otel status`` that nothing is sent from here, and why."""
     with guard.suppress(OSError):
-        files.replace(_note(), json.dumps({"reason": reason}).encode(), mode=0o600)
+        files.replace(_note(), json.dumps({"reason": reason}).encode(), mode=0o600, ours=True)
 
 
 def note_found() -> None:

@@ -22,7 +22,7 @@ from kedro_otel.shipping.state import destination_paths
 if TYPE_CHECKING:
     from kedro_otel.config.settings import Settings
 
-__all__ = ["ephemeral", "mode", "print_hold_notice", "start", "wait"]
+__all__ = ["ephemeral", "is_ready", "mode", "print_hold_notice", "start", "wait", "write_within"]
 
 _answers: list[int] = []
 """Descriptors on which processes that have something from memory to send say that they did."""
@@ -123,7 +123,7 @@ def wait_for_handed_over(patience: float) -> str | None:
     delivered = True
     while _answers:
         answer = _answers.pop()
-        ready = delivered and _ready(answer, max(end - time.monotonic(), 0), to_read=True)
+        ready = delivered and is_ready(answer, max(end - time.monotonic(), 0), to_read=True)
         delivered = ready and os.read(answer, 1) == DELIVERED
         os.close(answer)
     target = destination.current(settings.load(os.environ))
@@ -139,7 +139,7 @@ def _lost(target: destination.Destination) -> str:
 
 def _feed_detached(data: bytes, patience: float) -> None:
     """Feed ``data`` to a detached process, and keep the descriptor on which it will say that it was delivered."""
-    for answer in [answer for answer in _answers if _ready(answer, 0, to_read=True)]:
+    for answer in [answer for answer in _answers if is_ready(answer, 0, to_read=True)]:
         _answers.remove(answer)
         os.close(answer)
     source, feed = map(move_up, os.pipe())
@@ -151,7 +151,7 @@ def _feed_detached(data: bytes, patience: float) -> None:
         finally:
             os.close(source)
             os.close(result)
-        _feed(feed, data, patience)
+        write_within(feed, data, patience)
     finally:
         os.close(feed)
 
@@ -165,18 +165,18 @@ def _start(module: str, reason: str, folder: Any, **streams: int) -> None:
     interpreter.note_found()
 
 
-def _feed(descriptor: int, data: bytes, patience: float) -> None:
+def write_within(descriptor: int, data: bytes, patience: float) -> None:
     """Write ``data`` into a pipe. Raises TimeoutError where nobody reads it for ``patience`` seconds."""
     view = memoryview(data)
     if os.name != "nt":
         os.set_blocking(descriptor, False)
     while view:
-        if not _ready(descriptor, patience, to_read=False):
+        if not is_ready(descriptor, patience, to_read=False):
             raise TimeoutError("nobody reads it")
         view = view[os.write(descriptor, view) :]
 
 
-def _ready(descriptor: int, patience: float, *, to_read: bool) -> bool:
+def is_ready(descriptor: int, patience: float, *, to_read: bool) -> bool:
     """Wait until a pipe can be read or written, at most ``patience`` seconds; return whether it can."""
     if os.name == "nt":  # cannot tell: the read or write waits itself
         return True

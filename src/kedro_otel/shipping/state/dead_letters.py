@@ -75,7 +75,7 @@ def remove(path: Path, sent: set[str]) -> None:
         before = _lines(one)
         left = [line for line in before if _span_id(line) not in sent]
         if len(left) < len(before):
-            files.replace(one, b"".join(line + b"\n" for line in left), mode=0o600)
+            files.replace(one, b"".join(line + b"\n" for line in left), mode=0o600, ours=True)
 
 
 def _files(path: Path) -> tuple[Path, Path]:

@@ -111,7 +111,10 @@ def _write(path: Path, address: str, signals: dict[str, Any]) -> None:
     """Write a note that names ``signals``; none names none."""
     if signals:
         files.replace(
-            path, json.dumps({"address": address, "signals": signals}).encode(), mode=0o600
+            path,
+            json.dumps({"address": address, "signals": signals}).encode(),
+            mode=0o600,
+            ours=True,
         )
     else:
         with contextlib.suppress(FileNotFoundError):

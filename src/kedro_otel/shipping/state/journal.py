@@ -673,7 +673,7 @@ def _keep(path: Path) -> None:
     except OSError as error:
         guard.let_through(error)
         # no hard links here: a copy does as well
-        files.replace(_kept(path), path.read_bytes())
+        files.replace(_kept(path), path.read_bytes(), ours=True)
     else:
         os.replace(temporary, _kept(path))
 

@@ -18,6 +18,7 @@ from kedro_otel.shipping.transport.responses import (
     NOT_ENCODED,
     Answer,
     of_grpc,
+    partial_success,
     redacted,
     secrets_of,
 )
@@ -156,7 +157,36 @@ def _grpc(name: str, signal: Signal) -> tuple[Any, Any]:
         compression=Compression.Gzip if signal.compression == "gzip" else Compression.NoCompression,
         **more,
     )
-    return exporter, log.answer
+    partial = _listened(exporter, name)
+
+    def answer(accepted: bool) -> Answer:  # noqa: FBT001 (a callback with one meaning)
+        found = log.answer(accepted)
+        return found._replace(**partial()) if found.outcome == OK else found
+
+    return exporter, answer
+
+
+def _listened(exporter: Any, name: str) -> Callable[[], dict[str, Any]]:
+    """Return a function that tells the partial success of the last answer: the exporter itself drops it.
+
+    What sends is an attribute that the exporter does not promise: where there is none, no partial success is known.
+    """
+    last: list[Any] = []
+    client: Any = getattr(exporter, "_client", None)
+    send = getattr(client, "Export", None)
+    if send is None:
+        return dict
+
+    def export(*args: Any, **options: Any) -> Any:
+        last[:] = [send(*args, **options)]
+        return last[0]
+
+    client.Export = export
+
+    def partial() -> dict[str, Any]:
+        return partial_success(name, last.pop().partial_success) if last else {}
+
+    return partial
 
 
 class _Log(logging.Handler):

@@ -27,13 +27,15 @@ from kedro_otel.shipping.transport.responses import (
     WRONG_PROTOCOL,
     Answer,
     of_http,
+    one_line,
+    partial_success,
+    said_partially,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ANSWER: Final = 64 * 1024
-MAX_SAID: Final = 200
 FINAL: Final = 400
 """The status that the exporters are shown for whatever was no success: it is the one after which they neither sleep nor try again."""
 
@@ -145,33 +147,28 @@ def _read(response: requests.Response, deadline: float) -> bytes:
 
 def _partial(signal_name: str, kind: str, body: bytes) -> dict[str, Any]:
     """Return ``rejected`` and ``why`` of a partial success, {} of a whole one."""
-    rejected, message = 0, ""
     try:
         if "json" in kind:
             fields = json.loads(body or b"{}").get("partialSuccess") or {}
             rejected = int(fields.get("rejectedSpans") or fields.get("rejectedDataPoints") or 0)
-            message = str(fields.get("errorMessage") or "")
-        elif body:
-            rejected, message = _partial_protobuf(signal_name, body)
+            return said_partially(rejected, str(fields.get("errorMessage") or ""))
+        return partial_success(signal_name, _message(signal_name, body)) if body else {}
     except Exception:  # noqa: BLE001 (a success is a success, whatever bytes come with it)
         return {}
-    return {"rejected": max(rejected, 0), "why": _line(message)} if rejected or message else {}
 
 
-def _partial_protobuf(signal_name: str, body: bytes) -> tuple[int, str]:
+def _message(signal_name: str, body: bytes) -> Any:
     if signal_name == "traces":
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
             ExportTraceServiceResponse,
         )
 
-        traces = ExportTraceServiceResponse.FromString(body).partial_success
-        return traces.rejected_spans, traces.error_message
+        return ExportTraceServiceResponse.FromString(body).partial_success
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
         ExportMetricsServiceResponse,
     )
 
-    metrics = ExportMetricsServiceResponse.FromString(body).partial_success
-    return metrics.rejected_data_points, metrics.error_message
+    return ExportMetricsServiceResponse.FromString(body).partial_success
 
 
 def _said(kind: str, body: bytes) -> tuple[str, bool]:
@@ -183,21 +180,14 @@ def _said(kind: str, body: bytes) -> tuple[str, bool]:
             from google.rpc import status_pb2
 
             status = status_pb2.Status.FromString(body)
-            return _line(str(status.message)), bool(status.code or status.message)
+            return one_line(str(status.message)), bool(status.code or status.message)
         except Exception:  # noqa: BLE001 (a refusal is one, whatever bytes come with it)
             return "", False
     if "json" in kind:
         with contextlib.suppress(ValueError, AttributeError):
             fields = json.loads(body)
-            return _line(str(fields.get("message", ""))), type(fields.get("code")) is int
-    return _line(body.decode("utf-8", "replace")), False
-
-
-def _line(text: str) -> str:
-    """Return ``text`` as one short line without control characters: it goes to a terminal and a log."""
-    return " ".join(
-        "".join(letter if letter.isprintable() else " " for letter in text[: 2 * MAX_SAID]).split()
-    )[:MAX_SAID]
+            return one_line(str(fields.get("message", ""))), type(fields.get("code")) is int
+    return one_line(body.decode("utf-8", "replace")), False
 
 
 def _of_error(error: requests.exceptions.RequestException, timeout: float) -> Answer:

@@ -12,7 +12,13 @@ from kedro_otel.config.destination import GRPC, METRICS, TRACES, signal
 from kedro_otel.semconv import names
 from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, RETRY
 from kedro_otel.shipping.transport.exporters import Sender
-from kedro_otel.shipping.transport.responses import NO_ANSWER, UNREACHABLE, WRONG_PROTOCOL, Answer
+from kedro_otel.shipping.transport.responses import (
+    NO_ANSWER,
+    NOT_STARTED,
+    UNREACHABLE,
+    WRONG_PROTOCOL,
+    Answer,
+)
 
 if TYPE_CHECKING:
     from kedro_otel.config.settings import Settings
@@ -42,12 +48,12 @@ def probe(known: Settings) -> dict[str, Answer]:
 
 
 def verdict(answer: Answer) -> str:
-    """Return what became of a probe in one word: accepted, rejected, unreachable, wrong protocol."""
+    """Return what became of a probe in one word: accepted, rejected, not started, unreachable, wrong protocol."""
     if answer.outcome == OK:  # with a partial success nothing of the one item is there
         return REJECTED if answer.rejected else ACCEPTED
     if answer.status in (UNREACHABLE, NO_ANSWER):
         return UNREACHABLE
-    return WRONG_PROTOCOL if answer.status == WRONG_PROTOCOL else REJECTED
+    return answer.status if answer.status in (NOT_STARTED, WRONG_PROTOCOL) else REJECTED
 
 
 def takes(answer: Answer) -> bool | None:

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, RETRY, Signal
@@ -24,6 +24,9 @@ LAST_RETRY: Final = 900.0
 MAX_RETRY_AFTER: Final = 3600.0
 """Seconds for which a receiver's wish to be left alone is honoured."""
 
+MAX_SAID: Final = 200
+"""Characters of what a receiver said that are kept."""
+
 HELD: Final = 3600.0
 """Seconds after which even a receiver that said "unauthorized" is asked again: tokens get renewed."""
 
@@ -34,6 +37,12 @@ _RETRIED: Final = frozenset({408, 421, 423, 425, 429})
 _TOO_LARGE: Final = 413
 _HELD: Final = frozenset({401, 403, 407})
 
+_DELTAS: Final = re.compile(r"temporality|cumulative|\bdeltas?\b", re.IGNORECASE)
+TAKES_DELTAS: Final = (
+    "This receiver takes no cumulative totals, and nothing else is sent, because a resent delta"
+    " would count twice: put a collector with its cumulativetodelta processor before it."
+)
+
 _ENOUGH: Final = 8
 """Characters at the beginning of a secret by which it is recognised, even cut."""
 
@@ -43,6 +52,7 @@ _REDACTED: Final = "[redacted]"
 
 NO_ANSWER: Final = "no answer"
 NOT_ENCODED: Final = "not encoded"
+NOT_STARTED: Final = "not started"
 UNREACHABLE: Final = "unreachable"
 WRONG_PROTOCOL: Final = "wrong protocol"
 
@@ -51,7 +61,7 @@ class Answer(NamedTuple):
     """What became of one request.
 
     ``outcome`` is "ok", "retry", "doubt", "hold" or "reject"; ``why`` a short text without credentials; ``status`` the HTTP status
-    or gRPC code as text, or one of NO_ANSWER, UNREACHABLE, WRONG_PROTOCOL; ``retry_after`` seconds, if the receiver said
+    or gRPC code as text, or one of NO_ANSWER, NOT_STARTED, UNREACHABLE, WRONG_PROTOCOL; ``retry_after`` seconds, if the receiver said
     so; ``rejected`` how many items of an accepted request it dropped.
     """
 
@@ -128,6 +138,35 @@ def of_grpc(code: str, text: str = "") -> Answer:
     if code == "DEADLINE_EXCEEDED":
         return Answer(RETRY, said, NO_ANSWER)
     return Answer(_GRPC.get(code, DOUBT), said if code != "OK" else "", code)
+
+
+def partial_success(signal: str, message: Any) -> dict[str, Any]:
+    """Return ``rejected`` and ``why`` of a partial success as OTLP spells it, {} of a whole one.
+
+    Args:
+        signal: "traces" or "metrics".
+        message: ``partial_success`` of the answer.
+    """
+    rejected = message.rejected_spans if signal == "traces" else message.rejected_data_points
+    return said_partially(rejected, message.error_message)
+
+
+def said_partially(rejected: int, message: str) -> dict[str, Any]:
+    """Return what an Answer says of ``rejected`` items and a ``message``."""
+    found = {"rejected": max(rejected, 0), "why": one_line(message)}
+    return found if rejected or message else {}
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` as one short line without control characters: it goes to a terminal and a log."""
+    return " ".join(
+        "".join(letter if letter.isprintable() else " " for letter in text[: 2 * MAX_SAID]).split()
+    )[:MAX_SAID]
+
+
+def wants_deltas(why: str) -> bool:
+    """Tell whether a refusal of metrics is that of a backend that takes deltas only."""
+    return _DELTAS.search(why) is not None
 
 
 def seconds(retry_after: str | None) -> float | None:
