@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 
     from kedro_otel.recording.model import Operation, Segment
 
-NODE_CPU: Final = "kedro.node.cpu.time"
-NODE_PEAK: Final = "kedro.node.memory.peak"
-DATASET_ROWS: Final = "kedro.dataset.row.count"
-"""Figures that a newer version may have recorded: seconds, bytes and rows."""
-
 _TEXT: Final = rb'[^"\\]*(?:\\.[^"\\]*)*'
 _TIME: Final = rb"([0-8]?\d{1,18})"
 _BEGUN: Final = re.compile(
@@ -52,8 +47,8 @@ _ENDED: Final = re.compile(
 _FIGURES: Final = {
     key.encode(): key
     for key in (
-        NODE_CPU,
-        NODE_PEAK,
+        names.NODE_CPU,
+        names.NODE_PEAK,
         names.OUTCOME,
         names.ERROR_TYPE,
     )
@@ -65,6 +60,18 @@ _ATTRIBUTE: Final = re.compile(
     + _TEXT
     + rb'")\}'
 ).findall
+_NUMBER: Final = rb"\d+(?:\.\d+)?(?:e-?\d+)?"
+_OURS: Final = re.compile(
+    rb',"attributes":\['
+    rb'(?:\{"key":"kedro\.node\.(?:load|compute|save|hooks)\.duration","value":\{"doubleValue":[\d.]+\}\},?){4}'
+    rb'(?:\{"key":"kedro\.node\.cpu\.time","value":\{"doubleValue":(' + _NUMBER + rb")\}\},?)?"
+    rb'(?:\{"key":"kedro\.node\.io\.(?:read|write)","value":\{"intValue":"\d+"\}\},?)*'
+    rb'(?:\{"key":"kedro\.node\.memory\.peak","value":\{"intValue":"(\d{1,18})"\}\},?)?'
+    rb'(?:\{"key":"kedro\.node\.memory\.method","value":\{"stringValue":"\w+"\}\},?)?'
+    rb'(?:\{"key":"kedro\.node\.memory\.growth","value":\{"intValue":"-?\d+"\}\})?\],"crc32":"\w{8}"\}'
+).fullmatch
+"""What most lines have after a node's status: our own attributes, as the writer orders them, and the checksum."""
+
 _PASSED: Final = frozenset((b'{"span":"datase', b'{"start":"datas', b'{"span":"foreig'))
 _CHUNK: Final = 1 << 18
 _DIGITS: Final = 20
@@ -171,9 +178,9 @@ def _taken(
         start = begun.pop(match[1], None) if match else None
         if match is None or start is None or not _sound(line, checked=follower.checked):
             return False
-        known = _ATTRIBUTE(line, match.end())
-        if known and b"kvlistValue" in line:
-            return False  # the words of an attribute may stand in a map, too
+        known = _known(line, match.end())
+        if known is None:
+            return False
         found.append(_node(start, match, known))
     elif first.startswith(b'{"drop"') or len(line) > MAX_LINE:
         return False
@@ -189,9 +196,22 @@ def _sound(line: bytes, *, checked: bool) -> bool:
     return decoder.has_checksum(line) and line[-10:-2] == b"%08x" % crc32(line[:-20])
 
 
-def _node(
-    start: re.Match[bytes], end: re.Match[bytes], known: list[tuple[bytes, bytes]]
-) -> NodeFigures:
+def _known(line: bytes, at: int) -> dict[str, Any] | None:
+    """Return the figures that are told after ``at``; None where that is for the reader."""
+    ours = _OURS(line, at)
+    if ours is not None:
+        cpu, peak = ours.groups()
+        known: dict[str, Any] = {} if cpu is None else {names.NODE_CPU: float(cpu)}
+        if peak is not None:
+            known[names.NODE_PEAK] = int(peak)
+        return known
+    found = _ATTRIBUTE(line, at)
+    if found and b"kvlistValue" in line:
+        return None  # the words of an attribute may stand in a map, too
+    return {_FIGURES[key]: _value(value) for key, value in found}
+
+
+def _node(start: re.Match[bytes], end: re.Match[bytes], known: dict[str, Any]) -> NodeFigures:
     span_id, parent_id, begin, name = start.groups()
     text, begin_ns = name.decode(), int(begin)
     return NodeFigures(
@@ -202,7 +222,7 @@ def _node(
         max(int(end[2]), begin_ns),
         ENDED,
         end[3] is not None,
-        {_FIGURES[key]: _value(value) for key, value in known} if known else {},
+        known,
     )
 
 
@@ -210,8 +230,9 @@ def _value(spelled: bytes) -> Any:
     """Return a figure or a word; an integer is spelled as a string, as OTLP/JSON has it."""
     if not spelled.startswith(b'"'):
         return float(spelled)
-    text = json.loads(spelled)
-    return int(text) if text.isdecimal() and len(text) < _DIGITS else text
+    if len(spelled) < _DIGITS and spelled[1:-1].isdigit():
+        return int(spelled[1:-1])
+    return json.loads(spelled)
 
 
 def _figures(one: Operation) -> NodeFigures:

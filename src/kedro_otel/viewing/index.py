@@ -19,13 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from kedro_otel import guard
 from kedro_otel.config import paths
 from kedro_otel.recording.model import DIED, ENDED, SegmentError
-from kedro_otel.recording.node_scan import (
-    DATASET_ROWS,
-    NODE_CPU,
-    NODE_PEAK,
-    dataset_operations,
-    nodes,
-)
+from kedro_otel.recording.node_scan import dataset_operations, nodes
 from kedro_otel.recording.reader import look
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
@@ -40,7 +34,7 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.model.find import Entry
     from kedro_otel.viewing.model.scope import Scope
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """Of the tables: a file of another version is made anew."""
 
 _TABLES: Final = f"""
@@ -74,7 +68,7 @@ class Run(NamedTuple):
         span_id: Of the run, else of the command.
         start_ns: When it began, in nanoseconds since 1970.
         took_ns: How long it took, so far where it runs.
-        known: What `kedro otel list --json` prints, without the message, and ``command_id``, ``revision``, ``task``,
+        known: What `kedro otel list --json` prints, without the message, and ``cpu_seconds``, ``memory_bytes``, ``command_id``, ``revision``, ``task``,
             ``ephemeral``, ``machine``.
     """
 
@@ -246,7 +240,7 @@ class Index:
                 continue
             before = found.get(run) or DatasetUse(run, 0, 0, 0, 0, None, failed=False)
             took = max((one.end_ns or 0) - one.start_ns, 0)
-            rows = one.attributes.get(DATASET_ROWS)
+            rows = one.attributes.get(names.DATASET_ROWS)
             loads = one.attributes.get(names.DATASET_OPERATION) == "load"
             found[run] = DatasetUse(
                 run,
@@ -428,6 +422,8 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
     doc = {
         **known,
         "took_ns": one.duration_ns,
+        "cpu_seconds": _number(run.get(names.RUN_CPU)),
+        "memory_bytes": _number(run.get(names.RUN_PEAK)),
         "command_id": entry.command.span_id if entry.command else None,
         "revision": _word(run.get(names.REVISION)),
         "task": _word(run.get(names.TASK_NAME)),
@@ -448,37 +444,25 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
 
 def _node_row(one: NodeFigures) -> tuple[Any, ...]:
     span, run, name, start, end, state, error, known = one
-    took = max((end or start) - start, 0)
-    if state == ENDED and not known:
-        return (
-            span,
-            run,
-            start,
-            took,
-            2,
-            name,
-            outcome.FAILED if error else outcome.OK,
-            "",
-            None,
-            None,
-        )
     return (
         span,
         run,
         start,
-        took,
+        max((end or start) - start, 0),
         _RANK.get(state, 0),
         name,
         outcome.word_of(state, error, known),
         str(known.get(names.ERROR_TYPE, "")) if error else "",
-        _number(known.get(NODE_CPU)),
-        _number(known.get(NODE_PEAK)),
+        _number(known.get(names.NODE_CPU)),
+        _number(known.get(names.NODE_PEAK)),
     )
 
 
 def _number(value: object) -> float | None:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if known and math.isfinite(value) else None  # type: ignore[arg-type]
+    if type(value) not in (int, float):
+        return None
+    found = float(value)  # type: ignore[arg-type]
+    return found if math.isfinite(found) else None
 
 
 def _word(value: object) -> str | None:

@@ -83,7 +83,16 @@ def of_runs(index: Index, runs: list[Run]) -> History:
 
 def of_runs_alone(runs: list[Run]) -> History:
     """Return the history of whole runs; each is measured by the successful ones of its pipeline."""
-    points = [Point(run, str(run.known["outcome"]), run.took_ns) for run in runs]
+    points = [
+        Point(
+            run,
+            str(run.known["outcome"]),
+            run.took_ns,
+            memory=run.known["memory_bytes"],
+            cpu=run.known["cpu_seconds"],
+        )
+        for run in runs
+    ]
     by_pipeline: dict[tuple[object, object], list[int]] = defaultdict(list)
     for place, run in enumerate(runs):
         by_pipeline[run.known["project"], run.known["pipeline"]].append(place)

@@ -40,6 +40,7 @@ function drawRuns() {
     { key: 'outcome', title: 'Outcome', look: 'words', value: (one) => one.outcome, cell: (one) => word(one.outcome) },
     { key: 'took', title: 'Time', value: (one) => one.took, cell: (one) => make('span', '', one.outcome === 'unknown' ? '?' : duration(one.took), mark(one.stands_out)) },
     { key: 'bar', title: '', look: 'bar', cell: (one) => bar(one.took / longest[one.pipeline], one.outcome) },
+    ...(runs.data.runs.some((one) => one.memory_bytes !== null) ? [{ key: 'memory', title: 'Memory', value: (one) => one.memory_bytes, cell: (one) => (one.memory_bytes === null ? '–' : bytes(one.memory_bytes)) }] : []),
     { key: 'pipeline', title: 'Pipeline', look: 'words', value: (one) => one.pipeline ?? '', cell: (one) => named(one.pipeline ?? '–') },
     ...(several ? [{ key: 'project', title: 'Project', look: 'words', value: (one) => one.project ?? '', cell: (one) => named(one.project ?? '–') }] : []),
     { key: 'command', title: 'Command', look: 'command', value: (one) => one.command ?? '', cell: (one) => named(one.command ?? 'in Python'), hint: (one) => one.command },
