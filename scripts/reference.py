@@ -71,7 +71,7 @@ def instruments() -> str:
             )
             or "none",
             "yes" if one.ephemeral else "no",
-            one.description,
+            one.description + ("" if one.detail == names.USAGE else f" Only at `{one.detail}`."),
         )
         for one in INSTRUMENTS
     ]

@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 PROMETHEUS = model.DataSourceRef(type_val="prometheus", uid="prometheus")
 JAEGER = model.DataSourceRef(type_val="jaeger", uid="jaeger")
 DAY = "1d"
-COUNT, SECONDS, SHARE = "short", "s", "percentunit"
+COUNT, SECONDS, SHARE, BYTES = "short", "s", "percentunit", "bytes"
 GOOD, BAD, CALM = "green", "red", "blue"
 
 

@@ -57,6 +57,7 @@ def build() -> dashboard.Dashboard:
         (None, _work()),
         ("What went wrong", _wrong()),
         ("Where the time goes", _time()),
+        ("What nodes use, and how much data", _used()),
         ("Traces", _traces()),
     ):
         if row:
@@ -220,6 +221,51 @@ def _time() -> list[object]:
             "Which datasets take the time?",
             instant(f"sort_desc({kinds} > 0)", "{{kedro_dataset_operation}} {{type}}"),
             unit=look.SECONDS,
+        ),
+    ]
+
+
+def _used() -> list[object]:
+    cpu = promql.by_project(
+        promql.grown(chosen("kedro_node_cpu_time_seconds_total")), "kedro_node_name"
+    )
+    runs = promql.by_project(promql.grown(chosen("kedro_node_runs_total")), "kedro_node_name")
+    peaks = promql.by_project(
+        promql.grown(chosen("kedro_node_memory_peak_bytes_bucket")), "le", "kedro_node_name"
+    )
+    rows = promql.by_project(
+        promql.grown(chosen("kedro_dataset_rows_total")),
+        "kedro_dataset_name",
+        "kedro_dataset_operation",
+    )
+    return [
+        look.rows(
+            "Which nodes take the processor?",
+            {"project": "Project", "kedro_node_name": "Node", "Value": "CPU of one run"},
+            instant(f"topk(20, {cpu} / ({runs} > 0))", as_table=True),
+            sort="CPU of one run",
+            units={"CPU of one run": look.SECONDS},
+            about="Mean CPU time, of all threads. More than the node took: several processors; far less: it waits.",
+        ),
+        look.rows(
+            "Which nodes need the most memory?",
+            {"project": "Project", "kedro_node_name": "Node", "Value": "Memory"},
+            instant(f"topk(20, histogram_quantile(0.95, {peaks}) >= 0)", as_table=True),
+            sort="Memory",
+            units={"Memory": look.BYTES},
+            about="The 95th percentile of what the node's process had at most.",
+        ),
+        look.rows(
+            "How many rows?",
+            {
+                "project": "Project",
+                "kedro_dataset_name": "Dataset",
+                "kedro_dataset_operation": "Operation",
+                "Value": "Rows",
+            },
+            instant(f"topk(50, {rows} > 0)", as_table=True),
+            sort="Rows",
+            about="Of all loads and saves together.",
         ),
     ]
 

@@ -268,3 +268,35 @@ def test_a_part_is_counted_as_a_part_and_not_as_a_run():
         ("kedro.pipeline.run.parts", ((names.PIPELINE_NAME, "a"),)): 1,
         (names.NODE_COUNT, ()): 3,
     }
+
+
+def test_a_node_adds_what_it_used_where_names_may_leave():
+    """CPU, memory and bytes of a node, and rows of a dataset, are counted at `run` and not at `usage`."""
+    node = ended(
+        "node",
+        kedro_node_name="train",
+        kedro_node_cpu_time=1.5,
+        kedro_node_memory_peak=1 << 30,
+        kedro_node_io_read=4096,
+        kedro_node_io_write=True,
+    )
+    name = ((names.NODE_NAME, "train"),)
+    counted = added(node)
+    del counted["kedro.node.runs", name]
+    assert counted == {
+        (m.NODE_CPU_TIME, name): 1.5,
+        (m.NODE_MEMORY_PEAK, name): 1 << 30,
+        (m.NODE_DISK_IO, ((names.IO_DIRECTION, "read"), *name)): 4096,
+    }
+    assert added(node, names.USAGE) == {("kedro.node.runs", ()): 1}
+    saved = {names.DATASET_ROWS: 7, names.DATASET_NAME: "d", names.DATASET_OPERATION: "save"}
+    dataset = ended("dataset", **saved)
+    key = ((names.DATASET_NAME, "d"), (names.DATASET_OPERATION, "save"))
+    assert added(dataset)[m.DATASET_ROWS, key] == 7
+    assert not [one for one, _ in added(dataset, names.USAGE) if "rows" in one]
+
+
+def test_every_histogram_has_as_many_buckets():
+    """Journals keep buckets by place: all histograms have the same number of them."""
+    assert {len(one.boundaries) for one in m.INSTRUMENTS} == {len(m.HISTOGRAM_BOUNDARIES)}
+    assert list(m.MEMORY_BOUNDARIES) == sorted(m.MEMORY_BOUNDARIES)

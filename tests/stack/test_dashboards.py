@@ -13,7 +13,7 @@ from installations import Person, demo, doomed_project
 from panels import Panel, ask, choices, panels, search
 from segment_totals import DIED, Recorded, read
 
-from kedro_otel.semconv.measurements import HISTOGRAM_BOUNDARIES
+from kedro_otel.semconv.measurements import HISTOGRAM_BOUNDARIES, MEMORY_BOUNDARIES
 from servers import Stack, eventually
 
 pytest.importorskip("sklearn", reason="the extra `demo` is not installed")
@@ -108,10 +108,12 @@ def shown(operation: Recorded, *labels: str) -> tuple[str, ...]:
     return (name, *labels, ident)
 
 
-def quantile(q: float, seconds: list[float]) -> float:
+def quantile(
+    q: float, seconds: list[float], boundaries: tuple[float, ...] = HISTOGRAM_BOUNDARIES
+) -> float:
     """What a histogram with our boundaries can say of a quantile: a straight line within the bucket where it falls."""
     rank, below, lower = q * len(seconds), 0, 0.0
-    for upper in HISTOGRAM_BOUNDARIES:
+    for upper in boundaries:
         inside = sum(lower < one <= upper for one in seconds)
         if inside and below + inside >= rank:
             return lower + (upper - lower) * (rank - below) / inside
@@ -179,6 +181,38 @@ def slowest(world: World) -> list[Numbers]:
         )
     ranked = sorted(((total[key] / runs[key], key) for key in runs), reverse=True)[:20]
     return [{key: mean for mean, key in ranked}]
+
+
+def cpu(world: World) -> list[Numbers]:
+    """Mean CPU time of a node's runs."""
+    spent: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for node in world.of("node"):
+        key = shown(node, node.attributes["kedro.node.name"])
+        spent[key].append(node.attributes.get("kedro.node.cpu.time", 0.0))
+    ranked = sorted(((sum(each) / len(each), key) for key, each in spent.items()), reverse=True)
+    return [{key: mean for mean, key in ranked[:20]}]
+
+
+def memory(world: World) -> list[Numbers]:
+    """The 95th percentile of a node's memory, as the buckets tell it."""
+    peaks: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for node in world.of("node", lambda one: "kedro.node.memory.peak" in one.attributes):
+        key = shown(node, node.attributes["kedro.node.name"])
+        peaks[key].append(float(node.attributes["kedro.node.memory.peak"]))
+    found = {key: quantile(0.95, each, MEMORY_BOUNDARIES) for key, each in peaks.items()}
+    return [dict(sorted(found.items(), key=lambda row: -row[1])[:20])]
+
+
+def rows(world: World) -> list[Numbers]:
+    """Rows by dataset and operation."""
+    of = ("kedro.dataset.name", "kedro.dataset.operation")
+    return added(
+        (
+            shown(one, *(one.attributes[key] for key in of)),
+            one.attributes["kedro.dataset.row.count"],
+        )
+        for one in world.of("dataset", lambda one: "kedro.dataset.row.count" in one.attributes)
+    )
 
 
 def died(world: World) -> list[Recorded]:
@@ -254,6 +288,9 @@ EXPECTED: dict[str, Callable[[World], list[Numbers]]] = {
         )
         for one in world.of("dataset")
     ),
+    "runs: Which nodes take the processor?": cpu,
+    "runs: Which nodes need the most memory?": memory,
+    "runs: How many rows?": rows,
     "runs: Which pipelines have not run for a day?": lambda world: counted(
         shown(one, one.attributes["kedro.pipeline.name"]) for one in world.of("run")
     ),

@@ -552,3 +552,25 @@ def test_where_it_is_written(home: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert refused.exit_code == 1
     assert refused.stderr.count("\n") == 1
     assert "name another file with -o" in refused.stderr
+
+
+@pytest.mark.servers
+def test_what_nodes_used_is_in_the_table(home: Path, shown: Callable[..., browser.Browser]) -> None:
+    """The table has CPU and memory of nodes and rows of datasets where they were recorded, and an edge of the graph its rows."""
+    used = {
+        "kedro_node_cpu_time": 1.5,
+        "kedro_node_memory_peak": 3 << 29,
+        "saved": {"kedro_dataset_row_count": 7203},
+    }
+    a_run(home / "recordings", NODES, attrs={NODES[0][0]: used})
+    page = shown()
+    heads = "return [...document.querySelectorAll('#figures thead th')].map(one => one.textContent)"
+    first = "return [...document.querySelectorAll('#figures tbody tr')].map(row => row.textContent)"
+    assert {"CPU", "Memory"} <= set(page.js(heads))
+    (row,) = [row for row in page.js(first) if row.startswith(NODES[0][0])]
+    assert "1.50 s1.5 GiB" in row
+    page.driver.find_element("id", "tab-datasets").click()
+    assert "Rows" in page.js(heads)
+    assert [row for row in page.js(first) if "7,203" in row]
+    titles = "return [...document.querySelectorAll('.edge title')].map(one => one.textContent)"
+    assert "d1 (7,203 rows)" in page.js(titles)

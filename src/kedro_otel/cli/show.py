@@ -103,6 +103,19 @@ def list_(
     tidy(ctx)
 
 
+def _columns(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """Return ``cpu,rows`` as names of columns."""
+    if value is None:
+        return None
+    words = tuple(word.strip().lower() for word in value.split(",") if word.strip())
+    unknown = [word for word in words if word not in ("cpu", "peak", "rows", "none")]
+    if unknown or not words:
+        raise click.BadParameter(f"{value[:40]!r}: say cpu,peak,rows, some of them, or none")
+    return words
+
+
 @click.command(
     "show", cls=RunCommand, short_help="Draw a run as a waterfall, or follow one that runs."
 )
@@ -138,6 +151,12 @@ def list_(
     help="With --run-key: recordings to read instead of this machine's, a file or a folder.",
 )
 @click.option(
+    "--columns",
+    metavar="LIST",
+    callback=_columns,
+    help="Columns beside it: cpu,peak,rows, some of them, or none. Without it those that say something, from 120 columns of the screen on.",
+)
+@click.option(
     "--logs",
     metavar="NODE",
     is_flag=False,
@@ -155,6 +174,7 @@ def show_(
     depth: int | None,
     slowest: int | None,
     follow: bool,
+    columns: tuple[str, ...] | None,
     logs: str | None,
     as_json: bool,
 ) -> None:
@@ -164,7 +184,7 @@ def show_(
     before the last), a run id of Kedro's, a trace id, or at least four characters of one.
     """
     if follow:
-        others = (run_key, places, as_json)
+        others = (run_key, places, as_json, columns)
         if any(others) or depth is not None or slowest is not None:
             raise click.UsageError(
                 "--follow goes with no other option than --logs, --project and --all-projects"
@@ -195,7 +215,7 @@ def show_(
             screen = console.console()
             height = screen.height if screen.is_terminal else None
             drawn = render_trace(
-                trace, screen.width, console.glyphs(screen), depth, slowest, height
+                trace, screen.width, console.glyphs(screen), depth, slowest, height, columns
             )
             console.print_lines(screen, *drawn)
             command = resume_command(trace)

@@ -42,6 +42,9 @@ HISTOGRAM_BOUNDARIES: Final = (
 )
 """Upper bounds in seconds, 10 ms to 6 h: what Kedro commands and runs take, in steps of two to three."""
 
+MEMORY_BOUNDARIES: Final = tuple(float(1 << power) for power in range(25, 40))
+"""Upper bounds in bytes, 32 MiB to 512 GiB, each twice the one before: as many as those of durations."""
+
 NODE_PHASE: Final = names.NODE_PHASE
 LOAD, COMPUTE, SAVE, HOOKS = "load", "compute", "save", "hooks"
 _NS: Final = 1e9
@@ -50,7 +53,8 @@ _NS: Final = 1e9
 class Instrument(NamedTuple):
     """One instrument: what it counts, by which attributes, each with the detail level at which it is there.
 
-    ``ephemeral`` tells whether it is sent from machines that vanish with their job, where each job is a new series.
+    ``ephemeral`` tells whether it is sent from machines that vanish with their job, where each job is a new series, ``detail`` from which
+    level on there is any measurement, ``boundaries`` the upper bounds of a histogram.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Instrument(NamedTuple):
     description: str
     attributes: tuple[tuple[str, str], ...]
     ephemeral: bool = False
+    detail: str = names.USAGE
+    boundaries: tuple[float, ...] = HISTOGRAM_BOUNDARIES
 
 
 class Measurement(NamedTuple):
@@ -81,6 +87,14 @@ _OUTCOME: Final = (names.OUTCOME, names.USAGE)
 _PHASE: Final = (NODE_PHASE, names.USAGE)
 _TYPE: Final = (names.DATASET_TYPE, names.USAGE)
 _WHAT: Final = (names.DATASET_OPERATION, names.USAGE)
+
+_DATASET: Final = (names.DATASET_NAME, names.RUN)
+_DIRECTION: Final = (names.IO_DIRECTION, names.RUN)
+
+NODE_CPU_TIME: Final = "kedro.node.cpu.time"
+NODE_DISK_IO: Final = "kedro.node.disk.io"
+NODE_MEMORY_PEAK: Final = "kedro.node.memory.peak"
+DATASET_ROWS: Final = "kedro.dataset.rows"
 
 INSTRUMENTS: Final[tuple[Instrument, ...]] = (
     Instrument(
@@ -124,6 +138,39 @@ INSTRUMENTS: Final[tuple[Instrument, ...]] = (
         "s",
         "Time that nodes spent loading, computing, saving and in hooks.",
         (_NODE, _PHASE),
+    ),
+    Instrument(
+        NODE_CPU_TIME,
+        COUNTER,
+        "s",
+        "CPU time that nodes took.",
+        (_NODE,),
+        detail=names.RUN,
+    ),
+    Instrument(
+        NODE_DISK_IO,
+        COUNTER,
+        "By",
+        "Bytes that nodes read from storage and wrote to it.",
+        (_NODE, _DIRECTION),
+        detail=names.RUN,
+    ),
+    Instrument(
+        NODE_MEMORY_PEAK,
+        HISTOGRAM,
+        "By",
+        "The most memory that the process of a node had meanwhile.",
+        (_NODE,),
+        detail=names.RUN,
+        boundaries=MEMORY_BOUNDARIES,
+    ),
+    Instrument(
+        DATASET_ROWS,
+        COUNTER,
+        "{row}",
+        "Rows that were loaded and saved.",
+        (_DATASET, _WHAT),
+        detail=names.RUN,
     ),
     Instrument(
         "kedro.dataset.operations",
@@ -197,14 +244,51 @@ def measure(operation: Operation, detail: str) -> Iterator[Measurement]:
         yield _one("kedro.pipeline.run.duration", seconds, known, exemplar)
         yield from _sizes(operation)
     elif operation.operation == names.NODE:
-        yield _one("kedro.node.runs", 1, known)
-        for phase, key in _PHASES:
-            spent = operation.attributes.get(key)
-            if isinstance(spent, float | int) and 0 <= spent < float("inf"):
-                yield _one("kedro.node.time", float(spent), {**known, NODE_PHASE: phase})
+        yield from _node(operation, known)
+        if detail != names.USAGE:
+            yield from _used(operation, known, exemplar)
     elif operation.operation == names.DATASET:
         yield _one("kedro.dataset.operations", 1, known)
         yield _one("kedro.dataset.time", seconds, known)
+        if detail != names.USAGE:
+            yield from _rows(operation, known)
+
+
+def _rows(operation: Operation, known: dict[str, str | bool]) -> Iterator[Measurement]:
+    """Yield the rows of a load or save, if they were recorded."""
+    rows = _amount(operation, names.DATASET_ROWS)
+    if rows is not None:
+        name = str(operation.attributes.get(names.DATASET_NAME))
+        yield _one(DATASET_ROWS, rows, {**known, names.DATASET_NAME: name})
+
+
+def _node(operation: Operation, known: dict[str, str | bool]) -> Iterator[Measurement]:
+    """Yield that a node ran, and the seconds of its phases."""
+    yield _one("kedro.node.runs", 1, known)
+    for phase, key in _PHASES:
+        spent = operation.attributes.get(key)
+        if isinstance(spent, float | int) and 0 <= spent < float("inf"):
+            yield _one("kedro.node.time", float(spent), {**known, NODE_PHASE: phase})
+
+
+def _used(
+    operation: Operation, known: dict[str, str | bool], exemplar: tuple[str, str, int]
+) -> Iterator[Measurement]:
+    """Yield what a node used, as far as that was recorded."""
+    cpu, peak = _amount(operation, names.NODE_CPU), _amount(operation, names.NODE_PEAK)
+    if cpu is not None:
+        yield _one(NODE_CPU_TIME, cpu, known)
+    if peak is not None:
+        yield _one(NODE_MEMORY_PEAK, peak, known, exemplar)
+    for direction, key in (("read", names.NODE_READ), ("write", names.NODE_WRITE)):
+        moved = _amount(operation, key)
+        if moved is not None:
+            yield _one(NODE_DISK_IO, moved, {**known, names.IO_DIRECTION: direction})
+
+
+def _amount(operation: Operation, key: str) -> int | float | None:
+    value = operation.attributes.get(key)
+    return value if type(value) in (int, float) and 0 <= value < float("inf") else None  # type: ignore[operator, return-value]
 
 
 def error_type(operation: Operation, detail: str) -> str | None:
@@ -271,7 +355,7 @@ class Live:
             words = {"unit": facts.unit, "description": facts.description}
             if facts.kind == HISTOGRAM:
                 self._made[name] = self._meter.create_histogram(
-                    name, explicit_bucket_boundaries_advisory=list(HISTOGRAM_BOUNDARIES), **words
+                    name, explicit_bucket_boundaries_advisory=list(facts.boundaries), **words
                 )
             elif facts.kind == COUNTER:
                 self._made[name] = self._meter.create_counter(name, **words)

@@ -134,6 +134,7 @@ DATASET_MODIFIED: Final = "kedro.dataset.modified"
 DATASET_SCHEMA: Final = "kedro.dataset.schema.id"
 
 # --- metrics alone --------------------------------------------------------------------------------------------------
+IO_DIRECTION: Final = "disk.io.direction"
 OVERFLOW: Final = "otel.metric.overflow"
 
 # --- events at full detail ------------------------------------------------------------------------------------------

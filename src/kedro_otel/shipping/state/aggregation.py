@@ -288,7 +288,7 @@ def _series(totals: Totals, instrument: str, attributes: m.Attributes) -> Series
 def _record(series: Series, one: m.Measurement, *, exemplars: bool) -> None:
     if series.buckets is None:
         return
-    bucket = bisect_left(m.HISTOGRAM_BOUNDARIES, one.value)
+    bucket = bisect_left(m.BY_NAME[one.instrument].boundaries, one.value)
     series.buckets[bucket] += 1
     series.count += 1
     series.value += one.value

@@ -187,7 +187,7 @@ def _metrics(totals: Totals, rows: Iterable[_Row], *, zero: bool) -> Iterator[Me
                         count=0 if zero else series.count,
                         sum=0.0 if zero else float(series.value),
                         bucket_counts=[0 if zero else count for count in series.buckets or []],
-                        explicit_bounds=m.HISTOGRAM_BOUNDARIES,
+                        explicit_bounds=facts.boundaries,
                         min=_ABSENT,
                         max=_ABSENT,
                         exemplars=[] if zero else _exemplars(series),

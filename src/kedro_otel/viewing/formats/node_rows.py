@@ -54,6 +54,8 @@ def _row(span: Span) -> dict[str, Any]:
         "compute_seconds": spent.compute_ns / 1e9,
         "save_seconds": spent.save_ns / 1e9,
         "hooks_seconds": spent.hooks_ns / 1e9,
+        "cpu_seconds": known.get(names.NODE_CPU),
+        "memory_peak_bytes": known.get(names.NODE_PEAK),
         "span_id": operation.span_id,
         "pid": span.header.pid,
     }

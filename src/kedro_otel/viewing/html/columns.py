@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.semconv import names
 from kedro_otel.viewing.html.summary_text import place, words, zone
-from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model import data_history, outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.not_run import not_run
 from kedro_otel.viewing.model.phases import totals
@@ -22,6 +22,9 @@ STATES: Final = ("ended", "open", "died", "unknown")
 """So is its state; one that failed has 8 added."""
 
 _FAILED: Final = 8
+_MOST: Final = 1 << 53
+"""A number of JavaScript's is whole below this."""
+
 _MOST_FAILURES: Final = 200
 _OPERATIONS: Final = {"load": 1, "save": 2}
 
@@ -131,6 +134,8 @@ def _nodes(spans: list[Span], text: Strings) -> dict[str, list[Any]]:
         "save": [one.save_ns // 1000 for one in spent],
         "compute": [one.compute_ns // 1000 for one in spent],
         "hooks": [one.hooks_ns // 1000 for one in spent],
+        "cpu": [_whole(one.get(names.NODE_CPU), 1e6) for one in known],
+        "peak": [_whole(one.get(names.NODE_PEAK)) for one in known],
         "namespace": [text(one.get(names.NODE_NAMESPACE)) for one in known],
         "function": [text(one.get(names.FUNCTION_NAME)) for one in known],
         "file": [text(one.get(names.FILE_PATH)) for one in known],
@@ -138,6 +143,11 @@ def _nodes(spans: list[Span], text: Strings) -> dict[str, list[Any]]:
         "inputs": [text.each(one.get(names.NODE_INPUTS)) for one in known],
         "outputs": [text.each(one.get(names.NODE_OUTPUTS)) for one in known],
     }
+
+
+def _whole(value: Any, times: float = 1) -> int:
+    """Return a number for the page, -1 where it was not recorded."""
+    return int(value * times) if type(value) in (int, float) and 0 <= value < _MOST else -1
 
 
 def _not_run(trace: Trace, text: Strings) -> dict[str, list[Any]]:
@@ -165,6 +175,7 @@ def _operations(spans: list[Span], text: Strings) -> dict[str, list[int]]:
 def _datasets(trace: Trace, text: Strings) -> dict[str, list[int]]:
     """One row for each dataset: how often it was loaded and saved, and for how long."""
     rows: dict[str, list[int]] = {}
+    known_data = data_history.of_trace(trace)
     for span in trace.spans(names.DATASET):
         known = span.operation.attributes
         name = str(known.get(names.DATASET_NAME) or span.operation.name)
@@ -177,7 +188,9 @@ def _datasets(trace: Trace, text: Strings) -> dict[str, list[int]]:
             row[place + 1] += span.duration_ns // 1000
         row[6] |= span.operation.error
     heads = ("name", "type", "loads", "load", "saves", "save", "failed")
-    return {head: [row[index] for row in rows.values()] for index, head in enumerate(heads)}
+    found = {head: [row[index] for row in rows.values()] for index, head in enumerate(heads)}
+    found["rows"] = [_whole(known_data[name].rows) if name in known_data else -1 for name in rows]
+    return found
 
 
 def _pids(spans: list[Span], number: dict[int, int]) -> dict[str, list[int]]:

@@ -30,6 +30,12 @@ function duration(us) {
   return `${Math.floor(us / 8.64e10)} d ${pad((us % 8.64e10) / 3.6e9)} h`;
 }
 
+function bytes(number) {
+  let [value, unit] = [number, 'B'];
+  for (unit of ['B', 'KiB', 'MiB', 'GiB', 'TiB']) { if (value < 1024 || unit === 'TiB') break; value /= 1024; }
+  return `${unit !== 'B' && value < 10 ? value.toFixed(1) : value.toFixed(0)} ${unit}`;
+}
+
 // Names that are too long are cut in the middle: their ends are what tells them apart.
 const measure = document.createElement('canvas').getContext('2d');
 const family = getComputedStyle(document.body).fontFamily;
@@ -66,7 +72,7 @@ const nodes = spans.filter((span) => span.kind === 'node');
 nodes.forEach((node, index) => {
   const told = data.nodes;
   Object.assign(node, {
-    load: told.load[index], compute: told.compute[index], hooks: told.hooks[index], save: told.save[index], namespace: text(told.namespace[index]), func: text(told.function[index]),
+    load: told.load[index], compute: told.compute[index], hooks: told.hooks[index], save: told.save[index], cpu: told.cpu[index], peak: told.peak[index], namespace: text(told.namespace[index]), func: text(told.function[index]),
     file: text(told.file[index]), tags: texts(told.tags[index]), inputs: texts(told.inputs[index]), outputs: texts(told.outputs[index]),
   });
 });

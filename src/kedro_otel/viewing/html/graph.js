@@ -4,6 +4,8 @@ const EVERY = 1500;
 const FIT = 24;
 const graph = { level: -1, zoom: 1, every: false };
 const planned = [...nodes, ...idle];
+const rowsOf = new Map(data.datasets.name.map((name, index) => [text(name), data.datasets.rows[index]]));
+const withRows = (name) => (rowsOf.get(name) >= 0 ? `${name} (${plural(rowsOf.get(name), 'row')})` : name);
 const plainName = (name) => name.split('@')[0];
 
 function upstreamOf(list) {
@@ -246,7 +248,7 @@ function drawGraph() {
         : `C${((x0 + x1) / 2).toFixed(1)},${y0.toFixed(1)} ${((x0 + x1) / 2).toFixed(1)},${y1.toFixed(1)} ${x1.toFixed(1)},${y1.toFixed(1)}`;
     }
     const drawnEdge = drawn('path', { class: `edge${edge.hot ? ' hot' : ''}${edge.through ? ' through' : ''}`, d: line });
-    if (edge.names.length) drawnEdge.append(drawn('title', {}, [...new Set(edge.names)].slice(0, 20).join(', ')));
+    if (edge.names.length) drawnEdge.append(drawn('title', {}, [...new Set(edge.names)].slice(0, 20).map(withRows).join(', ')));
     svg.append(drawnEdge);
   }
   const drawnBoxes = [];

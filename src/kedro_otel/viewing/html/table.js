@@ -6,18 +6,20 @@ const table = { what: 'nodes', sort: 'took', down: true, filter: '', shown: FIRS
 const total = Math.max(data.run[1] - data.run[0], 1);
 const TABLES = {
   nodes: {
-    rows: [...nodes, ...idle].map((span) => ({ label: span.label, span, idle: span.state === 'idle', start: span.state === 'idle' ? Infinity : span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, hooks: span.hooks, failed: span.failed, outcome: span.state === 'idle' ? 'never ran' : span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
-    columns: [['label', 'Node'], ['took', 'Time'], ['share', 'Share'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['hooks', 'Hooks'], ['start', 'Began'], ['outcome', 'Outcome']],
+    rows: [...nodes, ...idle].map((span) => ({ label: span.label, span, idle: span.state === 'idle', start: span.state === 'idle' ? Infinity : span.start - data.run[0], took: span.took, load: span.load, compute: span.compute, save: span.save, hooks: span.hooks, cpu: span.cpu, peak: span.peak, failed: span.failed, outcome: span.state === 'idle' ? 'never ran' : span.state === 'died' ? 'killed' : span.failed ? 'failed' : span.state === 'open' ? 'running' : span.state === 'unknown' ? 'unknown' : 'ok' })),
+    columns: [['label', 'Node'], ['took', 'Time'], ['share', 'Share'], ['load', 'Load'], ['compute', 'Compute'], ['save', 'Save'], ['hooks', 'Hooks'], ...(nodes.some((one) => one.cpu >= 0) ? [['cpu', 'CPU']] : []), ...(nodes.some((one) => one.peak >= 0) ? [['peak', 'Memory']] : []), ['start', 'Began'], ['outcome', 'Outcome']],
   },
   datasets: {
     rows: data.datasets.name.map((name, index) => ({
       label: text(name), type: text(data.datasets.type[index]).split('.').pop(), loads: data.datasets.loads[index], load: data.datasets.load[index], saves: data.datasets.saves[index],
-      save: data.datasets.save[index], took: data.datasets.load[index] + data.datasets.save[index], failed: Boolean(data.datasets.failed[index]),
+      save: data.datasets.save[index], took: data.datasets.load[index] + data.datasets.save[index], rows: data.datasets.rows[index], failed: Boolean(data.datasets.failed[index]),
     })),
-    columns: [['label', 'Dataset'], ['took', 'Time'], ['share', 'Share'], ['loads', 'Loads'], ['load', 'Load time'], ['saves', 'Saves'], ['save', 'Save time'], ['type', 'Type']],
+    columns: [['label', 'Dataset'], ['took', 'Time'], ['share', 'Share'], ['loads', 'Loads'], ['load', 'Load time'], ['saves', 'Saves'], ['save', 'Save time'], ...(data.datasets.rows.some((rows) => rows >= 0) ? [['rows', 'Rows']] : []), ['type', 'Type']],
   },
 };
 const WORDS = new Set(['label', 'type', 'outcome']);
+// Figures that are -1 where they were not recorded.
+const AMOUNTS = { cpu: duration, peak: bytes, rows: (rows) => rows.toLocaleString('en') };
 const COUNTS = new Set(['loads', 'saves']);
 
 function shareOf(row, longest) {
@@ -69,6 +71,7 @@ function drawTable() {
         cell.append(shareOf(row, longest));
         cell.title = `${((row.took / total) * 100).toFixed(1)} % of the run`;
       } else if (WORDS.has(name)) cell = make('td', name === 'type' ? 'words' : row.failed ? 'bad' : '', row[name]);
+      else if (AMOUNTS[name]) cell = make('td', row[name] >= 0 ? '' : 'zero', row[name] >= 0 ? AMOUNTS[name](row[name]) : '–');
       else if (row.idle) cell = make('td', 'zero', '–');
       else cell = make('td', row[name] || name === 'start' ? '' : 'zero', COUNTS.has(name) ? row[name] || '–' : name === 'start' || row[name] ? duration(Math.max(row[name], 0)) : '–');
       line.append(cell);

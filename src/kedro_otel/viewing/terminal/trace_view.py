@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from kedro_otel.viewing.model.not_run import not_run
+from kedro_otel.viewing.terminal import used_columns
 from kedro_otel.viewing.terminal.console import wrap
 from kedro_otel.viewing.terminal.header import header
 from kedro_otel.viewing.terminal.rows import ROWS, rows
@@ -15,6 +16,8 @@ from kedro_otel.viewing.terminal.waterfall import waterfall
 from kedro_otel.viewing.text import clean, count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kedro_otel.viewing.model.trace import Trace
     from kedro_otel.viewing.terminal.bars import Glyphs
 
@@ -36,13 +39,20 @@ def render_trace(
     depth: int | None = None,
     slowest: int | None = None,
     height: int | None = None,
+    columns: Sequence[str] | None = None,
 ) -> list[Text]:
-    """Return the lines of a trace for a screen of ``width`` cells, and ``height`` lines where it is one."""
+    """Return the lines of a trace for a screen of ``width`` cells, and ``height`` lines where it is one; ``columns`` are those asked for."""
     most = ROWS if height is None else max(height - FRAME, _LEAST)
     return [
         *header(trace, width, glyphs),
         Text(""),
-        *waterfall(trace, width, glyphs, rows(trace, depth, slowest, most)),
+        *waterfall(
+            trace,
+            width,
+            glyphs,
+            rows(trace, depth, slowest, most),
+            used_columns.chosen(trace, width, columns),
+        ),
         *_not_run(trace, width),
     ]
 

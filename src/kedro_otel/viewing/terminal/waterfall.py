@@ -27,9 +27,12 @@ from kedro_otel.viewing.terminal.rows import (
 from kedro_otel.viewing.text import class_name, clean, count, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kedro_otel.viewing.model.trace import Trace
     from kedro_otel.viewing.terminal.bars import Cell, Glyphs
     from kedro_otel.viewing.terminal.rows import Row
+    from kedro_otel.viewing.terminal.used_columns import Column
 
 _STYLES: Final = {
     LOAD: "cyan",
@@ -66,18 +69,28 @@ class _Line(NamedTuple):
     below: str
 
 
-def waterfall(trace: Trace, width: int, glyphs: Glyphs, top: Row) -> list[Text]:
-    """Return the waterfall's lines for a screen of ``width`` cells; ``top`` is what :func:`kedro_otel.viewing.terminal.rows.rows` chose to show."""
+def waterfall(
+    trace: Trace, width: int, glyphs: Glyphs, top: Row, columns: Sequence[Column] = ()
+) -> list[Text]:
+    """Return the waterfall's lines for a screen of ``width`` cells, with ``columns`` beside it.
+
+    ``top`` is what :func:`kedro_otel.viewing.terminal.rows.rows` chose to show.
+    """
     lines = _tree(top, glyphs)
     path = _path(trace)
     critical = {id(span) for span in path.nodes}
     widest = max(cell_len(line.guide) + cell_len(_label(line.row)) for line in lines)
     name = min(widest, max(_LEAST_NAME, width * 2 // 5))
-    room = width - name - _FIGURE - _MARKS - 2
+    beside = sum(column.width for column in columns)
+    room = width - name - _FIGURE - _MARKS - 2 - beside
     axis = _axis(trace, room if room >= _LEAST_BAR else 0)
     if not axis.width:
-        name = min(widest, max(width - _FIGURE - _MARKS, 4))
-    out = [Text(" " * (name + 1) + scale(axis), "bright_black")] if axis.width else []
+        name = min(widest, max(width - _FIGURE - _MARKS - beside, 4))
+    titles = "".join(f"{column.title:>{column.width}}" for column in columns)
+    head = " " * (name + 1) + (scale(axis) if axis.width else "")
+    if titles:
+        head = f"{head:<{name + 1 + axis.width + _FIGURE + 1}}{titles}"
+    out = [Text(head, "bright_black")] if head.strip() else []
     for line in lines:
         out.append(
             _drawn(
@@ -85,6 +98,7 @@ def waterfall(trace: Trace, width: int, glyphs: Glyphs, top: Row) -> list[Text]:
                 name,
                 axis,
                 glyphs,
+                columns,
                 on_path=any(id(member) in critical for member in line.row.members),
             )
         )
@@ -132,7 +146,15 @@ def _path(trace: Trace) -> CriticalPath:
     return path if len(path.nodes) > 1 else CriticalPath((), 0)
 
 
-def _drawn(line: _Line, name: int, axis: Axis, glyphs: Glyphs, *, on_path: bool) -> Text:
+def _drawn(
+    line: _Line,
+    name: int,
+    axis: Axis,
+    glyphs: Glyphs,
+    columns: Sequence[Column],
+    *,
+    on_path: bool,
+) -> Text:
     row = line.row
     out = Text()
     guide = line.guide[: max(name - _LEAST_NAME // 2, 0)]
@@ -146,6 +168,8 @@ def _drawn(line: _Line, name: int, axis: Axis, glyphs: Glyphs, *, on_path: bool)
     _append(out, bar(row, axis, glyphs), red=red and row.kind in (names.DATASET, names.FOREIGN))
     figure, style = _figure(row)
     out.append(f"{figure:>{_FIGURE + 1}}", style)
+    if columns:
+        out.append("".join(column.cell(row) for column in columns), style)
     out.append(f" {glyphs.bad}" if red else "", "bold red")
     out.append(
         f" {glyphs.critical}" if on_path and row.kind in (names.NODE, NAMESPACE) else "",
