@@ -193,7 +193,13 @@ def test_from_the_list_to_a_comparison(page: browser.Browser, ui: Ui) -> None:
     page.driver.find_element("id", "compare").click()
     until(page, "return document.querySelector('.sides')")
     assert any(one.startswith("train node 1.90 s 1.90 s") for one in rows(page)), rows(page)
-    page.driver.find_element("link text", "train").click()
+    assert "%" in page.js("return document.querySelector('.sides').innerText")
+    failed, good = (one["id"] for one in json.loads(ui.ask("/api/runs?limit=2").body)["runs"])
+    page.open_address(f"{ui.base}#/compare/{good}/{failed}")
+    told = page.js("return document.querySelector('.sides').innerText")
+    assert "Only nodes that completed are compared" in told
+    assert "%" not in told
+    page.driver.find_element("link text", "load_cars").click()
     until(page, "return document.querySelector('.chart')")
     assert len(rows(page)) == 7
     assert page.js("return document.getElementById('title').textContent") == "Trends"
@@ -366,6 +372,21 @@ def test_how_a_watched_run_ends(ui: Ui, end: str) -> None:
     last = {"ok": "ok", "killed": "killed", "removed": "running"}[end]
     assert names == {"here": "ok", "in a worker": "ok", "last": last}
     assert found[-1]["outcome"] == {"removed": "unknown"}.get(end, end)
+
+
+def test_older_runs_are_read_when_asked_for(page: browser.Browser, ui: Ui) -> None:
+    """The list begins with the last hundred runs; a button shows the others, and reads older ones."""
+    now = time.time_ns()
+    for place in range(230):
+        tape = Tape(paths.recordings(), now - place * 10**9)
+        tape.end(tape.start("run", "run", 0), 0.5)
+    page.open_address(ui.base)
+    for count in (100, 200, 230):
+        assert len(rows(page)) == count
+        if count < 230:
+            page.driver.find_element("id", "more").click()
+            until(page, "return document.querySelectorAll('tbody tr').length > arguments[0]", count)
+    assert not page.driver.find_element("id", "more").is_displayed()
 
 
 def test_whose_runs_and_how_large(page: browser.Browser, ui: Ui) -> None:

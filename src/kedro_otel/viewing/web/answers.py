@@ -59,6 +59,7 @@ class Answers:
         return {
             "project": project or (self._scope.name if self._scope else EVERY),
             "projects": every,
+            "read": len(found),
             "flaky": [one._asdict() for one in flaky],
             "runs": [
                 {**_told(one), "stands_out": marks.get(one.span_id)}
@@ -101,6 +102,7 @@ class Answers:
 
     def compare(self, before: str, after: str) -> dict[str, Any]:
         """Return two runs side by side, as `kedro otel compare --json` prints them. Raises :class:`NotFoundError`."""
+        from kedro_otel.viewing.terminal import data_text
         from kedro_otel.viewing.terminal.comparison_text import plain
 
         first, second = load(self.entry(before)), load(self.entry(after))
@@ -114,6 +116,7 @@ class Answers:
         )
         return {
             **plain(found),
+            "told_of_data": [data_text.line(one) for one in found.data],
             "outcomes": [outcome.of(first), outcome.of(second)],
             "ids": [before, after],
         }

@@ -1,5 +1,5 @@
 // The runs of a project: a table to filter, sort and search, two of which can be put side by side.
-const runs = { data: null, search: '', outcome: '', pipeline: '', sort: 'begin', down: true, shown: 100, picked: new Set(), timer: 0 };
+const runs = { data: null, search: '', outcome: '', pipeline: '', sort: 'begin', down: true, shown: 100, limit: 200, picked: new Set(), timer: 0 };
 const place = (one) => [one.task, one.ephemeral ? 'container or CI' : '', one.environment, `pid ${one.pid}`].filter(Boolean).join(' · ');
 const problem = (one) => [one.error_type?.split('.').pop(), one.error_where, one.message].filter(Boolean).join(' · ');
 
@@ -53,8 +53,9 @@ function drawRuns() {
   const all = runs.data.runs.length;
   byId('count').textContent = found.length === all ? plural(all, 'run') : `${found.length} of ${plural(all, 'run')}`;
   const more = byId('more');
-  more.hidden = found.length <= runs.shown;
-  more.textContent = `Show all ${found.length}`;
+  const older = runs.data.read >= runs.limit && runs.limit < 2000;
+  more.hidden = found.length <= runs.shown && !older;
+  more.textContent = found.length > runs.shown ? `Show all ${found.length}` : 'Read older runs';
   const timed = found.filter((one) => one.run !== null && one.outcome !== 'unknown').sort((a, b) => a.begin - b.begin).slice(-100)
     .map((one) => ({ value: one.took, outcome: one.outcome, start: one.start, out: one.stands_out }));
   byId('trend').replaceChildren(...(timed.length > 1 ? [chart(timed, 0, duration, `How long ${plural(timed.length, 'run')} took`)] : []));
@@ -84,7 +85,7 @@ function drawFilters() {
 
 async function readRuns() {
   const before = runs.data && JSON.stringify(runs.data.runs.map((one) => [one.id, one.outcome, one.took]));
-  runs.data = await ask('runs', { project: app.project });
+  runs.data = await ask('runs', { project: app.project, limit: runs.limit });
   app.projects(runs.data);
   return JSON.stringify(runs.data.runs.map((one) => [one.id, one.outcome, one.took])) !== before;
 }
@@ -108,7 +109,11 @@ async function showRuns(main) {
   parts[0].hidden = true;
   const more = make('button');
   Object.assign(more, { id: 'more', type: 'button', hidden: true });
-  more.addEventListener('click', () => { runs.shown = Infinity; drawRuns(); });
+  more.addEventListener('click', async () => {
+    if (byId('table').querySelectorAll('tbody tr').length >= runs.shown) runs.shown = Infinity;
+    else { runs.limit = Math.min(runs.limit * 5, 2000); runs.shown = Infinity; await readRuns(); drawFilters(); }
+    drawRuns();
+  });
   await readRuns();
   main.replaceChildren(parts[0], make('section', 'card', tools, parts[1], parts[2], more));
   drawFilters();
