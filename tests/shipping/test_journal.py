@@ -155,6 +155,7 @@ def test_a_new_journal_knows_nothing(path):
         "marks": [],
         "copies": 0,
         "details": {},
+        "projects": {},
         "adopted": [],
         "environments": {},
     }

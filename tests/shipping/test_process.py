@@ -35,7 +35,9 @@ def test_a_command_starts_it_and_it_ends_when_everything_is_delivered(
     post.launch()
     post.until(lambda: loopback.total("kedro.commands") == 1 and loopback.span_names())
     post.until(post.idle, 5)
-    assert not flush.lacking(post.settings, flush.recorded(post.target), post.journal)
+    assert not flush.lacking(
+        post.settings, flush.recorded(post.target, post.settings), post.journal
+    )
 
 
 def test_starting_it_takes_the_command_a_few_milliseconds(post: Post):

@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.config import files, paths, toml_edit, toml_file
+from kedro_otel.config import files, paths, project_folders, toml_edit, toml_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,12 +28,16 @@ class Erased(NamedTuple):
 
 
 def everything(recordings: Path, destinations: Path) -> list[Path]:
-    """Return all segments in ``recordings``, also those being written, all journals in ``destinations``, reports, and the machines' ids."""
+    """Return all segments in ``recordings``, also those being written, all journals in ``destinations``, and what is beside them.
+
+    Beside them are reports, the machines' ids, and where projects are.
+    """
     machines = recordings.parent / "machines"
     return [
         *_recorded(recordings),
         *_journals(destinations),
         *_machines(machines),
+        *_machines(recordings.parent / project_folders.FOLDERS),
         *_reports(recordings.parent / paths.reports().name),
         *_key(recordings.parent),
         *index(),

@@ -127,6 +127,8 @@ def header(fields: dict[str, Any], name: str) -> Header:
             generation=_text(fields, "generation"),
             process_start=_text(fields, "processStart"),
             detail_from=_text(fields, "detailFrom"),
+            project=_text(fields, "project"),
+            root=_text(fields, "root"),
         )
     except BadLineError as error:
         raise SegmentError(f"{name}: damaged header ({error})") from None

@@ -135,7 +135,8 @@ class Header(NamedTuple):
     locks. ``since_boot_ns`` is when it began, by a clock that nobody sets; 0 where an older version wrote it. ``generation``
     is that of the journal that was there then, "" where there was none.
     ``process_start`` tells the process from a later one with its ``pid``, where the system says when a process began.
-    ``detail_from`` is "environment" where that named the detail.
+    ``detail_from`` is "environment" where that named the detail. ``project`` is the id of the project's folder; ``root`` that folder
+    itself, in what is kept in memory alone.
     """
 
     segment: str
@@ -155,6 +156,8 @@ class Header(NamedTuple):
     generation: str = ""
     process_start: str = ""
     detail_from: str = ""
+    project: str = ""
+    root: str = ""
 
 
 class Segment:

@@ -133,11 +133,16 @@ def _recorder(
     from kedro_otel.tracing.recorder import Recorder
 
     folder = paths.recordings()
+    if root is not None and "project" not in facts:
+        from kedro_otel.config import project_folders
+
+        facts["project"] = project_folders.note(root)
     writer: Writer | None
     try:
         writer = Writer(folder, resource, facts, warn, consent.watch(os.environ, root))
     except RecordingError as error:
-        writer = _without_place(error, resource, facts, quiet=inherited is not None)
+        whose = {**facts, "root": str(root)} if root is not None else facts
+        writer = _without_place(error, resource, whose, quiet=inherited is not None)
         if writer is None:
             return None
     detail = str(facts["detail"])

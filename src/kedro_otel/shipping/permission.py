@@ -6,19 +6,21 @@ look unchanged, which costs a few looks a request.
 
 from __future__ import annotations
 
+import copy
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kedro_otel import guard
-from kedro_otel.config import consent, destination, paths, settings
+from kedro_otel.config import consent, destination, paths, project_folders, settings
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
+    from kedro_otel.recording.model import Header
 
 
 class Permission:
@@ -41,8 +43,36 @@ class Permission:
         self._project = known.project
         self._still = still
         self._seen: object = None
+        self._projects: dict[Path, Permission] = {}
         self._detail: str | None = known.value("detail")
         self._first = self._detail
+
+    def limit(self, header: Header) -> str | None:
+        """Return the widest detail that the project of a recording allows now, None where it says no."""
+        return self.of_project(header.project, header.root)
+
+    def of_project(self, identifier: str, folder: str = "") -> str | None:
+        """Return the widest detail that a project allows now, None where it says no.
+
+        What cannot be asked now is a no, for now. A project that nobody knows any more says nothing.
+        """
+        if not (identifier or folder):
+            return names.FULL
+        try:
+            root = Path(folder) if folder else project_folders.folder(identifier)
+        except OSError as error:
+            guard.let_through(error)
+            return None
+        if root is None:
+            return names.FULL
+        asked = self._projects.get(root)
+        if asked is None:
+            asked = self._projects[root] = copy.copy(self)
+            asked._project, asked._seen = root, None  # noqa: SLF001
+        found, own = asked.detail, self.detail
+        if found is None or own is None:
+            return None
+        return found if names.DETAILS.index(found) < names.DETAILS.index(own) else names.FULL
 
     @property
     def detail(self) -> str | None:

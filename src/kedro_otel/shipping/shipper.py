@@ -72,6 +72,8 @@ class Shipper:
         self._permission = permission or Permission(destination, settings)
         self.withdrawn = False
         self._withheld: set[str] = set()
+        self._kept: set[str] = set()
+        self._sending: Sequence[Totals] = ()
         journal.address = destination_paths.receiver(destination)
         self.where = where
         self._senders = {
@@ -87,7 +89,12 @@ class Shipper:
 
         level = self._level = self._permission.detail or names.USAGE
         self.reading = SegmentFeed(
-            journal, wants, level, traced=TRACES in self._senders, reconsider=everything
+            journal,
+            wants,
+            level,
+            traced=TRACES in self._senders,
+            reconsider=everything,
+            limit=self._permission.limit,
         )
         self._withhold()
         self._resources: dict[str, Resource] = {}
@@ -123,10 +130,15 @@ class Shipper:
             self._level = detail
             self._withhold()
             self.reading.change(detail)
+        self._heed_projects()
 
     def _may_leave(self) -> bool:
-        """Tell whether a request may be made that was prepared at the detail of this round."""
-        return self._permission.detail == self._level
+        """Tell whether a request may be made that was prepared at what was allowed in this round."""
+        return (
+            self._permission.detail == self._level
+            and self.reading.unchanged()
+            and not any(map(self._kept_by_project, self._sending))
+        )
 
     def close(self) -> None:
         """Close connections."""
@@ -298,7 +310,7 @@ class Shipper:
         return [
             totals
             for totals in self.journal.streams()
-            if totals.pending and totals.instance not in self._withheld
+            if totals.pending and totals.instance not in self._withheld | self._kept
         ]
 
     def _withhold(self) -> None:
@@ -306,16 +318,38 @@ class Shipper:
         level = names.DETAILS.index(self._level)
         for key, totals in list(self.journal.totals.items()):
             if names.DETAILS.index(self.journal.detail_of(totals)) > level:
-                self.journal.retire(key, time.time_ns())
-                del self.journal.totals[key]  # its resource may not leave either
+                self._end(key)
         for totals in self.journal.closing:
             wide = names.DETAILS.index(self.journal.detail_of(totals)) > level
             (self._withheld.add if wide else self._withheld.discard)(totals.instance)
 
+    def _heed_projects(self) -> None:
+        """End the streams that their projects do not let out as they are; what they lack stays here as long as that is so."""
+        for key, totals in list(self.journal.totals.items()):
+            if self._kept_by_project(totals):
+                self._end(key)
+        self._kept = {
+            totals.instance for totals in self.journal.closing if self._kept_by_project(totals)
+        }
+
+    def _end(self, key: str) -> None:
+        self.journal.retire(key, time.time_ns())
+        del self.journal.totals[key]  # its resource may not leave either
+
+    def _kept_by_project(self, totals: Totals) -> bool:
+        limit = self._permission.of_project(self.journal.projects.get(totals.instance, ""))
+        if limit is None:
+            return True
+        return names.DETAILS.index(self.journal.detail_of(totals)) > names.DETAILS.index(limit)
+
     def _totals(self, group: Sequence[Totals]) -> bool:
         """Send ``group``, halving what is refused; return whether to go on."""
         streams = [(otlp.resource(totals.attributes, totals.instance), totals) for totals in group]
-        answer = self._streams(streams)
+        self._sending = group
+        try:
+            answer = self._streams(streams)
+        finally:
+            self._sending = ()
         if answer.outcome == REJECT and len(group) > 1:
             middle = len(group) // 2
             return self._totals(group[:middle]) and self._totals(group[middle:])

@@ -76,7 +76,7 @@ def work(target: Destination, found: Settings, where: destination_paths.Destinat
         stop.set()
         lock.release()
     reached("unlocked")
-    return not later and _more(target, where)
+    return not later and _more(target, found, where)
 
 
 def _ship(
@@ -143,7 +143,7 @@ def _taken(where: destination_paths.DestinationPaths) -> journal.Journal | None:
         return None
 
 
-def _more(target: Destination, where: destination_paths.DestinationPaths) -> bool:
+def _more(target: Destination, found: Settings, where: destination_paths.DestinationPaths) -> bool:
     """Look once more after unlocking: a command may have found the lock taken a moment ago, and left its work to us."""
     from kedro_otel.shipping.state.segment_feed import SegmentFeed
 
@@ -156,6 +156,7 @@ def _more(target: Destination, where: destination_paths.DestinationPaths) -> boo
             written.wants(header, target.id) and destination_paths.mine(header.machine_id)
         ),
         "usage",
+        limit=Permission(target, found).limit,
     )
     return reading.waiting()
 

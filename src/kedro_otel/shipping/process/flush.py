@@ -10,6 +10,7 @@ from kedro_otel import guard
 from kedro_otel.config import destination, paths, settings
 from kedro_otel.recording import reader
 from kedro_otel.recording.model import UnreadableError
+from kedro_otel.shipping.permission import Permission
 from kedro_otel.shipping.process import lock
 from kedro_otel.shipping.state import destination_paths, journal
 from kedro_otel.shipping.state.journal import HOLD, OK, REJECT
@@ -52,7 +53,7 @@ def wait(deadline_s: float) -> str | None:
     if target is None:
         return None
     where = destination_paths.of(target.id)
-    sizes = recorded(target)
+    sizes = recorded(target, known)
     began = time.monotonic()
     end = began + deadline_s
     written = journal.load(where.journal)
@@ -83,14 +84,19 @@ def wait(deadline_s: float) -> str | None:
 
 
 class Recorded(NamedTuple):
-    """Bytes of each segment that is to be sent, by its id, and how many could not be looked at."""
+    """Bytes of each segment that is to be sent, by its id, how many could not be looked at, and of how many the project says no."""
 
     bytes: dict[str, int]
     unread: int
+    withheld: int = 0
 
 
 def recorded(
-    target: Destination, *, written: Journal | None = None, everything: bool = False
+    target: Destination,
+    known: Settings,
+    *,
+    written: Journal | None = None,
+    everything: bool = False,
 ) -> Recorded:
     """Return every segment that is to go to ``target`` from here, also those that its journal ``written`` was given.
 
@@ -98,19 +104,25 @@ def recorded(
     """
     from kedro_otel.shipping.state.segment_feed import OURS, headers_in
 
+    permission = Permission(target, known)
     sizes: dict[str, int] = {}
+    withheld = 0
     listing = reader.look()
     unread = listing.failed
-    for path, known, header in headers_in(listing):
+    for path, found, header in headers_in(listing):
         if isinstance(header, UnreadableError):
             unread += 1
             continue
         for_it = header.destination == target.id or (written and written.wants(header, target.id))
         here = for_it and destination_paths.mine(header.machine_id)
-        if header.owner == OURS and (everything or here):
+        if header.owner != OURS or not (everything or here):
+            continue
+        if permission.limit(header) is None:
+            withheld += 1
+        else:
             identifier = header.segment or path.stem
-            sizes[identifier] = max(sizes.get(identifier, 0), known.st_size)
-    return Recorded(sizes, unread)
+            sizes[identifier] = max(sizes.get(identifier, 0), found.st_size)
+    return Recorded(sizes, unread, withheld)
 
 
 def lacking(known: Settings, found: Recorded, written: Journal) -> Backlog:

@@ -183,7 +183,7 @@ def _watch(
 def _left(
     known: Settings, target: Destination, written: Journal, *, everything: bool = False
 ) -> Backlog:
-    return lacking(known, recorded(target, written=written, everything=everything), written)
+    return lacking(known, recorded(target, known, written=written, everything=everything), written)
 
 
 def _since(before: Counter[str], written: Journal) -> Counter[str]:

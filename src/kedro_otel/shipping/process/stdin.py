@@ -71,7 +71,17 @@ def parsed(data: bytes) -> Segment:
 
 def deliver(segment: Segment, known: Settings, patience: float = PATIENCE) -> bool:
     """Send a segment's spans and counters; return whether all of them were accepted."""
-    level = redaction.narrowest(segment.header.detail, known.value("detail"))
+    target = destination.current(known)
+    permission = None if target is None else Permission(target, known)
+    limit = permission.limit(segment.header) if permission is not None else None
+    if permission is None or limit is None:
+        return False
+    level = redaction.narrowest(segment.header.detail, known.value("detail"), limit)
+    allowed = permission.allows(level)
+
+    def may_leave() -> bool:
+        return allowed() and permission.limit(segment.header) == limit
+
     leaving = [
         (one, left)
         for one in segment.operations
@@ -89,10 +99,8 @@ def deliver(segment: Segment, known: Settings, patience: float = PATIENCE) -> bo
             )
     totals.stamp(time.time_ns())
     spans = [left for one, left in leaving if one.sampled]
-    target = destination.current(known)
-    allowed = (lambda: False) if target is None else Permission(target, known).allows(level)
     senders = {
-        name: Sender(name, found, allowed)
+        name: Sender(name, found, may_leave)
         for name in (TRACES, METRICS)
         if (found := signal(known, name)) is not None
     }

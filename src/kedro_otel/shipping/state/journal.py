@@ -169,6 +169,7 @@ class Journal:
         self.copies = 0
         self.adopted: set[str] = set()
         self.details: dict[str, str] = {}
+        self.projects: dict[str, str] = {}
         self.is_copy = False
         self.inode = 0
         self._certificate = ""
@@ -269,8 +270,11 @@ class Journal:
         plain = redaction.resource_at(totals.attributes, names.USAGE) == totals.attributes
         return self.details.get(totals.instance, names.USAGE if plain else names.FULL)
 
-    def counted(self, totals: aggregation.Totals, detail: str) -> None:
-        """Remember that something was counted in a stream at ``detail``."""
+    def counted(self, totals: aggregation.Totals, detail: str, project: str = "") -> None:
+        """Remember that something of a project was counted in a stream at ``detail``; what several count is nobody's."""
+        self.projects[totals.instance] = (
+            project if self.projects.get(totals.instance, project) == project else ""
+        )
         before = self.details.get(totals.instance, names.USAGE)
         self.details[totals.instance] = max(before, detail, key=names.DETAILS.index)
 
@@ -288,6 +292,7 @@ class Journal:
                 self.segments[segment].learn(other.segments[segment])
             self.adopted.add(segment)
         self.details = {**other.details, **self.details}
+        self.projects = {**other.projects, **self.projects}
         known = {totals.instance for totals in self.streams()}
         self.closing += [
             totals for totals in other.streams() if totals.pending and totals.instance not in known
@@ -601,6 +606,11 @@ def _dump(journal: Journal) -> dict[str, Any]:
             for totals in journal.streams()
             if totals.instance in journal.details
         },
+        "projects": {
+            totals.instance: journal.projects[totals.instance]
+            for totals in journal.streams()
+            if totals.instance in journal.projects
+        },
         "adopted": sorted(
             one
             for one in journal.adopted
@@ -646,6 +656,7 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
     journal.left = {str(one): int(number) for one, number in left.items()}
     journal.marks = [str(one) for one in fields.get("marks", [])]
     journal.details = {str(one): str(word) for one, word in fields.get("details", {}).items()}
+    journal.projects = {str(one): str(word) for one, word in fields.get("projects", {}).items()}
     journal.copies = int(fields.get("copies", 0))
     journal.adopted = {str(one) for one in fields.get("adopted", [])}
     return journal

@@ -66,7 +66,8 @@ class TrackedSegment:
 
     ``behind`` tells that its follower has read beyond what was acknowledged: to send the rest, reading must begin anew.
     ``alive`` is whether more may come. ``failures`` counts how often in a row it could not be read, ``retry_at`` is when it
-    may be tried again, by the monotonic clock. ``came_at`` is the detail that was in force when it came, None for one that was
+    may be tried again, by the monotonic clock. ``limit`` is the widest detail that its project allows, None where it says no; nothing
+    of the segment is read then. ``came_at`` is the detail that was in force when it came, None for one that was
     there before.
     """
 
@@ -77,7 +78,9 @@ class TrackedSegment:
         "cursor",
         "failures",
         "follower",
+        "header",
         "id",
+        "limit",
         "path",
         "resource",
         "retry_at",
@@ -94,6 +97,8 @@ class TrackedSegment:
         self.failures = 0
         self.retry_at = 0.0
         self.came_at: str | None = None
+        self.header: Header | None = None
+        self.limit: str | None = names.FULL
 
 
 class SegmentFeed:
@@ -105,6 +110,7 @@ class SegmentFeed:
         level: The detail in force; a segment recorded at a narrower one stays at that.
         traced: Whether spans are sent at all, so that exemplars may point at them.
         reconsider: Whether to look again at segments that were not wanted before.
+        limit: Tells from a header the widest detail that the segment's project allows now, None where it says no.
 
     ``touched`` tells whether the last round moved anything that is worth a commit.
     """
@@ -117,8 +123,10 @@ class SegmentFeed:
         *,
         traced: bool = True,
         reconsider: bool = False,
+        limit: Callable[[Header], str | None] = lambda _: names.FULL,
     ) -> None:
         self.journal = journal
+        self.limit = limit
         self.wants = wants
         self.level = level
         self.traced = traced
@@ -139,12 +147,12 @@ class SegmentFeed:
     @property
     def alive(self) -> bool:
         """Whether a segment is watched that may still grow."""
-        return any(watched.alive for watched in self._watched.values())
+        return any(watched.alive and watched.limit for watched in self._watched.values())
 
     @property
     def unsent(self) -> bool:
         """Whether spans wait that have been read."""
-        return any(watched.behind for watched in self._watched.values())
+        return any(watched.behind and watched.limit for watched in self._watched.values())
 
     @property
     def unread(self) -> int:
@@ -174,7 +182,7 @@ class SegmentFeed:
         """Tell whether a segment that is to be shipped has something new; nothing is read but first lines."""
         self._list()
         return any(
-            watched.cursor.size != NOT_OURS and self._wanted(watched)
+            watched.cursor.size != NOT_OURS and self._wanted(watched) and self._allowed(watched)
             for watched in list(self._watched.values())
         )
 
@@ -207,7 +215,10 @@ class SegmentFeed:
                 continue
             if segment.header.owner != OURS or not self.wants(segment.header):
                 continue
-            level = redaction.narrowest(segment.header.detail, self.level)
+            limit = self.limit(segment.header)
+            if limit is None:
+                continue
+            level = redaction.narrowest(segment.header.detail, self.level, limit)
             key = aggregation.resource_key(redaction.resource_at(segment.header.resource, level))
             for operation in segment.operations:
                 if operation.span_id in span_ids and operation.sampled and operation.end_ns:
@@ -320,6 +331,9 @@ class SegmentFeed:
     def _segment(self, watched: TrackedSegment) -> Iterator[Item]:
         if watched.follower.segment is None and not self._wanted(watched):
             return
+        if not self._allowed(watched):
+            watched.behind = True  # to send it when its project says yes again, reading begins anew
+            return
         if self._spans and watched.behind:
             watched.follower, watched.behind = reader.Follower(watched.path), False
         found = self._polled(watched)
@@ -412,6 +426,21 @@ class SegmentFeed:
         self._leave(watched)
         return False
 
+    def _allowed(self, watched: TrackedSegment) -> bool:
+        """Ask again what a segment's project allows; return whether it may leave."""
+        watched.header = watched.header or header_of(watched.path)
+        now = self.limit(watched.header) if watched.header is not None else names.FULL
+        if now != watched.limit:
+            watched.limit, watched.resource = now, ""
+        return now is not None
+
+    def unchanged(self) -> bool:
+        """Tell whether every project allows what it did when its segments were last read."""
+        return all(
+            watched.header is None or self.limit(watched.header) == watched.limit
+            for watched in self._watched.values()
+        )
+
     def _leave(self, watched: TrackedSegment) -> None:
         self.touched = True
         watched.cursor.size = NOT_OURS
@@ -458,7 +487,7 @@ class SegmentFeed:
         totals = self.journal.totals.get(watched.resource) or self.journal.resource(
             redaction.resource_at(header.resource, level), self.now()
         )
-        self.journal.counted(totals, level)
+        self.journal.counted(totals, level, header.project)
         totals.counts_at(operation.end_ns or 0)
         exemplars = self.traced and operation.sampled
         aggregation.add(
@@ -512,15 +541,16 @@ class SegmentFeed:
             watched.resource = ""
 
     def _at(self, header: Header, watched: TrackedSegment) -> str:
-        """Return the detail at which a segment leaves: the narrowest of that recorded and that in force.
+        """Return the detail at which a segment leaves: the narrowest of that recorded, its project's and that in force.
 
         Where a command's own environment said it, and the segment came after this shipper's settings were taken, that
         counts, as long as nobody narrows.
         """
+        limit = watched.limit or names.USAGE
         own = watched.came_at is not None and header.detail_from == ENVIRONMENT
         if own and redaction.narrowest(self.level, watched.came_at or "") == watched.came_at:
-            return redaction.narrowest(header.detail)
-        return redaction.narrowest(header.detail, self.level)
+            return redaction.narrowest(header.detail, limit)
+        return redaction.narrowest(header.detail, self.level, limit)
 
     def _may_grow(self, segment: Segment, path: Path) -> bool:
         if segment.continued:
