@@ -50,23 +50,28 @@ def history_(
     What stands out is marked: further from the median of those that succeeded than four robust standard deviations, a tenth, and 20 ms.
     A node that failed and passed on the same commit is named as flaky.
     """
-    from kedro_otel.viewing import index
+    from kedro_otel.viewing import index_file
     from kedro_otel.viewing.model import history
     from kedro_otel.viewing.model.find import nothing
 
-    with patient(), index.opened() as table:
-        scope = scope_of(ctx)
+    scope = scope_of(ctx)
+
+    def question(table: Index) -> History | None:
         runs = table.runs(scope, limit, pipeline=pipeline)
-        if not runs:
-            some = pipeline is not None and bool(table.runs(scope, 1))
-            say(
-                "no run of this pipeline is recorded: `kedro otel history` shows what there is"
-                if some
-                else nothing(scope=scope)
-            )
-            say_if_off(ctx)
-            raise click.exceptions.Exit(1)
-        found = history.of_runs(table, runs) if name is None else _named(table, runs, name)
+        if runs:
+            return history.of_runs(table, runs) if name is None else _named(table, runs, name)
+        say(
+            "no run of this pipeline is recorded: `kedro otel history` shows what there is"
+            if pipeline is not None and table.runs(scope, 1)
+            else nothing(scope=scope)
+        )
+        return None
+
+    with patient():
+        found = index_file.answer(question)
+    if found is None:
+        say_if_off(ctx)
+        raise click.exceptions.Exit(1)
     if as_json:
         click.echo(json.dumps(history.plain(found), indent=2))
     else:

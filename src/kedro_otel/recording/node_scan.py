@@ -11,6 +11,7 @@ import os
 import re
 from binascii import crc32
 from contextlib import suppress
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
@@ -22,6 +23,7 @@ from kedro_otel.recording.scan import glance, whole_file
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kedro_otel.recording.model import Operation, Segment
@@ -62,16 +64,22 @@ _ATTRIBUTE: Final = re.compile(
 ).findall
 _NUMBER: Final = rb"\d+(?:\.\d+)?(?:e-?\d+)?"
 _OURS: Final = re.compile(
-    rb',"attributes":\['
-    rb'(?:\{"key":"kedro\.node\.(?:load|compute|save|hooks)\.duration","value":\{"doubleValue":[\d.]+\}\},?){4}'
-    rb'(?:\{"key":"kedro\.node\.cpu\.time","value":\{"doubleValue":(' + _NUMBER + rb")\}\},?)?"
-    rb'(?:\{"key":"kedro\.node\.io\.(?:read|write)","value":\{"intValue":"\d+"\}\},?)*'
-    rb'(?:\{"key":"kedro\.node\.memory\.peak","value":\{"intValue":"(\d{1,18})"\}\},?)?'
-    rb'(?:\{"key":"kedro\.node\.memory\.method","value":\{"stringValue":"\w+"\}\},?)?'
-    rb'(?:\{"key":"kedro\.node\.memory\.growth","value":\{"intValue":"-?\d+"\}\})?\],"crc32":"\w{8}"\}'
+    b',"attributes":\\['
+    + b",".join(
+        rb'\{"key":"%b","value":\{"doubleValue":[\d.]+\}\}' % re.escape(key).encode()
+        for key in (names.NODE_LOAD, names.NODE_COMPUTE, names.NODE_SAVE, names.NODE_HOOKS)
+    )
+    + rb'(?:,\{"key":"kedro\.node\.cpu\.time","value":\{"doubleValue":('
+    + _NUMBER
+    + rb")\}\})?"
+    rb'(?:,\{"key":"kedro\.node\.io\.(?:read|write)","value":\{"intValue":"\d+"\}\})*'
+    rb'(?:,\{"key":"kedro\.node\.memory\.peak","value":\{"intValue":"(\d{1,18})"\}\}'
+    rb'(?:,\{"key":"kedro\.node\.memory\.method","value":\{"stringValue":"\w+"\}\})?'
+    rb'(?:,\{"key":"kedro\.node\.memory\.growth","value":\{"intValue":"-?\d+"\}\})?)?\],"crc32":"\w{8}"\}'
 ).fullmatch
 """What most lines have after a node's status: our own attributes, as the writer orders them, and the checksum."""
 
+_CHECKSUM: Final = b',"crc32":"'
 _PASSED: Final = frozenset((b'{"span":"datase', b'{"start":"datas', b'{"span":"foreig'))
 _CHUNK: Final = 1 << 18
 _DIGITS: Final = 20
@@ -80,7 +88,7 @@ _NAMED: Final = b'{"key":"kedro.dataset.name","value":{"stringValue":%b}'
 
 
 class NodeFigures(NamedTuple):
-    """A node: ``end_ns`` is None while it is open; ``known`` has those attributes that are figures, by their keys."""
+    """A node: ``end_ns`` is None while it is open, and what was not recorded is None or ""."""
 
     span_id: str
     parent_id: str
@@ -89,7 +97,10 @@ class NodeFigures(NamedTuple):
     end_ns: int | None
     state: str
     error: bool
-    known: dict[str, Any]
+    cpu_s: float | None
+    memory: float | None
+    outcome: str
+    error_type: str
 
 
 def nodes(path: Path) -> tuple[Segment, list[NodeFigures]]:
@@ -178,10 +189,10 @@ def _taken(
         start = begun.pop(match[1], None) if match else None
         if match is None or start is None or not _sound(line, checked=follower.checked):
             return False
-        known = _known(line, match.end())
-        if known is None:
+        told = _told(line, match.end())
+        if told is None:
             return False
-        found.append(_node(start, match, known))
+        found.append(_node(start, match, told))
     elif first.startswith(b'{"drop"') or len(line) > MAX_LINE:
         return False
     else:
@@ -193,25 +204,26 @@ def _sound(line: bytes, *, checked: bool) -> bool:
     """Tell whether a line that is not the first is as it was written."""
     if not checked:
         return decoder.whole(line)
-    return decoder.has_checksum(line) and line[-10:-2] == b"%08x" % crc32(line[:-20])
+    return line[-20:-10] == _CHECKSUM and line[-10:-2] == b"%08x" % crc32(line[:-20])
 
 
-def _known(line: bytes, at: int) -> dict[str, Any] | None:
-    """Return the figures that are told after ``at``; None where that is for the reader."""
+def _told(line: bytes, at: int) -> tuple[float | None, float | None, str, str] | None:
+    """Return the last four of a node's figures, as told after ``at``; None where that is for the reader."""
     ours = _OURS(line, at)
     if ours is not None:
         cpu, peak = ours.groups()
-        known: dict[str, Any] = {} if cpu is None else {names.NODE_CPU: float(cpu)}
-        if peak is not None:
-            known[names.NODE_PEAK] = int(peak)
-        return known
+        return (None if cpu is None else float(cpu), None if peak is None else int(peak), "", "")
     found = _ATTRIBUTE(line, at)
     if found and b"kvlistValue" in line:
         return None  # the words of an attribute may stand in a map, too
-    return {_FIGURES[key]: _value(value) for key, value in found}
+    return _last_four({_FIGURES[key]: _value(value) for key, value in found})
 
 
-def _node(start: re.Match[bytes], end: re.Match[bytes], known: dict[str, Any]) -> NodeFigures:
+def _node(
+    start: re.Match[bytes],
+    end: re.Match[bytes],
+    told: tuple[float | None, float | None, str, str],
+) -> NodeFigures:
     span_id, parent_id, begin, name = start.groups()
     text, begin_ns = name.decode(), int(begin)
     return NodeFigures(
@@ -222,7 +234,7 @@ def _node(start: re.Match[bytes], end: re.Match[bytes], known: dict[str, Any]) -
         max(int(end[2]), begin_ns),
         ENDED,
         end[3] is not None,
-        known,
+        *told,
     )
 
 
@@ -244,8 +256,25 @@ def _figures(one: Operation) -> NodeFigures:
         one.end_ns,
         one.state,
         one.error,
-        {key: one.attributes[key] for key in _FIGURES.values() if key in one.attributes},
+        *_last_four(one.attributes),
     )
+
+
+def _last_four(known: Mapping[str, Any]) -> tuple[float | None, float | None, str, str]:
+    return (
+        number(known.get(names.NODE_CPU)),
+        number(known.get(names.NODE_PEAK)),
+        str(known.get(names.OUTCOME, "")),
+        str(known.get(names.ERROR_TYPE, "")),
+    )
+
+
+def number(value: object) -> float | None:
+    """Return a figure, None for what is none."""
+    if type(value) not in (int, float):
+        return None
+    found = float(value)  # type: ignore[arg-type]
+    return found if isfinite(found) else None
 
 
 def _content(path: Path) -> bytes:

@@ -1,25 +1,22 @@
 """The index: runs and nodes of all recordings as a table, so that a question about many runs reads each recording once.
 
-It is a file beside the recordings that may be removed at any time, readable by its owner alone.
-Nothing of the private files and no exception message is in it. Where it cannot be used, the same
-table is made in memory.
+Nothing of the private files and no exception message is in it. :mod:`kedro_otel.viewing.index_file`
+keeps it in a file, or in memory where that cannot be.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
-import os
 import sqlite3
-import stat
+import time
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
 from kedro_otel.config import paths
 from kedro_otel.recording.model import DIED, ENDED, SegmentError
-from kedro_otel.recording.node_scan import dataset_operations, nodes
+from kedro_otel.recording.node_scan import dataset_operations, nodes, number
 from kedro_otel.recording.reader import look
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import outcome
@@ -34,27 +31,18 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.model.find import Entry
     from kedro_otel.viewing.model.scope import Scope
 
-_VERSION: Final = 3
-"""Of the tables: a file of another version is made anew."""
-
-_TABLES: Final = f"""
-pragma user_version = {_VERSION};
-create table segment(id integer primary key, name text unique, inode int, size int, mtime int, settled int);
-create table run(
-    segment int, span text, outermost text, start int, project_id text, project text, pipeline text,
-    is_run int, doc text
-);
-create table node(
-    segment int, span text, run text, start int, took int, rank int, name text, outcome text,
-    error text, cpu real, memory real
-);
-create index run_start on run(start);
-create index node_run on node(run);
-"""
-_WAIT_S: Final = 0.5
-_PARTS: Final = ("", "-journal", "-wal", "-shm")
 _MANY: Final = 500
 """Values in one question: SQLite takes no more than 999 of old."""
+
+COLUMNS: Final = {
+    "segment": "id integer primary key, name text unique, inode int, size int, mtime int, settled int",
+    "run": "segment int, span text, outermost text, start int, project_id text, project text,"
+    " pipeline text, is_run int, doc text",
+    "node": "segment int, span text, run text, start int, took int, rank int, name text, outcome text,"
+    " error text, cpu real, memory real",
+}
+LOOKED_UP: Final = ("run(start)", "node(run)")
+"""The tables, and what of them is looked up."""
 
 _RANK: Final = {ENDED: 2, DIED: 1}
 
@@ -172,7 +160,7 @@ class Index:
             seen.update((span, outermost))
             number -= is_run
             if (is_run or commands) and pipeline in (None, named):
-                known = json.loads(doc)
+                known = _known(doc)
                 took = known.pop("took_ns")
                 found.append(Run(number if is_run else None, segment, span, start, took, known))
                 if len(found) >= limit:
@@ -188,7 +176,7 @@ class Index:
         ).fetchone()
         if row is None:
             return None
-        known = json.loads(row[2])
+        known = _known(row[2])
         return Run(None, row[0], span_id, row[1], known.pop("took_ns"), known)
 
     def projects(self) -> list[str]:
@@ -319,101 +307,21 @@ class Index:
         )
 
 
-@contextlib.contextmanager
-def opened(folder: Path | None = None) -> Iterator[Index]:
-    """Give the index, refreshed; one in memory where the file cannot be used, or ``folder`` is not the user's recordings."""
-    index = up_to_date(folder)
-    try:
-        yield index
-    finally:
-        index.close()
-
-
-def up_to_date(folder: Path | None = None, *, threads: bool = False) -> Index:
-    """Return the same, to be closed by the caller; with ``threads`` several may use it, one at a time."""
-    if folder is None:
-        for _ in range(2):  # the second time without the file that was damaged
-            index = None
-            try:
-                index = Index(_file(paths.index(), threads=threads))
-                index.refresh()
-            except sqlite3.OperationalError as error:  # locked, or the folder cannot be written
-                guard.let_through(error)
-                _close(index)
-                break
-            except sqlite3.Error as error:
-                guard.let_through(error)
-                _close(index)
-                _remove(paths.index())
-            except OSError as error:
-                guard.let_through(error)
-                break
-            else:
-                return index
-    index = Index(_prepared(_connected(":memory:", threads=threads)), folder)
-    index.refresh()
-    return index
-
-
-def _file(path: Path, *, threads: bool) -> sqlite3.Connection:
-    """Return a connection to the file at ``path``, made anew where it is not ours alone. Raises OSError and sqlite3.Error."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    with contextlib.suppress(FileNotFoundError):
-        known = path.lstat()
-        mine = not hasattr(os, "geteuid") or known.st_uid == os.geteuid()
-        if (
-            not stat.S_ISREG(known.st_mode)
-            or known.st_nlink > 1
-            or known.st_mode & 0o077
-            or not mine
-        ):
-            _remove(path)
-    os.close(os.open(path, flags, 0o600))
-    return _prepared(_connected(str(path), threads=threads))
-
-
-def _connected(place: str, *, threads: bool) -> sqlite3.Connection:
-    return sqlite3.connect(
-        place, timeout=_WAIT_S, isolation_level=None, check_same_thread=not threads
-    )
-
-
-def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Make the tables where they are not there, or are of another version."""
-    try:
-        connection.execute("pragma synchronous = off")  # what a crash damages is made anew
-        connection.execute("pragma secure_delete = on")
-        (version,) = connection.execute("pragma user_version").fetchone()
-        if version != _VERSION:
-            for table in ("segment", "run", "node"):
-                connection.execute(f"drop table if exists {table}")
-            connection.executescript(f"begin immediate; {_TABLES} commit;")
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _close(index: Index | None) -> None:
-    if index is not None:
-        with contextlib.suppress(sqlite3.Error):
-            index.close()
-
-
-def _remove(path: Path) -> None:
-    for part in _PARTS:
-        with contextlib.suppress(OSError):
-            path.with_name(path.name + part).unlink()
-
-
 def _some(ids: list[str]) -> Iterator[list[str]]:
     for begin in range(0, len(ids), _MANY):
         yield ids[begin : begin + _MANY]
 
 
-def _run_row(entry: Entry) -> tuple[Any, ...]:
-    import time
+def _known(doc: str) -> dict[str, Any]:
+    """Return what is known of a run. Raises :class:`sqlite3.DatabaseError` where the file was damaged."""
+    try:
+        found: dict[str, Any] = json.loads(doc)
+    except (TypeError, ValueError) as error:
+        raise sqlite3.DatabaseError("damaged") from error
+    return found
 
+
+def _run_row(entry: Entry) -> tuple[Any, ...]:
     one = summary(entry, None, time.time_ns())
     known = one.plain()
     del known["error_message"]
@@ -422,8 +330,8 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
     doc = {
         **known,
         "took_ns": one.duration_ns,
-        "cpu_seconds": _number(run.get(names.RUN_CPU)),
-        "memory_bytes": _number(run.get(names.RUN_PEAK)),
+        "cpu_seconds": number(run.get(names.RUN_CPU)),
+        "memory_bytes": number(run.get(names.RUN_PEAK)),
         "command_id": entry.command.span_id if entry.command else None,
         "revision": _word(run.get(names.REVISION)),
         "task": _word(run.get(names.TASK_NAME)),
@@ -443,26 +351,13 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
 
 
 def _node_row(one: NodeFigures) -> tuple[Any, ...]:
-    span, run, name, start, end, state, error, known = one
-    return (
-        span,
-        run,
-        start,
-        max((end or start) - start, 0),
-        _RANK.get(state, 0),
-        name,
-        outcome.word_of(state, error, known),
-        str(known.get(names.ERROR_TYPE, "")) if error else "",
-        _number(known.get(names.NODE_CPU)),
-        _number(known.get(names.NODE_PEAK)),
-    )
-
-
-def _number(value: object) -> float | None:
-    if type(value) not in (int, float):
-        return None
-    found = float(value)  # type: ignore[arg-type]
-    return found if math.isfinite(found) else None
+    span, run, name, start, end, state, error, cpu, memory, said, error_type = one
+    plain = state == ENDED and not error and not said
+    known = {} if plain else {names.OUTCOME: said, names.ERROR_TYPE: error_type}
+    word = outcome.OK if plain else outcome.word_of(state, error, known)
+    took = max((end or start) - start, 0)
+    error_type = error_type if error else ""
+    return (span, run, start, took, _RANK.get(state, 0), name, word, error_type, cpu, memory)
 
 
 def _word(value: object) -> str | None:

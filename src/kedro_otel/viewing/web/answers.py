@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from kedro_otel import guard
 from kedro_otel.config import paths
@@ -13,7 +12,7 @@ from kedro_otel.private import reader as private
 from kedro_otel.recording.model import PRIVATE_SUFFIX, SegmentError
 from kedro_otel.recording.scan import glance
 from kedro_otel.semconv import names
-from kedro_otel.viewing.index import Index, Run, up_to_date
+from kedro_otel.viewing.index_file import IndexFile
 from kedro_otel.viewing.model import history, outcome
 from kedro_otel.viewing.model.baseline import peers
 from kedro_otel.viewing.model.comparison import compare, profile
@@ -23,9 +22,13 @@ from kedro_otel.viewing.model.scope import Scope
 from kedro_otel.viewing.model.trace import Trace, load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from kedro_otel.viewing.index import Index, Run
     from kedro_otel.viewing.model.find import Entry
+
+_T = TypeVar("_T")
 
 EVERY: Final = "*"
 """Stands for all projects."""
@@ -42,16 +45,17 @@ class Answers:
         """Read nothing yet."""
         self._scope = scope
         self._lock = threading.Lock()
-        self._index: Index | None = None
+        self._index = IndexFile()
 
     def runs(self, project: str = "", limit: int = 200) -> dict[str, Any]:
         """Return the runs of a project, and commands that failed before theirs, the newest first."""
-        with self._lock:
-            table = self._table()
-            every = table.projects()
+
+        def question(table: Index) -> tuple[list[str], list[Run], list[Run], list[history.Flaky]]:
             found = table.runs(self._of(project), min(limit, _MOST), commands=True)
             runs = [one for one in found if one.number is not None]
-            flaky = history.flaky(table, runs[:_FLAKY])
+            return table.projects(), found, runs, history.flaky(table, runs[:_FLAKY])
+
+        every, found, runs, flaky = self._ask(question)
         marks = {
             one.run.span_id: one.stands_out.get("duration")
             for one in history.of_runs_alone(runs).points
@@ -70,11 +74,13 @@ class Answers:
 
     def history(self, kind: str, name: str, project: str = "", limit: int = 50) -> dict[str, Any]:
         """Return the history of a node or a dataset over the last runs."""
-        with self._lock:
-            table = self._table()
+
+        def question(table: Index) -> history.History:
             runs = table.runs(self._of(project), min(limit, _MOST))
             of = history.of_dataset if kind == history.DATASET else history.of_node
-            found = of(table, runs, name)
+            return of(table, runs, name)
+
+        found = self._ask(question)
         ids = [one.run.span_id for one in found.points]
         told = history.plain(found)
         for point, ident in zip(told["points"], ids, strict=True):
@@ -83,10 +89,12 @@ class Answers:
 
     def names(self, project: str = "", limit: int = 20) -> dict[str, list[str]]:
         """Return the nodes of the last runs, and the datasets of the last one."""
-        with self._lock:
-            table = self._table()
+
+        def question(table: Index) -> tuple[list[Run], list[str]]:
             runs = table.runs(self._of(project), limit)
-            nodes = table.node_names(runs)
+            return runs, table.node_names(runs)
+
+        runs, nodes = self._ask(question)
         datasets: set[str] = set()
         for run in runs[:1]:
             try:
@@ -129,8 +137,7 @@ class Answers:
 
     def entry(self, run: str) -> Entry:
         """Return the entry of a run or command, by its span id. Raises :class:`NotFoundError`."""
-        with self._lock:
-            found = self._table().run(run)
+        found = self._ask(lambda table: table.run(run))
         if found is None:
             raise NotFoundError("no such run is recorded")
         return _entry(found)
@@ -140,18 +147,9 @@ class Answers:
             return None
         return Scope(None, project) if project else self._scope
 
-    def _table(self) -> Index:
-        """Return the index as it is now; anew where the old one is damaged. The lock is held."""
-        if self._index is not None:
-            try:
-                self._index.refresh()
-            except sqlite3.Error as error:
-                guard.let_through(error)
-                self._index.close()
-            else:
-                return self._index
-        self._index = up_to_date(threads=True)
-        return self._index
+    def _ask(self, question: Callable[[Index], _T]) -> _T:
+        with self._lock:
+            return self._index.answer(question)
 
 
 def _entry(run: Run) -> Entry:
