@@ -7,6 +7,7 @@ that merely has its name nor a subclass is. Lazy data have no rows until they ar
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -132,14 +133,21 @@ _NAMES: Final = (
 )
 
 
+_keys: Final[dict[str, bytes]] = {}
+"""The key by the variable that names the home, since to find the file takes longer than all the rest."""
+
+
 def _digest(schema: Iterable[tuple[Any, str]]) -> str:
     """Return a hash of names and types that is the same only where this home's key is."""
-    key = home_key.kept()
+    home = os.environ.get("KEDRO_OTEL_HOME", "")
+    key = _keys.get(home)
     if key is None:
-        home_key.make()
+        if home_key.kept() is None:
+            home_key.make()
         key = home_key.kept()
         if key is None:
             return ""
+        _keys[home] = key
     text = "\n".join([f"{_label(name)}\t{kind}" for name, kind in schema])
     return hashlib.blake2b(
         text.encode("utf-8", "surrogatepass"), key=key, digest_size=8, person=b"schema"
@@ -160,6 +168,18 @@ def _type(kind: Any) -> str:
     where = _module(type(kind))
     known = type(where) is str and where.partition(".")[0] in _LIBRARIES
     return str(kind) if known else str(_qualname(type(kind)))
+
+
+def _types(kinds: Iterable[Any]) -> list[str]:
+    """Return the names of columns' types: the same type, often one object for many columns, is asked once."""
+    known: dict[int, tuple[Any, str]] = {}
+    found = []
+    for kind in kinds:
+        named = known.get(id(kind))
+        if named is None:
+            named = known[id(kind)] = kind, _type(kind)
+        found.append(named[1])
+    return found
 
 
 def _of_library(thing: Any) -> bool:
@@ -191,7 +211,7 @@ def _pandas_frame(frame: Any) -> Facts:
     manager = frame._mgr  # noqa: SLF001 -- frame.dtypes takes ten times as long, and is the same
     if 0 < count <= _MOST_COLUMNS:
         kinds = manager.get_dtypes() if hasattr(manager, "get_dtypes") else frame.dtypes
-        found[SCHEMA] = list(zip(columns.tolist(), map(_type, kinds), strict=True))
+        found[SCHEMA] = list(zip(columns.tolist(), _types(kinds), strict=True))
     found[SIZE] = _pandas_size(manager)
     return found
 
