@@ -15,6 +15,7 @@ _FAMILIES: Final = {
     "report": "report",
     "compare": "compare",
     "check": "check",
+    "advise": "advise",
     "history": "history",
     "ui": "ui",
     "export": "export",

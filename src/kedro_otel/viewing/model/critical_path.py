@@ -19,7 +19,7 @@ class CriticalPath(NamedTuple):
 
 def critical_path(nodes: list[Span]) -> CriticalPath:
     """Return the longest chain, by time, through the datasets that nodes pass on; without recorded datasets it is the longest node."""
-    waits_for = _upstream(nodes)
+    waits_for = upstream(nodes)
     length: dict[int, int] = {}
     before: dict[int, int | None] = {}
     for index in _sorted(waits_for):
@@ -41,7 +41,7 @@ def critical_path(nodes: list[Span]) -> CriticalPath:
     return CriticalPath(tuple(reversed(chain)), total)
 
 
-def _upstream(nodes: list[Span]) -> list[set[int]]:
+def upstream(nodes: list[Span]) -> list[set[int]]:
     """For each node, the indices of the nodes that make its inputs."""
     maker = {
         name: index
