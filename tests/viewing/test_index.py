@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import sqlite3
 import stat
 import time
@@ -21,6 +22,7 @@ from kedro_otel.cli import otel
 from kedro_otel.config import paths
 from kedro_otel.recording import node_scan
 from kedro_otel.recording.encoder import sealed
+from kedro_otel.recording.model import SegmentError
 from kedro_otel.recording.reader import listing, read
 from kedro_otel.viewing import index, index_file
 from kedro_otel.viewing.model.find import newest_first
@@ -80,7 +82,19 @@ def test_patterns_and_the_reader_answer_alike(
         damaged = lines[place].replace(b'"', b"'", 1) if place % 2 else lines[place][:-3] + b'x"}\n'
         path.write_bytes(b"".join([*lines[:place], damaged, *lines[place + 1 :]]))
         assert node_scan.nodes(path)[1] == read_in_full(path)
-    path.write_bytes(b"".join(lines))
+    # One byte anywhere: among others the last one before the brace, which no checksum covers.
+    whole = b"".join(lines)
+    chance = random.Random(1)
+    for place in (whole.index(b"\n", len(lines[0])) - 2, *chance.sample(range(len(whole)), 200)):
+        path.write_bytes(whole[:place] + bytes([chance.randrange(256)]) + whole[place + 1 :])
+        try:
+            expected = read_in_full(path)
+        except SegmentError:
+            with pytest.raises(SegmentError):
+                node_scan.nodes(path)
+        else:
+            assert node_scan.nodes(path)[1] == expected, place
+    path.write_bytes(whole)
     by_patterns: list[Path] = []
     closed = node_scan._closed
     monkeypatch.setattr(node_scan, "read", lambda path: by_patterns.append(path) or read(path))

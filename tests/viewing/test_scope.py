@@ -63,6 +63,8 @@ def test_each_view_speaks_of_the_project_one_stands_in(
         assert "shout" in page
         assert "kedro run · __default__ · ours</title>" in page
         assert "no earlier successful run" in typed("compare", code=1).stderr
+        runs = json.loads(typed("history", "--json").stdout)["points"]
+        assert [one["project"] for one in runs] == ["ours"]
         assert sorted(filter(None, listed("--all-projects"))) == ["demo", "demo", "ours"]
         assert listed("--project", "demo") == ["demo", "demo"]
         assert "only 1 pipeline run is recorded" in typed("show", "-2", code=1).stderr
@@ -82,6 +84,7 @@ def test_each_view_speaks_of_the_project_one_stands_in(
     assert "not both" in typed("list", "--project", "x", "--all-projects", code=2).stderr
     monkeypatch.chdir(tmp_path)
     assert len(listed()) == 3
+    assert len(json.loads(typed("history", "--json").stdout)["points"]) == 3
     monkeypatch.chdir(clone)
     (clone / "src/ours/pipeline_registry.py").write_text("raise RuntimeError")
     kedro("run", cwd=clone, code=1)

@@ -181,13 +181,13 @@ def _taken(
     first = line[:15]
     if first == b'{"start":"node"':
         match = _BEGUN(line)
-        if match is None or not _sound(line, checked=follower.checked) or b"\\u" in match[4]:
+        if match is None or not _sound(line) or b"\\u" in match[4]:
             return False
         begun[match[1]] = match
     elif first == b'{"end":"node","':
         match = _ENDED(line)
         start = begun.pop(match[1], None) if match else None
-        if match is None or start is None or not _sound(line, checked=follower.checked):
+        if match is None or start is None or not _sound(line):
             return False
         told = _told(line, match.end())
         if told is None:
@@ -200,11 +200,13 @@ def _taken(
     return True
 
 
-def _sound(line: bytes, *, checked: bool) -> bool:
-    """Tell whether a line that is not the first is as it was written."""
-    if not checked:
-        return decoder.whole(line)
-    return line[-20:-10] == _CHECKSUM and line[-10:-2] == b"%08x" % crc32(line[:-20])
+def _sound(line: bytes) -> bool:
+    """Tell whether a line that is not the first is as it was written: patterns do not see its end."""
+    return (
+        line[-20:-10] == _CHECKSUM
+        and line[-2:] == b'"}'
+        and line[-10:-2] == b"%08x" % crc32(line[:-20])
+    )
 
 
 def _told(line: bytes, at: int) -> tuple[float | None, float | None, str, str] | None:
