@@ -100,10 +100,13 @@ def test_root_leaves_nothing_in_a_users_home_that_the_user_cannot_remove(
     give(path)
     pyproject = path / "pyproject.toml"
     content = pyproject.read_bytes()
-    for words in (("info",), ("otel", "off"), ("otel", "status"), ("otel", "purge", "--yes")):
-        done = kedro(*words, cwd=path, code=None)
+    for typed in ("info", "otel history", "otel off", "otel status", "otel purge --yes"):
+        done = kedro(*typed.split(), cwd=path, code=None)
         assert "Traceback" not in done.err
         assert pyproject.read_bytes() == content
+        if typed == "otel history":
+            assert "index.sqlite3" in str(owners(others_folder)[USER])
+            assert "index" not in str(owners(others_folder).get(0))
     made = [name for name in owners(others_folder).get(0, []) if "__pycache__" not in name]
     assert made == []
     assert (others_folder / ".config/kedro/otel.toml").read_text() == "enabled = false\n"
