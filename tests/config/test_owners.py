@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Result
+from conftest import BIN, Result
 from other_user import USER, as_user, give, others_folder, owners, seen
 
 from kedro_otel.config import consent, files, paths, settings
@@ -47,6 +47,21 @@ def test_a_file_with_other_hard_links_is_left_alone(tmp_path: Path) -> None:
         files.replace(file, b"new")
     assert identity.project_id(tmp_path, "a", create=True) is None
     assert seen(tmp_path) == before
+
+
+def test_a_linked_project_file_that_is_left_alone_is_said_once(
+    project: Callable[..., Path], terminal: Callable[..., str], environment: dict[str, str]
+) -> None:
+    """On a terminal, one line says why the project has no id and what to type; the next command says nothing."""
+    path = project()
+    os.link(path / "pyproject.toml", path / "backup")
+    before = (path / "backup").read_bytes()
+    first, second = (terminal(BIN / "kedro", "info", cwd=path, env={"CI": None}) for _ in range(2))
+    said = [line for line in first.splitlines() if "hard links" in line]
+    assert len(said) == 1
+    assert str(path / "pyproject.toml") in said[0]
+    assert "hard links" not in second
+    assert (path / "pyproject.toml").read_bytes() == before
 
 
 @needs_root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -24,12 +25,7 @@ def machine(monkeypatch, tmp_path):
         cgroup: str = "0::/user.slice/user-1000.slice/session-1.scope",
         namespace: int = 0xEFFFFFFC,
     ) -> None:
-        real, exists = os.stat, os.path.exists
-        monkeypatch.setattr(
-            environment.os.path,
-            "exists",
-            lambda path: str(path) in files or (str(path) not in SIGNS and exists(path)),
-        )
+        real = os.stat
         monkeypatch.setattr(
             environment,
             "_text",
@@ -37,7 +33,10 @@ def machine(monkeypatch, tmp_path):
         )
 
         def stat(path, *args, **options):
-            found = real("/" if path == "/proc/self/ns/pid" else path, *args, **options)
+            if path in SIGNS and path not in files:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            made_up = path == "/proc/self/ns/pid" or path in SIGNS
+            found = real("/" if made_up else path, *args, **options)
             return (
                 type("Stat", (), {"st_ino": namespace, "st_dev": found.st_dev})
                 if path == "/proc/self/ns/pid"
@@ -85,6 +84,23 @@ def test_in_ci_and_in_containers_a_command_waits_and_sends_few_series(machine, e
 def test_in_a_batch_job_a_command_waits_and_sends_all_series(machine, environ):
     """The job's processes are killed at its end, its home stays."""
     assert (mode(**environ), ephemeral(**environ)) == ("wait", False)
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.EMFILE, errno.ESTALE])
+def test_an_error_that_passes_is_no_answer(machine, monkeypatch, error):
+    """A container is one although the first look at its file, or at its cgroup, fails."""
+    machine("/.dockerenv")
+    real, failed = environment.os.stat, []
+
+    def stat(path, *args, **options):
+        if path == "/.dockerenv" and not failed:
+            failed.append(path)
+            raise OSError(error, os.strerror(error))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(environment.os, "stat", stat)
+    assert environment.in_container({})
+    assert failed
 
 
 @pytest.mark.parametrize("file", ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"])

@@ -5,10 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from kedro_otel import guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
 
 _READ: Final = (
     os.O_RDONLY
@@ -17,6 +23,32 @@ _READ: Final = (
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+
+TRANSIENT: Final = frozenset(
+    {errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
+    | ({errno.ESTALE} if hasattr(errno, "ESTALE") else set())
+)
+"""Errors that say nothing about a file, only about the moment."""
+
+_WAITS: Final = (0.0, 0.002, 0.02)
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Return what ``call`` returns, tried again a few times where it fails with an error that may pass.
+
+    Raises:
+        OSError: It failed with another error, or each time.
+    """
+    for wait_s in _WAITS:
+        try:
+            return call()
+        except OSError as error:
+            if error.errno not in TRANSIENT:
+                raise
+            guard.let_through(error)
+        time.sleep(wait_s)
+    return call()
 
 
 def read(path: str | os.PathLike[str], limit: int) -> bytes:

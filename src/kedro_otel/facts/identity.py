@@ -6,6 +6,7 @@ together with the package name.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +55,7 @@ def project_id(
     create: bool,
     write: bool = True,
     written: Callable[[Path], None] = lambda _: None,
+    linked: Callable[[Path], None] = lambda _: None,
 ) -> str | None:
     """Return the SHA-512 of the project's UUID and package name as hex; None if the file is no Kedro project's or has none.
 
@@ -64,6 +66,7 @@ def project_id(
         write: Whether it is made in pyproject.toml, if the file is this user's and that can be done by insertion alone.
             Else it is made in the state folder, for this folder of this user.
         written: Called with the path of pyproject.toml after a UUID was written into it.
+        linked: Called with that path where none was, because the file has other hard links.
     """
     path = project / PYPROJECT
     document = toml_file.read(path)
@@ -71,7 +74,7 @@ def project_id(
         return None
     found = toml_file.table(document, *_TABLE).get("project_id")
     if found is None and create and write:
-        found = _created_project_uuid(path, written)
+        found = _created_project_uuid(path, written, linked)
     elif found is None:
         found = _kept_project_uuid(project, create=create)
     if found is None:
@@ -154,7 +157,9 @@ def _mine(path: Path) -> bool:
     )
 
 
-def _created_project_uuid(path: Path, written: Callable[[Path], None]) -> str | None:
+def _created_project_uuid(
+    path: Path, written: Callable[[Path], None], linked: Callable[[Path], None]
+) -> str | None:
     from kedro_otel.config import files, toml_edit
 
     try:
@@ -175,6 +180,8 @@ def _created_project_uuid(path: Path, written: Callable[[Path], None]) -> str | 
             return uuid
     except (OSError, UnicodeError) as error:
         guard.let_through(error)
+        if getattr(error, "errno", None) == errno.EMLINK:
+            linked(path)
         return None
 
 

@@ -68,6 +68,7 @@ def _make(known: Settings, root: Path | None, package: str | None) -> Recorder |
             create=not resource.is_ci(os.environ),
             write=bool(known.value("write_project_id")),
             written=state.identified.append,
+            linked=state.linked.append,
         )
     found = resource.attributes(
         os.environ, known, ours, installation=_installation(known), project_id=project_id

@@ -11,6 +11,8 @@ from kedro_otel import guard
 from kedro_otel.runtime.state import close_recorder, state, warn
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kedro_otel.recording.in_memory_writer import InMemoryWriter
 
 
@@ -142,6 +144,20 @@ def mode() -> str:
     return launch.mode(state.settings or settings.load(os.environ), os.environ)
 
 
+def _first(path: Path) -> bool:
+    """Return whether nobody has read of the file at ``path`` yet."""
+    import hashlib
+
+    from kedro_otel.config import files, paths
+
+    where = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    try:
+        return files.create(paths.home() / "linked" / where, b"")
+    except OSError as error:
+        guard.let_through(error)
+        return False
+
+
 def notice() -> None:
     """Tell a person at a terminal, once per machine, that commands are recorded."""
     if sys.stderr is None or not sys.stderr.isatty():
@@ -154,6 +170,13 @@ def notice() -> None:
             "To leave such files alone: export KEDRO_OTEL_WRITE_PROJECT_ID=false"
         )
     state.identified.clear()
+    for path in state.linked:
+        if _first(path):
+            warn(
+                f"kedro-otel leaves {path} alone, because it has other hard links: the project has no project_id. "
+                "To give it one: put project_id into [tool.kedro_telemetry], or export KEDRO_OTEL_WRITE_PROJECT_ID=false"
+            )
+    state.linked.clear()
     noticed = paths.home() / "notice"
     try:
         os.close(os.open(noticed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

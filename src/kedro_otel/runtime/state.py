@@ -38,6 +38,7 @@ class State:
         commands: How many commands began here.
         exit_registered: Whether the end of the process is seen to.
         identified: Each pyproject.toml that an id was written into, until the user has read of it.
+        linked: Each that was left alone because of its other hard links.
         patience: Seconds to wait for the delivery at the end of the process; None where nothing is to be waited for.
         worker: Whether this is a worker of another process, which waits itself.
         watching: Whether a notebook tells when its cells end.
@@ -58,6 +59,7 @@ class State:
         self.commands = 0
         self.exit_registered = False
         self.identified: list[Path] = []
+        self.linked: list[Path] = []
         self.patience: float | None = None
         self.worker = False
         self.ipython_hooked = False

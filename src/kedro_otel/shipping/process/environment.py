@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from kedro_otel import guard
+from kedro_otel.config import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +77,7 @@ def in_container(environ: Mapping[str, str]) -> bool:
         return True
     if sys.platform != "linux":
         return False
-    if any(os.path.exists(path) for path in _CONTAINER_FILES):
+    if any(map(_exists, _CONTAINER_FILES)):
         return True
     groups = _text("/proc/self/cgroup")
     return any(word in groups for word in _CONTAINER_GROUPS)
@@ -87,10 +89,21 @@ def _other_pid_namespace() -> bool:
     ):  # WSL gives a lasting one to each distribution
         return False
     try:
-        return os.stat("/proc/self/ns/pid").st_ino != _FIRST_PID_NAMESPACE
+        namespace = files.patiently(lambda: os.stat("/proc/self/ns/pid"))
     except OSError as error:
         guard.let_through(error)
         return False
+    return namespace.st_ino != _FIRST_PID_NAMESPACE
+
+
+def _exists(path: str) -> bool:
+    """Tell whether something is at ``path``; an error that may pass is no answer."""
+    try:
+        files.patiently(lambda: os.stat(path))
+    except OSError as error:
+        guard.let_through(error)
+        return False
+    return True
 
 
 def mounted(home: str) -> bool:
@@ -98,19 +111,23 @@ def mounted(home: str) -> bool:
     if not home:
         return False
     path = os.path.abspath(os.path.expanduser(home))
-    while not os.path.exists(path) and os.path.dirname(path) != path:
+    while not _exists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     try:
-        return os.stat(path).st_dev != os.stat("/").st_dev
+        here, root = (files.patiently(partial(os.stat, one)) for one in (path, os.sep))
     except OSError as error:
         guard.let_through(error)
         return False
+    return here.st_dev != root.st_dev
 
 
 def _text(path: str) -> str:
-    try:
+    def read() -> str:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(65536)
+
+    try:
+        return files.patiently(read)
     except OSError as error:
         guard.let_through(error)
         return ""

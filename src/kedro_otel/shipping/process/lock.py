@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kedro_otel import guard
+from kedro_otel.config import files
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +39,7 @@ class Lock:
         """Take the lock, waiting up to ``patience`` seconds; False if somebody else has it. Raises OSError without a place for it."""
         end = time.monotonic() + patience
         while True:
-            descriptor, taken = _taken(self.path)
+            descriptor, taken = files.patiently(lambda: _taken(self.path))
             if taken:
                 self._descriptor = descriptor
                 return True
@@ -52,10 +53,12 @@ class Lock:
         if self._descriptor < 0:
             return False
         try:
-            return os.fstat(self._descriptor).st_nlink > 0 and self.path.parent.is_dir()
+            found = files.patiently(lambda: os.fstat(self._descriptor))
+            files.patiently(lambda: os.stat(self.path.parent))
         except OSError as error:
             guard.let_through(error)
             return False
+        return found.st_nlink > 0
 
     def release(self) -> None:
         """Let go, if held. The file stays: removing it would let two processes lock two files of one name."""
@@ -79,10 +82,9 @@ class Lock:
 
 def held(path: Path) -> bool:
     """Tell whether some process holds the lock at ``path``."""
-    if not path.exists():
-        return False
     try:
-        descriptor, taken = _taken(path)
+        files.patiently(lambda: os.stat(path))
+        descriptor, taken = files.patiently(lambda: _taken(path))
     except OSError as error:
         guard.let_through(error)
         return False
@@ -95,11 +97,11 @@ def _taken(path: Path) -> tuple[int, bool]:
     """Return an open, locked descriptor, or (-1, False) if somebody else has the lock."""
     descriptor = _open(path)
     try:
-        _lock(descriptor)
+        files.patiently(lambda: _asked(descriptor))
     except OSError as error:
         guard.let_through(error)
         os.close(descriptor)
-        if error.errno not in _WITHOUT_LOCKS:  # taken, or an error that may pass
+        if error.errno not in _WITHOUT_LOCKS:  # taken, or an error that lasts
             return -1, False
         descriptor = _open(_stand_in(path))
         try:
@@ -108,9 +110,13 @@ def _taken(path: Path) -> tuple[int, bool]:
             guard.let_through(error)
             os.close(descriptor)
             return -1, False
-    with guard.suppress(OSError):
-        if os.fstat(descriptor).st_nlink:
-            return descriptor, True
+    try:
+        found = files.patiently(lambda: os.fstat(descriptor))
+    except OSError:
+        os.close(descriptor)
+        raise
+    if found.st_nlink:
+        return descriptor, True
     os.close(descriptor)  # purged between open and lock: nobody else would meet us there
     return -1, False
 
@@ -118,7 +124,12 @@ def _taken(path: Path) -> tuple[int, bool]:
 def _open(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags, 0o600)
-    if hasattr(os, "geteuid") and os.fstat(descriptor).st_uid != os.geteuid():
+    try:
+        owner = os.fstat(descriptor).st_uid
+    except OSError:
+        os.close(descriptor)
+        raise
+    if hasattr(os, "geteuid") and owner != os.geteuid():
         os.close(descriptor)
         message = f"{path} belongs to somebody else"
         raise OSError(message)
@@ -133,6 +144,14 @@ def _stand_in(path: Path) -> Path:
     name = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     user = os.geteuid() if hasattr(os, "geteuid") else 0
     return Path(tempfile.gettempdir(), f"kedro-otel-{user}-{name}.lock")
+
+
+def _asked(descriptor: int) -> None:
+    """Lock. Raises OSError; that somebody else has the lock is no error that is worth another try at once."""
+    try:
+        _lock(descriptor)
+    except BlockingIOError as error:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from error
 
 
 def _lock(descriptor: int) -> None:

@@ -10,6 +10,7 @@ import sys
 from typing import Any, Final
 
 from kedro_otel import guard
+from kedro_otel.config import files
 
 _AT_EMPTY_PATH: Final = 0x1000
 _STATX_INO_BTIME: Final = 0x900
@@ -37,6 +38,9 @@ def _born(descriptor: int, found: os.stat_result) -> str:
         return ""
     buffer = ctypes.create_string_buffer(256)
     if call(descriptor, b"", _AT_EMPTY_PATH, _STATX_INO_BTIME, buffer):
+        failed = ctypes.get_errno()
+        if failed in files.TRANSIENT:  # without its time of birth the file would look like a copy
+            raise OSError(failed, os.strerror(failed))
         return ""
     (mask,) = struct.unpack_from("=I", buffer)
     seconds, nanoseconds = struct.unpack_from("=qI", buffer, _BTIME_OFFSET)
