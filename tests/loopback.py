@@ -23,6 +23,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -32,11 +33,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 
+_REQUESTS: dict[str, Any] = {
+    "traces": ExportTraceServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+    "logs": ExportLogsServiceRequest,
+}
 Act = Callable[["Handler"], None]
 
 
 class Request(NamedTuple):
-    """What came: ``signal`` is "traces" or "metrics", ``message`` the parsed protobuf, ``size`` bytes before decompression."""
+    """What came: ``signal`` is "traces", "metrics" or "logs", ``message`` the parsed protobuf, ``size`` bytes before decompression."""
 
     signal: str
     path: str
@@ -56,7 +62,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Take one request."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        signal = "metrics" if "metrics" in self.path else "traces"
+        named = (name for name in ("metrics", "logs") if name in self.path)
+        signal = next(named, "traces")
         act = self.server.next(signal)
         self.server.got(signal, self, body, accepted=act == 200)
         if act == 400:  # as an OTLP receiver says it
@@ -95,7 +102,7 @@ class Loopback(ThreadingHTTPServer):
         self.requests: list[Request] = []
         self.gets: list[str] = []
         self.always: dict[str, int | Act] = {}
-        self._script: dict[str, list[int | Act]] = {"traces": [], "metrics": []}
+        self._script: dict[str, list[int | Act]] = {"traces": [], "metrics": [], "logs": []}
         self._mutex = threading.Lock()
         self.closing = threading.Event()
         self._thread = threading.Thread(
@@ -132,9 +139,7 @@ class Loopback(ThreadingHTTPServer):
             if kind == "deflate"
             else body
         )
-        message = (
-            ExportTraceServiceRequest if signal == "traces" else ExportMetricsServiceRequest
-        ).FromString(data)
+        message = _REQUESTS[signal].FromString(data)
         with self._mutex:
             headers = {name.lower(): value for name, value in handler.headers.items()}
             self.requests.append(

@@ -16,6 +16,7 @@ from fabricate import Tape
 from loopback import Loopback
 
 from kedro_otel.config import destination, settings
+from kedro_otel.recording import encoder
 from kedro_otel.shipping.process import foreground, launch, lock
 from kedro_otel.shipping.state import destination_paths, journal
 
@@ -160,6 +161,21 @@ def post(loopback: Loopback, home: Path, environment: dict[str, str]) -> Iterato
     office = Post(loopback, home, environment)
     yield office
     office.close()
+
+
+def log_line(tape: Tape, text: str) -> None:
+    """Append a log record to a segment made by hand."""
+    fields = {
+        "log": "INFO",
+        "traceId": tape.trace,
+        "spanId": "1" * 16,
+        "timeUnixNano": str(tape.ns(1)),
+        "severityNumber": 9,
+        "logger": "x",
+        "body": text,
+        "attributes": [],
+    }
+    tape.raw(encoder.sealed(json.dumps(fields, separators=(",", ":")).encode() + b"\n"))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -141,8 +141,9 @@ def test_with_both_commits_damaged_counting_begins_anew_after_the_last(path):
 def test_a_new_journal_knows_nothing(path):
     """No receiver, no answer, no count."""
     fresh = ["ok", "", 0, 0, 0]
-    signals = {"traces": fresh, "metrics": fresh}
+    signals = {"traces": fresh, "metrics": fresh, "logs": fresh}
     assert state(journal.Journal(path)) == {
+        "logs": {},
         "segments": {},
         "totals": [],
         "signals": signals,

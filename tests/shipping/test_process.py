@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from differential import shippers
 from loopback import Loopback, hang, loopback
-from shipping_harness import Post, post
+from shipping_harness import Post, log_line, post
 
 from kedro_otel.config import paths
 from kedro_otel.semconv import names
@@ -203,9 +203,14 @@ def test_killed_at_any_step_it_loses_nothing_and_counts_nothing_twice(
     if point == "letter written":
         loopback.always["traces"] = 400
     recorded: Counter[str] = Counter()
+    logs = point.startswith("logs ")
+    if logs:
+        post.set(KEDRO_OTEL_DETAIL="full", KEDRO_OTEL_LOGS="on")
     for _ in range(4):
-        tape = post.run(nodes=1)
+        tape = post.run(nodes=1, detail="full" if logs else "run", logs=logs)
         recorded[tape.trace] += 5
+        if logs:
+            log_line(tape, tape.trace)
     for time_ in (1, 2):
         code = post.ship(code=None, **{VARIABLE: f"{point}:{time_}"})
         assert code == (-signal.SIGKILL if time_ == 1 else code)

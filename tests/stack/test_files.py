@@ -24,9 +24,9 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SHIPPED = [ROOT / name for name in FILES]
 
 
-def normalized(folder: Path, **environment: str) -> dict[str, Any]:
-    """What compose-go makes of docker-compose.yml; it fails where the file breaks the specification."""
-    words = [binary("compose"), "docker-compose.yml"]
+def normalized(folder: Path, *more: str, **environment: str) -> dict[str, Any]:
+    """What compose-go makes of docker-compose.yml, and of ``more`` files; it fails where a file breaks the specification."""
+    words = [binary("compose"), "docker-compose.yml", *more]
     done = subprocess.run(
         words, cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=False
     )
@@ -125,6 +125,21 @@ def test_a_token_is_asked_for_exactly_when_one_is_set() -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.parametrize("token", ["", "s3cret"])
+def test_a_store_of_logs_is_added_by_a_second_file(token: str) -> None:
+    """With stack/compose-logs.yaml the collector gets the pipeline of logs, and their store is this machine's own."""
+    services = normalized(ROOT, "stack/compose-logs.yaml", KEDRO_OTEL_TOKEN=token)["services"]
+    files = ["config", *(["token"] if token else []), "logs"]
+    assert services["collector"]["command"] == [
+        f"--config=/etc/otelcol/{name}.yaml" for name in files
+    ]
+    mounted = {mount["target"] for mount in services["collector"]["volumes"]}
+    assert {"/etc/otelcol/config.yaml", "/etc/otelcol/logs.yaml"} <= mounted
+    (port,) = services["victorialogs"]["ports"]
+    assert (port["host_ip"], port["published"]) == ("127.0.0.1", "9428")
+
+
+@pytest.mark.servers
 def test_every_service_says_whether_it_is_well() -> None:
     """Each long-running service has a health check, the collector's in the container beside it."""
     services = normalized(ROOT)["services"]
@@ -176,6 +191,7 @@ def test_the_collector_accepts_its_configuration(tmp_path: Path, token: str | No
     """`otelcol validate` accepts the very files that are mounted, with and without a token."""
     environment = {} if token is None else {"KEDRO_OTEL_TOKEN": token}
     files = ["otel-collector-config.yaml", *(["stack/collector-token.yaml"] if token else [])]
+    files.append("stack/collector-logs.yaml")
     words = [binary("otelcol"), "validate", *(f"--config={ROOT / name}" for name in files)]
     done = subprocess.run(
         words, env=environment, capture_output=True, text=True, timeout=30, check=False

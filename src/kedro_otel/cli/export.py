@@ -146,12 +146,13 @@ def _node_rows(since: int) -> Iterator[dict[str, Any]]:
 
 def _as_sent(ctx: click.Context, trace: Trace) -> Iterator[dict[str, Any]]:
     from kedro_otel.config import settings
-    from kedro_otel.shipping.preview import messages
+    from kedro_otel.shipping.preview import log_messages, messages
 
     known = settings.load(os.environ, project_of(ctx))
     kept = destination.kept(known)
     for why in kept.values():
         say(why)
-    if destination.current(known) is None and len(kept) < len(destination.SIGNALS):
+    if destination.current(known) is None and len(kept) < len(destination.signals(known)):
         say("no endpoint is named, so nothing leaves; this is what would")
-    return messages(((span.header, span.operation) for span in trace.root.walk()), known)
+    yield from messages(((span.header, span.operation) for span in trace.root.walk()), known)
+    yield from log_messages([segment.path for segment in trace.segments], trace.trace_id, known)

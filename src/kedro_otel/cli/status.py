@@ -85,13 +85,15 @@ def text(found: Mapping[str, Any], *, verbose: bool = False) -> str:
     """
     said, level, where, ids = found["consent"], found["detail"], found["destination"], found["ids"]
     addresses = (
-        " and ".join(dict.fromkeys(filter(None, (where["traces"], where["metrics"]))))
+        " and ".join(
+            dict.fromkeys(filter(None, (where["traces"], where["metrics"], where["logs"])))
+        )
         if where
         else ""
     )
     nowhere = (
         "nowhere"
-        if len(found["not sent"]) == len(destination.SIGNALS)
+        if set(found["not sent"]) >= set(destination.SIGNALS)
         else "nowhere: no endpoint is named. Name one: kedro otel connect URL"
     )
     chosen = [

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 TRACES: Final = "traces"
 METRICS: Final = "metrics"
+LOGS: Final = "logs"
 SIGNALS: Final = (TRACES, METRICS)
+"""What leaves wherever an endpoint is named; :data:`LOGS` only where a setting asks for them, too."""
+
 GRPC: Final = "grpc"
 OTLP: Final = "otlp"
 CONSOLE: Final = "console"
@@ -37,8 +40,9 @@ class Destination(NamedTuple):
     """A receiver and who it is asked as.
 
     ``id`` (16 hex digits) is of the addresses, protocols and credentials, ``receiver_id`` of addresses and protocols
-    alone: both are one where nothing authorises. Older versions knew only that. ``traces`` and ``metrics`` are the
-    addresses without credentials, ``protocol`` is that of the first.
+    alone: both are one where nothing authorises. Older versions knew only that. ``traces``, ``metrics`` and ``logs`` are the
+    addresses without credentials, ``protocol`` is that of the first. Logs count for an id only where they have an address
+    or credentials of their own.
     """
 
     id: str
@@ -46,6 +50,7 @@ class Destination(NamedTuple):
     metrics: str | None
     protocol: str
     receiver_id: str = ""
+    logs: str | None = None
 
 
 class Signal(NamedTuple):
@@ -70,7 +75,7 @@ def current(settings: Settings, *, make_key: bool = False) -> Destination | None
         make_key: Whether to make this home's key if there is none and the id needs one. Whoever
             records does so; whoever only reads makes no file.
     """
-    found = {name: _address(settings, name) for name in SIGNALS}
+    found = {name: _address(settings, name) for name in (*SIGNALS, LOGS)}
     if not any(found.values()):
         return None
     import hashlib
@@ -78,14 +83,14 @@ def current(settings: Settings, *, make_key: bool = False) -> Destination | None
     shown = {
         name: without_credentials(address) if address else None for name, address in found.items()
     }
-    protocols = {name: _nearest(settings, "protocol", name) for name in SIGNALS}
+    protocols = {name: _nearest(settings, "protocol", name) for name in found}
     canonical = json.dumps(
         [
             [name, _canonical(shown[name]), protocols[name] if shown[name] else None]
-            for name in SIGNALS
+            for name in _counting(settings)
         ]
     )
-    protocol = protocols[TRACES if shown[TRACES] else METRICS]
+    protocol = protocols[next(name for name in found if found[name])]
     receiver_id = hashlib.sha256(canonical.encode()).hexdigest()[:16]
     return Destination(
         _identified(settings, canonical, shown, make_key=make_key) or receiver_id,
@@ -93,11 +98,33 @@ def current(settings: Settings, *, make_key: bool = False) -> Destination | None
         shown[METRICS],
         protocol,
         receiver_id,
+        shown[LOGS],
     )
 
 
+def signals(settings: Settings) -> tuple[str, ...]:
+    """Return what is to leave: traces and metrics, and logs where they are asked for."""
+    return (*SIGNALS, LOGS) if settings.value("logs") == "on" else SIGNALS
+
+
+def exceptions(settings: Settings) -> str:
+    """Return how errors leave beside span events: "logs" instead of them, "logs/dup" as well, "" not at all."""
+    leave = LOGS in signals(settings) and uses(settings, LOGS, OTLP)
+    return settings.value("exception_signal") or "" if leave else ""
+
+
+def _counting(settings: Settings) -> tuple[str, ...]:
+    """Return the signals whose addresses and credentials make a receiver's id."""
+    own = any(
+        settings.value(f"{LOGS}_{key}") is not None
+        for key in ("endpoint", "protocol", "headers", "client_key", "client_certificate")
+    )
+    alone = not any(_address(settings, name) for name in SIGNALS)
+    return signals(settings) if own or alone else SIGNALS
+
+
 def signal(settings: Settings, name: str) -> Signal | None:
-    """Return what the exporter of ``name`` ("traces" or "metrics") needs, None where that signal is not shipped."""
+    """Return what the exporter of ``name`` ("traces", "metrics" or "logs") needs, None where that signal is not shipped."""
     url = _address(settings, name)
     if url is None:
         return None
@@ -125,12 +152,12 @@ def uses(settings: Settings, name: str, exporter: str) -> bool:
 def kept(settings: Settings) -> dict[str, str]:
     """Return, for each signal that does not leave because its list of exporters says so, a sentence about that."""
     found = {}
-    for name in SIGNALS:
+    for name in signals(settings):
         key = f"{name}_exporter"
         if not uses(settings, name, OTLP):
             shown = (
                 "; to print those of the last command: kedro otel ship"
-                if uses(settings, name, CONSOLE)
+                if uses(settings, name, CONSOLE) and name != LOGS
                 else ""
             )
             found[name] = (
@@ -142,7 +169,7 @@ def kept(settings: Settings) -> dict[str, str]:
 def problems(settings: Settings) -> list[str]:
     """Return what keeps data from their destination, one sentence each: an address that says too little, a header without its value."""
     found = []
-    for name in SIGNALS:
+    for name in signals(settings):
         source = _endpoint(settings, name)
         if (
             settings.value(source)
@@ -174,7 +201,7 @@ def problems(settings: Settings) -> list[str]:
         )
     headers = [
         value
-        for key in ("headers", "traces_headers", "metrics_headers")
+        for key in ("headers", *(f"{name}_headers" for name in signals(settings)))
         for value in (settings.value(key) or {}).values()
     ]
     needed = {value[len(_ENV) :] for value in headers if value.startswith(_ENV)}
@@ -192,7 +219,7 @@ def problems(settings: Settings) -> list[str]:
 def doubled(address: str, name: str) -> bool:
     """Tell whether the full address of the signal ``name`` has the path of a signal twice."""
     before = address.partition("?")[0].removesuffix(f"/v1/{name}")
-    return before.endswith(tuple(f"/v1/{one}" for one in (*SIGNALS, "logs")))
+    return before.endswith(tuple(f"/v1/{one}" for one in (*SIGNALS, LOGS)))
 
 
 def _identified(
@@ -200,7 +227,7 @@ def _identified(
 ) -> str:
     """Return the id of a receiver that is asked with credentials, "" for one that is asked without."""
     credentials = []
-    for name in SIGNALS:
+    for name in _counting(settings):
         found = signal(settings, name)
         if found is None:
             continue
@@ -237,7 +264,7 @@ def _endpoint(settings: Settings, name: str) -> str:
 
 def _address(settings: Settings, name: str) -> str | None:
     """Return the full address of one signal, as the OTLP exporter specification makes it from the settings."""
-    if not uses(settings, name, OTLP):
+    if name not in signals(settings) or not uses(settings, name, OTLP):
         return None
     source = _endpoint(settings, name)
     address: str | None = settings.value(source)

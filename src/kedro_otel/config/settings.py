@@ -96,29 +96,23 @@ def _exporter(
     choices: tuple[str, ...] = (),
     unit: str = "",
 ) -> tuple[Setting, ...]:
-    """Return the three settings that OpenTelemetry has for ``name``: for both signals, for traces and for metrics."""
+    """Return the settings that OpenTelemetry has for ``name``: for all signals, and for each alone."""
     upper = name.upper()
     return (
         Setting(
             name, kind, default, (f"OTEL_EXPORTER_OTLP_{upper}",), choices, sentence, unit=unit
         ),
-        Setting(
-            f"traces_{name}",
-            kind,
-            None,
-            (f"OTEL_EXPORTER_OTLP_TRACES_{upper}",),
-            choices,
-            f"The same for traces alone: see `{name}`.",
-            unit=unit,
-        ),
-        Setting(
-            f"metrics_{name}",
-            kind,
-            None,
-            (f"OTEL_EXPORTER_OTLP_METRICS_{upper}",),
-            choices,
-            f"The same for metrics alone: see `{name}`.",
-            unit=unit,
+        *(
+            Setting(
+                f"{signal}_{name}",
+                kind,
+                None,
+                (f"OTEL_EXPORTER_OTLP_{signal.upper()}_{upper}",),
+                choices,
+                f"The same for {signal} alone: see `{name}`.",
+                unit=unit,
+            )
+            for signal in ("traces", "metrics", "logs")
         ),
     )
 
@@ -160,6 +154,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "How the highest memory of a node is found: `auto` changes nothing in the process; `exact` (Linux) resets the highest mark that the system keeps "
         "of the process before each node, so that `/usr/bin/time` and your own `getrusage` tell less; `off` does not look.",
         choices=("off", "auto", "exact"),
+    ),
+    _own(
+        "logs",
+        "choice",
+        "off",
+        "With `on`, log lines of runs leave too, at the detail `full`.",
+        choices=("off", "on"),
+        project="narrow",
     ),
     _own(
         "ship",
@@ -269,10 +271,26 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _EXPORTERS,
         _WHICH.format("metrics"),
     ),
+    Setting(
+        "logs_exporter",
+        "exporters",
+        "otlp",
+        ("OTEL_LOGS_EXPORTER",),
+        _EXPORTERS,
+        "A list. Without `otlp` no logs leave.",
+    ),
+    Setting(
+        "exception_signal",
+        "choice",
+        None,
+        ("OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN",),
+        ("logs", "logs/dup"),
+        "Where logs leave: errors as log events instead of span events, or with `logs/dup` besides them.",
+    ),
 )
 BY_NAME: Final = {setting.name: setting for setting in SETTINGS}
 _QUOTES: Final = ("'", '"', "`", "\u201c", "\u201d")
-ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint")
+ENDPOINTS: Final = ("endpoint", "traces_endpoint", "metrics_endpoint", "logs_endpoint")
 _INTERNAL: Final = frozenset(
     {"KEDRO_OTEL_ENABLED", "KEDRO_OTEL_FAILPOINT", "KEDRO_OTEL_RAISE", "KEDRO_OTEL_SHIPPER"}
 )

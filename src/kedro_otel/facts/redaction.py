@@ -96,6 +96,11 @@ def at(operation: Operation, header: Header, detail: str) -> Operation | None:
     return left
 
 
+def logs_leave(header: Header, detail: str) -> bool:
+    """Tell whether log records of a segment may leave at ``detail``: a message may hold data, so at ``full`` alone."""
+    return narrowest(header.detail, detail) == names.FULL
+
+
 def resource_at(resource: Mapping[str, Any], detail: str) -> dict[str, Any]:
     """Return what leaves of a resource at ``detail``: our rows as far as they go, and what the user put in themselves.
 

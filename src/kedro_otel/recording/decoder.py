@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from binascii import crc32
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
 from kedro_otel.recording.model import (
@@ -17,6 +17,7 @@ from kedro_otel.recording.model import (
     SegmentError,
 )
 from kedro_otel.recording.segment_file import FORMAT, GOES_ON, HEADER_BEGINS, STOP_MARK_AT
+from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
     from kedro_otel.recording.model import Value
@@ -39,6 +40,8 @@ DAMAGED: Final = "damaged: its checksum does not match"
 
 _decode: Final = json.JSONDecoder().raw_decode
 _KINDS: Final = 5
+_FATAL4: Final = 24
+"""The largest number of a severity."""
 
 
 class BadLineError(ValueError):
@@ -129,6 +132,7 @@ def header(fields: dict[str, Any], name: str) -> Header:
             detail_from=_text(fields, "detailFrom"),
             project=_text(fields, "project"),
             root=_text(fields, "root"),
+            logs=fields.get("logs") is True,
         )
     except BadLineError as error:
         raise SegmentError(f"{name}: damaged header ({error})") from None
@@ -163,6 +167,69 @@ def end(operation: Operation, fields: dict[str, Any]) -> None:
     operation.status_message = _text(status, "message")
     operation.events = [event for event in events if type(event) is dict]
     operation.state = "ended"
+
+
+EXCEPTION: Final = "exception"
+"""Name of the event that tells of an error, on a span and among logs."""
+
+LOG: Final = b'{"log":'
+"""How the line of a log record begins."""
+
+
+class LogRecord(NamedTuple):
+    """A log record that may leave: ids in hex, nanoseconds since 1970, OTLP's number of the severity and its name."""
+
+    trace_id: str
+    span_id: str
+    time_ns: int
+    severity: int
+    level: str
+    logger: str
+    body: str
+    attributes: dict[str, Value]
+    event: str = ""
+
+
+def exceptions(fields: dict[str, Any]) -> list[LogRecord]:
+    """Return the ``exception`` events of a line that ends an operation, as log records. Raises :class:`BadLineError`."""
+    trace_id, span_id = _text(fields, "traceId"), _text(fields, "spanId")
+    events = fields.get("events", [])
+    if (
+        not _TRACE_ID.fullmatch(trace_id)
+        or not _SPAN_ID.fullmatch(span_id)
+        or type(events) is not list
+    ):
+        raise BadLineError(_NOT_AS_SAID)
+    found = []
+    for event in events:
+        if type(event) is dict and event.get("name") == EXCEPTION:
+            values = attributes(event.get("attributes", []))
+            body = str(values.get(names.EXCEPTION_MESSAGE, ""))
+            when = _time(event, "timeUnixNano")
+            found.append(
+                LogRecord(
+                    trace_id, span_id, when, 17, "ERROR", names.SCOPE, body, values, EXCEPTION
+                )
+            )
+    return found
+
+
+def log_record(fields: dict[str, Any]) -> LogRecord:
+    """Return the log record that a ``log`` line tells. Raises :class:`BadLineError`."""
+    trace_id, span_id = _text(fields, "traceId"), _text(fields, "spanId")
+    if not _TRACE_ID.fullmatch(trace_id) or not _SPAN_ID.fullmatch(span_id):
+        raise BadLineError(_NOT_AS_SAID)
+    severity = _whole(fields.get("severityNumber", 0))
+    return LogRecord(
+        trace_id,
+        span_id,
+        _time(fields, "timeUnixNano"),
+        severity if severity <= _FATAL4 else 0,
+        _text(fields, "log"),
+        _text(fields, "logger"),
+        _text(fields, "body"),
+        attributes(fields.get("attributes", [])),
+    )
 
 
 def when(fields: dict[str, Any]) -> int:

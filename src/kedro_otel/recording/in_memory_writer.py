@@ -44,6 +44,9 @@ class InMemoryWriter(Writer):
             self._begin()
             return taken
 
+    def log(self, line: bytes) -> None:
+        """Take no log record: what memory holds are operations."""
+
     def abandon(self) -> None:
         """Forget, in a fork child, what is the parent's."""
         self._on, self._kept, self._lock = False, [], RLock()

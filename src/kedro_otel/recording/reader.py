@@ -295,6 +295,8 @@ class Follower:
             )
             self.checked = decoder.has_checksum(line)
             return
+        if line.startswith(decoder.LOG):
+            return  # no operation: shipping/state/log_feed.py reads these
         try:
             self._line(self.segment, decoder.parse(line, checked=self.checked), offset)
         except BadLineError as error:

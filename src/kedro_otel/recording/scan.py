@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from kedro_otel import guard
@@ -75,7 +76,8 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
     if follower.open_operations() or rest:
         alive = locking.alive(descriptor, segment.header)
         settle(segment, descriptor, alive=alive, has_open=bool(follower.open_operations()))
-        for line in lines[-_LAST:]:
+        timed = (line for line in reversed(lines) if not line.startswith(decoder.LOG))
+        for line in islice(timed, _LAST):
             with contextlib.suppress(BadLineError):
                 segment.last_ns = max(segment.last_ns, decoder.when(decoder.parse(line)))
     if rest and not segment.alive:

@@ -33,6 +33,9 @@ DROP_FOREIGN_BYTES: Final = 256 * 1024 * 1024
 
 _DROP_AFTER: Final = {"foreign": DROP_FOREIGN_BYTES, "dataset": DROP_FOREIGN_BYTES // 8 * 9}
 
+LOG_BYTES: Final = 16 * 1024 * 1024
+"""Bytes of log lines past which one process's are no longer recorded to be sent."""
+
 LOOK_SECONDS: Final = 0.5
 """After this long the next line waits until it is known that recording is still wanted."""
 
@@ -102,7 +105,7 @@ class Writer:
         self._drop_after = dict(_DROP_AFTER)
         self._earlier = 0
         """Bytes in the segments before this one."""
-        self._size = 0
+        self._size = self._logged = 0
         self._file: SegmentFile | None = None
         self.stem = ""
         self._begin()
@@ -146,6 +149,17 @@ class Writer:
                 self._write(line)
             if span_id:
                 self._open.pop(span_id, None)
+
+    def log(self, line: bytes) -> None:
+        """Write a log record that is to be sent; dropped and counted where there are far too many, left out where the user's provider sends."""
+        with self._lock:
+            if self._owned_by_user:
+                return
+            if self._logged > LOG_BYTES:
+                self.lost["log_too_much"] += 1
+                return
+            self._logged += len(line)
+            self._write(line)
 
     def drop(self, span_id: str) -> None:
         """Declare the open operation ``span_id`` void."""

@@ -117,6 +117,8 @@ def facts(known: Settings) -> dict[str, Any]:
                 ephemeral=environment.ephemeral(known, os.environ),
                 generation=destination_paths.generation(where.id),
             )
+            if facts["detail"] == "full" and where.logs:
+                facts["logs"] = True
     return facts
 
 

@@ -22,6 +22,8 @@ NAMES: Final = (
     "journal replaced",
     "spans encoded",
     "spans answered",
+    "logs encoded",
+    "logs answered",
     "zeros encoded",
     "zeros answered",
     "metrics encoded",

@@ -46,6 +46,7 @@ class Permission:
         self._projects: dict[Path, Permission] = {}
         self._detail: str | None = known.value("detail")
         self._first = self._detail
+        self._logs = known.value("logs") == "on"
 
     def limit(self, header: Header) -> str | None:
         """Return the widest detail that the project of a recording allows now, None where it says no."""
@@ -56,23 +57,37 @@ class Permission:
 
         What cannot be asked now is a no, for now. A project that nobody knows any more says nothing.
         """
+        asked = self._of(identifier, folder)
+        if asked is None or asked is self:
+            return names.FULL if asked else None
+        found, own = asked.detail, self.detail
+        if found is None or own is None:
+            return None
+        return found if names.DETAILS.index(found) < names.DETAILS.index(own) else names.FULL
+
+    def lets_logs(self, header: Header) -> bool:
+        """Tell whether log records of a recording may leave now at all, as its project and whoever is asked say."""
+        asked = self._of(header.project, header.root)
+        if asked is None or asked.detail is None or self.detail is None:
+            return False
+        return bool(asked._logs and self._logs)  # noqa: SLF001
+
+    def _of(self, identifier: str, folder: str) -> Permission | None:
+        """Return who is asked for a project: this one where there is none, or nobody knows it; None where it cannot be asked now."""
         if not (identifier or folder):
-            return names.FULL
+            return self
         try:
             root = Path(folder) if folder else project_folders.folder(identifier)
         except OSError as error:
             guard.let_through(error)
             return None
         if root is None:
-            return names.FULL
+            return self
         asked = self._projects.get(root)
         if asked is None:
             asked = self._projects[root] = copy.copy(self)
             asked._project, asked._seen = root, None  # noqa: SLF001
-        found, own = asked.detail, self.detail
-        if found is None or own is None:
-            return None
-        return found if names.DETAILS.index(found) < names.DETAILS.index(own) else names.FULL
+        return asked
 
     @property
     def detail(self) -> str | None:
@@ -94,6 +109,7 @@ class Permission:
         if not consent.decide(self._environ, self._project).enabled:
             return None
         known = settings.load(self._environ, self._project)
+        self._logs = known.value("logs") == "on"
         found = destination.current(known)
         return (
             str(known.value("detail")) if found is not None and found.id == self._target else None

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel.config import destination
 from kedro_otel.facts import redaction
+from kedro_otel.recording.decoder import EXCEPTION
 from kedro_otel.recording.model import DIED, ENDED
 from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
 from kedro_otel.shipping.shipper import MAX_SPANS
-from kedro_otel.shipping.state import aggregation, destination_paths, journal
+from kedro_otel.shipping.state import aggregation, destination_paths, journal, log_feed
 from kedro_otel.shipping.state.segment_feed import OURS
 from kedro_otel.shipping.transport import otlp
+from kedro_otel.shipping.transport.exporters import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -64,9 +66,34 @@ def messages(
             if settings.value(f"{name}_exporter") != "none"
         ]
     if destination.TRACES in signals:
-        yield from _traces(ours, totals, level)
+        replaced = destination.exceptions(settings) == "logs"
+        yield from _traces(ours, totals, level, (EXCEPTION,) if replaced else ())
     if destination.METRICS in signals:
         yield from _metrics([found for found in totals.values() if found.series])
+
+
+def log_messages(
+    segments: list[Path], trace_id: str, settings: Settings
+) -> Iterator[dict[str, Any]]:
+    """Yield ``{"resourceLogs": …}`` with the log records of a trace, as they would leave at the detail in force."""
+    name = destination.LOGS
+    if name not in destination.signals(settings) or not destination.uses(
+        settings, name, destination.OTLP
+    ):
+        return
+    level = settings.value("detail")
+    exceptions = bool(destination.exceptions(settings))
+    for header, found in log_feed.of_segments(segments, trace_id, exceptions=exceptions):
+        if not found or not redaction.logs_leave(header, level):
+            continue
+        attributes = redaction.resource_at(header.resource, level)
+        target = destination.current(settings)
+        known = journal.load(_journal(target.id)).totals if target else {}
+        totals = _named(attributes, known.get(aggregation.resource_key(attributes)))
+        resource = otlp.resource(attributes, totals.instance)
+        for start in range(0, len(found), log_feed.MOST):
+            batch = found[start : start + log_feed.MOST]
+            yield _json(encoder(name)([otlp.log(header, one, resource) for one in batch]))
 
 
 def _counted(
@@ -120,7 +147,10 @@ def _named(resource: Mapping[str, Any], known: Totals | None) -> Totals:
 
 
 def _traces(
-    ours: list[tuple[Header, Operation]], totals: Mapping[str, Totals], level: str
+    ours: list[tuple[Header, Operation]],
+    totals: Mapping[str, Totals],
+    level: str,
+    without: Collection[str],
 ) -> Iterator[dict[str, Any]]:
     from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
@@ -136,6 +166,7 @@ def _traces(
                 otlp.span(
                     left,
                     resources[aggregation.resource_key(redaction.resource_at(header.resource, at))],
+                    without=() if left.operation == names.FOREIGN else without,
                 )
             )
     for start in range(0, len(spans), MAX_SPANS):

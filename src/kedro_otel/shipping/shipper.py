@@ -10,12 +10,16 @@ import json
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.config.destination import METRICS, TRACES, signal
+from kedro_otel.config import destination as destination_settings
+from kedro_otel.config.destination import LOGS, METRICS, TRACES, signal
+from kedro_otel.facts import redaction
+from kedro_otel.recording.decoder import EXCEPTION
 from kedro_otel.semconv import names
 from kedro_otel.shipping.failpoints import reached
 from kedro_otel.shipping.permission import Permission
-from kedro_otel.shipping.state import dead_letters, destination_paths
+from kedro_otel.shipping.state import aggregation, dead_letters, destination_paths
 from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, WITHDRAWN, Journal
+from kedro_otel.shipping.state.log_feed import Found, LogFeed
 from kedro_otel.shipping.state.segment_feed import Item, SegmentFeed
 from kedro_otel.shipping.transport import otlp, responses
 from kedro_otel.shipping.transport.exporters import Sender
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
 
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
@@ -78,7 +83,7 @@ class Shipper:
         self.where = where
         self._senders = {
             name: Sender(name, found, self._may_leave)
-            for name in (TRACES, METRICS)
+            for name in (TRACES, METRICS, LOGS)
             if (found := signal(settings, name)) is not None
         }
 
@@ -96,6 +101,11 @@ class Shipper:
             reconsider=everything,
             limit=self._permission.limit,
         )
+        exceptions = destination_settings.exceptions(settings)
+        self._logs = LogFeed(journal, wants, self._permission, exceptions=bool(exceptions))
+        self._without = (EXCEPTION,) if exceptions == "logs" else ()
+        """Events that leave as log records instead."""
+        self._logs_unsent = False
         self._withhold()
         self._resources: dict[str, Resource] = {}
         self._metrics_at = 0.0
@@ -117,6 +127,8 @@ class Shipper:
         self._spans(spans=spans)
         if self.reading.touched:
             self.journal.commit()
+        if LOGS in self._senders:
+            self._log_records()
         if METRICS in self._senders:
             self._metrics()
         return self._state()
@@ -154,6 +166,7 @@ class Shipper:
         unsent = {
             TRACES: TRACES in self._senders and self.reading.unsent,
             METRICS: METRICS in self._senders and bool(self._pending()),
+            LOGS: self._logs_unsent,
         }
         due = [self.journal.signals[name].next_ns for name, lacking in unsent.items() if lacking]
         if self.reading.unread:
@@ -236,11 +249,15 @@ class Shipper:
         return len(items)
 
     def _send(self, operations: Sequence[tuple[Operation, str]]) -> Answer:
-        spans = [otlp.span(operation, self._resource(key)) for operation, key in operations]
+        spans = [self._span(operation, self._resource(key)) for operation, key in operations]
         reached("spans encoded")
         answer = self._senders[TRACES].spans(spans)
         reached("spans answered")
         return answer
+
+    def _span(self, operation: Operation, resource: Resource) -> ReadableSpan:
+        foreign = operation.operation == names.FOREIGN
+        return otlp.span(operation, resource, without=() if foreign else self._without)
 
     def resend(self) -> None:
         """Send once more what was refused for good and is still recorded; what is accepted is no longer refused.
@@ -283,6 +300,49 @@ class Shipper:
             found = otlp.resource(totals.attributes, totals.instance)
             self._resources[totals.instance] = found
         return found
+
+    # --- logs -------------------------------------------------------------------------------------------------------
+
+    def _log_records(self) -> None:
+        self._logs_unsent = not self.journal.signals[LOGS].ready(time.time_ns())
+        if self._logs_unsent:
+            return
+        moved = False
+        for batch in self._logs.batches(self._level):
+            if not self._log_batch(batch.header, batch.records):
+                self._logs_unsent = True
+                break
+            self._logs.acknowledge(batch)
+            moved = True
+            if batch.records:
+                self.journal.commit()
+        if moved:
+            self.journal.commit()
+
+    def _log_batch(self, header: Header, records: list[Found]) -> bool:
+        """Send records, halving what is refused; return whether they are done with."""
+        if not records:
+            return True
+        limit = self._permission.limit(header)
+        if limit != names.FULL or not self._permission.lets_logs(header):
+            return False  # its project has said otherwise since it was read
+        left = redaction.resource_at(header.resource, self._level)
+        resource = self._resource(aggregation.resource_key(left))
+        reached("logs encoded")
+        answer = self._senders[LOGS].logs([otlp.log(header, one, resource) for one in records])
+        reached("logs answered")
+        if answer.outcome == REJECT and len(records) > 1:
+            middle = len(records) // 2
+            first, second = records[:middle], records[middle:]
+            return self._log_batch(header, first) and self._log_batch(header, second)
+        if answer.outcome == WITHDRAWN:
+            return False
+        responses.note(self.journal.signals[LOGS], answer, time.time_ns())
+        if answer.outcome == REJECT:
+            self.journal.counts["log records refused"] += len(records)
+        elif answer.outcome == OK:
+            self._accepted(answer, len(records), "log records")
+        return answer.outcome in (OK, REJECT)
 
     # --- metrics ----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from kedro_otel.shipping.transport import responses
 _LOST: Final = (
     "spans refused",
     "points refused",
+    "log records refused",
     "metrics refused",
     "recordings dropped unsent",
     "segments unreadable",

@@ -109,7 +109,12 @@ class Runs:
         """Whether the run that ended last is known to have ended well."""
         self._families: dict[str, RunNodes] = {}
         self._private = private
-        self.logs = LogLines(private, self._log_owner) if private is not None else None
+        sends = span_writer.writer if span_writer.writer.facts.get("logs") else None
+        self.logs = (
+            LogLines(private, self._log_owner, sends)
+            if private is not None or sends is not None
+            else None
+        )
         self.nodes = Nodes(
             span_writer, root, self._family_of, self._enter, self._leave, contexts, memory
         )

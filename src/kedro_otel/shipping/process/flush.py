@@ -35,15 +35,16 @@ _LOOK: Final = 0.05
 
 
 class Backlog(NamedTuple):
-    """What a receiver lacks: how many of ``sizes``' segments of spans, whether counters too, and why (a short text)."""
+    """What a receiver lacks: how many of ``sizes``' segments of spans, whether counters and log records too, and why (a short text)."""
 
     spans: int
     metrics: bool
+    logs: bool
     why: str
 
     def __bool__(self) -> bool:
         """Whether anything is left, or may be."""
-        return bool(self.spans or self.metrics)
+        return bool(self.spans or self.metrics or self.logs)
 
 
 def wait(deadline_s: float) -> str | None:
@@ -62,13 +63,13 @@ def wait(deadline_s: float) -> str | None:
             mark.touch(mode=0o600)
     stamp, moved = -1, time.monotonic()
     first = {name: one.failures for name, one in written.signals.items()}
-    left = Backlog(len(sizes.bytes) + sizes.unread, bool(sizes.bytes), "")
+    left = Backlog(len(sizes.bytes) + sizes.unread, bool(sizes.bytes), bool(sizes.logs), "")
     while True:
         changed = _stamp(where)
         if changed != stamp:
             stamp, before, written = changed, left, journal.load(where.journal)
             left = lacking(known, sizes, written)
-            if left[:2] != before[:2]:
+            if left[:3] != before[:3]:
                 moved = time.monotonic()
             if not left:
                 break
@@ -84,11 +85,15 @@ def wait(deadline_s: float) -> str | None:
 
 
 class Recorded(NamedTuple):
-    """Bytes of each segment that is to be sent, by its id, how many could not be looked at, and of how many the project says no."""
+    """Bytes of each segment that is to be sent, by its id, how many could not be looked at, and of how many the project says no.
+
+    ``logs`` are those that may have log records.
+    """
 
     bytes: dict[str, int]
     unread: int
     withheld: int = 0
+    logs: frozenset[str] = frozenset()
 
 
 def recorded(
@@ -107,6 +112,7 @@ def recorded(
     permission = Permission(target, known)
     sizes: dict[str, int] = {}
     withheld = 0
+    logs: set[str] = set()
     listing = reader.look()
     unread = listing.failed
     for path, found, header in headers_in(listing):
@@ -122,13 +128,18 @@ def recorded(
         else:
             identifier = header.segment or path.stem
             sizes[identifier] = max(sizes.get(identifier, 0), found.st_size)
-    return Recorded(sizes, unread, withheld)
+            if header.logs and permission.lets_logs(header):
+                logs.add(identifier)
+    return Recorded(sizes, unread, withheld, frozenset(logs))
 
 
 def lacking(known: Settings, found: Recorded, written: Journal) -> Backlog:
     """Return what of ``found`` the receiver lacks, by the journal."""
     traces = destination.signal(known, destination.TRACES) is not None
     metrics = destination.signal(known, destination.METRICS) is not None
+    logs = destination.signal(known, destination.LOGS) is not None and any(
+        written.logs.get(segment, 0) < found.bytes[segment] for segment in found.logs
+    )
     begun = [
         (written.segments.get(segment), size)
         for segment, size in found.bytes.items()
@@ -152,7 +163,7 @@ def lacking(known: Settings, found: Recorded, written: Journal) -> Backlog:
         reasons.append(f"{found.unread} could not be read now")
         spans, lacks = spans + found.unread, True  # nobody knows, so it is not said to be there
     why = "; ".join(dict.fromkeys(reasons))
-    return Backlog(spans if traces else 0, lacks if metrics else False, why)
+    return Backlog(spans if traces else 0, lacks if metrics else False, logs, why)
 
 
 def _stamp(where: destination_paths.DestinationPaths) -> int:
@@ -172,7 +183,11 @@ def _given_up(written: Journal, left: Backlog, first: Mapping[str, int], remaini
         first: Failures in a row when the waiting began, by signal: those are asked once more.
         remaining: Seconds left to wait.
     """
-    lack = {destination.TRACES: bool(left.spans), destination.METRICS: left.metrics}
+    lack = {
+        destination.TRACES: bool(left.spans),
+        destination.METRICS: left.metrics,
+        destination.LOGS: left.logs,
+    }
     late_ns = time.time_ns() + int(remaining * 1e9)
     waiting = [
         one
@@ -194,7 +209,8 @@ def said(left: Backlog, target: Destination) -> str:
     recordings = (
         f"the spans of {left.spans} recording{'s' if left.spans > 1 else ''}" if left.spans else ""
     )
-    what = " and ".join(word for word in (recordings, "counters" if left.metrics else "") if word)
+    words = (recordings, "counters" if left.metrics else "", "log records" if left.logs else "")
+    what = " and ".join(word for word in words if word)
     why = f" ({left.why})" if left.why else ""
     where = destination_paths.receiver(target)
     return f"kedro-otel: {what} did not reach {where}{why}; they are kept in {paths.home()}. To send them: kedro otel ship"

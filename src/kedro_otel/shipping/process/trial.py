@@ -26,13 +26,13 @@ PATIENCE: Final = 30.0
 
 
 def attempt(known: Settings, changes: Mapping[str, Any] | None = None) -> dict[str, Answer]:
-    """Return what each signal's receiver answered, by "traces" and "metrics".
+    """Return what each signal's receiver answered, by "traces", "metrics" and "logs".
 
     Args:
         known: The settings to try.
         changes: What of them is not saved yet; None where they are those in force.
     """
-    names = [name for name in destination.SIGNALS if destination.signal(known, name)]
+    names = [name for name in destination.signals(known) if destination.signal(known, name)]
     if not names:
         return {}
     try:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kedro_otel.recording.model import Header
 
 FORMAT: Final = 1
-SIGNALS: Final = ("traces", "metrics")
+SIGNALS: Final = ("traces", "metrics", "logs")
 OK, RETRY, HOLD, REJECT, WITHDRAWN = "ok", "retry", "hold", "reject", "withdrawn"
 """How the last answer for a signal was: accepted; to be tried again; to be tried again when something changed; refused for good; not asked,
 since nothing may leave any more, or less than this (no answer, and never written)."""
@@ -142,7 +142,7 @@ class Journal:
     of commits beyond which its recordings are taken for counted, ``marks`` copies that this one went on from.
     ``elsewhere`` is what other machines' journals say of segments; it is not written.
     ``adopted`` are segments that were recorded for another destination and go here, ``details`` says at which detail each
-    stream was counted.
+    stream was counted. ``logs`` is the offset up to which the log records of a segment have gone, or were passed over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -170,6 +170,7 @@ class Journal:
         self.adopted: set[str] = set()
         self.details: dict[str, str] = {}
         self.projects: dict[str, str] = {}
+        self.logs: dict[str, int] = {}
         self.is_copy = False
         self.inode = 0
         self._certificate = ""
@@ -203,6 +204,7 @@ class Journal:
 
     def missing(self, present: set[str]) -> None:
         """Remember in short what is done of the segments that are not among ``present``, the ones that are there."""
+        self.logs = {segment: at for segment, at in self.logs.items() if segment in present}
         absent = [segment for segment in self.segments if segment not in present]
         unfinished = []
         for segment in absent:
@@ -290,6 +292,8 @@ class Journal:
                 self.segments[segment].size = UNDONE
             if segment in other.segments and other.segments[segment].size != NOT_OURS:
                 self.segments[segment].learn(other.segments[segment])
+            if segment in other.logs:
+                self.logs[segment] = max(self.logs.get(segment, 0), other.logs[segment])
             self.adopted.add(segment)
         self.details = {**other.details, **self.details}
         self.projects = {**other.projects, **self.projects}
@@ -601,6 +605,7 @@ def _dump(journal: Journal) -> dict[str, Any]:
         "left": journal.left,
         "marks": journal.marks,
         "copies": journal.copies,
+        "logs": journal.logs,
         "details": {
             totals.instance: journal.detail_of(totals)
             for totals in journal.streams()
@@ -657,6 +662,7 @@ def _load(path: Path, fields: dict[str, Any]) -> Journal:
     journal.marks = [str(one) for one in fields.get("marks", [])]
     journal.details = {str(one): str(word) for one, word in fields.get("details", {}).items()}
     journal.projects = {str(one): str(word) for one, word in fields.get("projects", {}).items()}
+    journal.logs = {str(one): int(at) for one, at in fields.get("logs", {}).items()}
     journal.copies = int(fields.get("copies", 0))
     journal.adopted = {str(one) for one in fields.get("adopted", [])}
     return journal

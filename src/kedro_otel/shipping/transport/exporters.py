@@ -11,7 +11,7 @@ import inspect
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.config.destination import GRPC, TRACES, Signal
+from kedro_otel.config.destination import GRPC, LOGS, METRICS, TRACES, Signal
 from kedro_otel.shipping.state.journal import HOLD, OK, REJECT, RETRY, WITHDRAWN
 from kedro_otel.shipping.transport.responses import (
     NO_ANSWER,
@@ -34,6 +34,7 @@ _LOGGERS: Final = (
     "opentelemetry.exporter.otlp.proto.grpc.exporter",
     "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     "opentelemetry.exporter.otlp.proto.http.metric_exporter",
+    "opentelemetry.exporter.otlp.proto.http._log_exporter",
 )
 
 
@@ -43,7 +44,7 @@ class Sender:
     def __init__(
         self, name: str, signal: Signal, may_leave: Callable[[], bool] = lambda: True
     ) -> None:
-        """Make nothing yet; ``name`` is "traces" or "metrics". ``may_leave`` is asked before each request."""
+        """Make nothing yet; ``name`` is "traces", "metrics" or "logs". ``may_leave`` is asked before each request."""
         self._may_leave = may_leave
         self.name = name
         self.signal = signal
@@ -57,6 +58,10 @@ class Sender:
     def metrics(self, data: MetricsData) -> Answer:
         """Send ``data`` in one request."""
         return self._send(data)
+
+    def logs(self, records: Sequence[Any]) -> Answer:
+        """Send ``records``, of :func:`otlp.log`, in one request."""
+        return self._send(records)
 
     def close(self) -> None:
         """Close the connection."""
@@ -86,34 +91,61 @@ class Sender:
         except Exception:  # noqa: BLE001 (what the network does is an Answer; others are judged below)
             accepted = False
         answer: Answer = self._answered(accepted)
-        if not accepted and answer.status == NO_ANSWER and (why := _encoding_error(data)):
+        if (
+            not accepted
+            and answer.status == NO_ANSWER
+            and (why := _encoding_error(self.name, data))
+        ):
             return Answer(REJECT, f"cannot be encoded: {why}", NOT_ENCODED)
         secrets = secrets_of(self.signal.headers, self.signal.url)
         return answer._replace(why=redacted(answer.why, secrets))
 
 
-def _encoding_error(data: Any) -> str:
+def _encoding_error(name: str, data: Any) -> str:
     """Return what the exporter's encoder raises for ``data``, "" where it is not the reason of a failure."""
-    from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
     try:
-        (encode_spans if isinstance(data, list) else encode_metrics)(data)
+        encoder(name)(data)
     except Exception as error:  # noqa: BLE001 (whatever it is, nothing will come of trying again)
         return type(error).__name__
     return ""
 
 
+def encoder(name: str) -> Callable[[Any], Any]:
+    """Return the function of the exporters' that makes a message of a signal's data."""
+    if name == TRACES:
+        from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+
+        return encode_spans
+    if name == METRICS:
+        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+        return encode_metrics
+    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+
+    return encode_logs
+
+
+def _exporter_class(name: str, protocol: str) -> Any:
+    """Return the official exporter of a signal. Logs' is public by the specification, and by its name a module's own still."""
+    from importlib import import_module
+
+    kind = "grpc" if protocol == GRPC else "http"
+    module, found = {
+        TRACES: ("trace_exporter", "OTLPSpanExporter"),
+        METRICS: ("metric_exporter", "OTLPMetricExporter"),
+        LOGS: ("_log_exporter", "OTLPLogExporter"),
+    }[name]
+    return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{kind}.{module}"), found)
+
+
 def _http(name: str, signal: Signal) -> tuple[Any, Any]:
     from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     from kedro_otel.shipping.transport.http import Session
 
     _quiet()
     session = Session(signal.url, signal.timeout, name, signal.certificate)
-    exporter = (OTLPSpanExporter if name == TRACES else OTLPMetricExporter)(
+    exporter = _exporter_class(name, signal.protocol)(
         endpoint=signal.url,
         certificate_file=signal.certificate,
         client_key_file=signal.client_key,
@@ -138,11 +170,9 @@ def _http(name: str, signal: Signal) -> tuple[Any, Any]:
 
 def _grpc(name: str, signal: Signal) -> tuple[Any, Any]:
     from grpc import Compression
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
     log = _quiet()
-    exporter_class = OTLPSpanExporter if name == TRACES else OTLPMetricExporter
+    exporter_class = _exporter_class(name, GRPC)
     more: dict[str, Any] = {}
     if "retryable_error_codes" in inspect.signature(exporter_class).parameters:
         from grpc import StatusCode

@@ -150,8 +150,9 @@ def _partial(signal_name: str, kind: str, body: bytes) -> dict[str, Any]:
     try:
         if "json" in kind:
             fields = json.loads(body or b"{}").get("partialSuccess") or {}
-            rejected = int(fields.get("rejectedSpans") or fields.get("rejectedDataPoints") or 0)
-            return said_partially(rejected, str(fields.get("errorMessage") or ""))
+            words = ("rejectedSpans", "rejectedDataPoints", "rejectedLogRecords")
+            rejected = next((found for word in words if (found := fields.get(word))), 0)
+            return said_partially(int(rejected), str(fields.get("errorMessage") or ""))
         return partial_success(signal_name, _message(signal_name, body)) if body else {}
     except Exception:  # noqa: BLE001 (a success is a success, whatever bytes come with it)
         return {}
@@ -164,6 +165,10 @@ def _message(signal_name: str, body: bytes) -> Any:
         )
 
         return ExportTraceServiceResponse.FromString(body).partial_success
+    if signal_name == "logs":
+        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+        return ExportLogsServiceResponse.FromString(body).partial_success
     from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
         ExportMetricsServiceResponse,
     )

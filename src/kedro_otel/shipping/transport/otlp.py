@@ -11,7 +11,7 @@ from kedro_otel.semconv import measurements as m
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from opentelemetry.sdk.metrics.export import Metric, MetricsData
     from opentelemetry.sdk.resources import Resource
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
     from opentelemetry.trace import Link
 
-    from kedro_otel.recording.model import Operation
+    from kedro_otel.recording.decoder import LogRecord
+    from kedro_otel.recording.model import Header, Operation
     from kedro_otel.shipping.state.aggregation import Series, Totals
+    from kedro_otel.shipping.state.log_feed import Found
 
 MAX_POINTS: Final = 4000
 MAX_BYTES: Final = 3 << 20
@@ -36,8 +38,10 @@ _SPAN_BYTES: Final = 160
 _VALUE_BYTES: Final = 12
 
 
-def span(operation: Operation, resource: Resource) -> ReadableSpan:
-    """Return ``operation``, which has ended, as a span that an exporter takes."""
+def span(
+    operation: Operation, resource: Resource, *, without: Collection[str] = ()
+) -> ReadableSpan:
+    """Return ``operation``, which has ended, as a span that an exporter takes, without its events of these names."""
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
     from opentelemetry.trace.span import TraceState
@@ -66,6 +70,7 @@ def span(operation: Operation, resource: Resource) -> ReadableSpan:
         events=[
             Event(str(event.get("name", "")), _attributes(event), _time(event, operation.start_ns))
             for event in operation.events
+            if event.get("name") not in without
         ],
         links=list(_links(operation.links)),
         kind=_kinds().get(operation.kind, SpanKind.INTERNAL),
@@ -76,6 +81,32 @@ def span(operation: Operation, resource: Resource) -> ReadableSpan:
         end_time=max(operation.end_ns or 0, operation.start_ns),
         instrumentation_scope=_scope(),
     )
+
+
+class Log:
+    """A log record as every release of the exporters reads one: their own classes for it are not stable yet."""
+
+    def __init__(self, record: LogRecord, uid: str, resource: Resource) -> None:
+        from opentelemetry._logs import SeverityNumber
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+        self.log_record = self
+        self.resource = resource
+        self.instrumentation_scope = InstrumentationScope(record.logger)
+        self.timestamp = self.observed_timestamp = record.time_ns
+        self.trace_id, self.span_id = int(record.trace_id, 16), int(record.span_id, 16)
+        self.trace_flags = 1
+        self.severity_text = record.level
+        self.severity_number = SeverityNumber(record.severity)
+        self.body = record.body
+        self.attributes = {**record.attributes, names.LOG_RECORD_UID: uid}
+        self.dropped_attributes = 0
+        self.event_name = record.event
+
+
+def log(header: Header, found: Found, resource: Resource) -> Log:
+    """Return a log record of a segment as an exporter takes it: with an id that is the same however often it is sent."""
+    return Log(found.record, f"{header.segment}:{found.place}", resource)
 
 
 def size(operation: Operation) -> int:

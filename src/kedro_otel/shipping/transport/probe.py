@@ -1,4 +1,4 @@
-"""Asks a receiver whether it takes what we send: one test span, one test metric, under names that no dashboard counts."""
+"""Asks a receiver whether it takes what we send: a test span, metric and log record, under names that no dashboard counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from kedro_otel import __version__
-from kedro_otel.config.destination import GRPC, METRICS, TRACES, signal
+from kedro_otel.config.destination import GRPC, LOGS, METRICS, TRACES, signal
 from kedro_otel.semconv import names
 from kedro_otel.shipping.state.journal import DOUBT, HOLD, OK, REJECT, RETRY
 from kedro_otel.shipping.transport.exporters import Sender
@@ -34,17 +34,23 @@ _GREETING: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _EMPTY_SETTINGS
 
 
 def probe(known: Settings) -> dict[str, Answer]:
-    """Return what each signal's receiver said, by "traces" and "metrics"; a signal that is not shipped is not in it."""
+    """Return what each signal's receiver said, by "traces", "metrics" and "logs"; a signal that is not shipped is not in it."""
     answers: dict[str, Answer] = {}
-    for name in (TRACES, METRICS):
+    for name in (TRACES, METRICS, LOGS):
         found = signal(known, name)
         if found is None:
             continue
         sender = Sender(name, found._replace(timeout=min(found.timeout, _PATIENCE)))
-        answers[name] = sender.spans([_span()]) if name == TRACES else sender.metrics(_metric())
+        answers[name] = _asked(sender)
         sender.close()
         answers[name] = _guessed(answers[name], found.url, found.protocol)
     return answers
+
+
+def _asked(sender: Sender) -> Answer:
+    if sender.name == TRACES:
+        return sender.spans([_span()])
+    return sender.metrics(_metric()) if sender.name == METRICS else sender.logs([_log()])
 
 
 def verdict(answer: Answer) -> str:
@@ -129,6 +135,17 @@ def _span() -> Any:
     return ReadableSpan(
         name=TEST, context=context, resource=_resource(), start_time=now - 1_000_000, end_time=now
     )
+
+
+def _log() -> Any:
+    from kedro_otel.recording.decoder import LogRecord
+    from kedro_otel.shipping.transport.otlp import Log
+
+    span = _span().context
+    record = LogRecord(
+        f"{span.trace_id:032x}", f"{span.span_id:016x}", time.time_ns(), 9, "INFO", TEST, TEST, {}
+    )
+    return Log(record, f"{span.span_id:016x}", _resource())
 
 
 def _metric() -> Any:

@@ -144,11 +144,15 @@ def partial_success(signal: str, message: Any) -> dict[str, Any]:
     """Return ``rejected`` and ``why`` of a partial success as OTLP spells it, {} of a whole one.
 
     Args:
-        signal: "traces" or "metrics".
+        signal: "traces", "metrics" or "logs".
         message: ``partial_success`` of the answer.
     """
-    rejected = message.rejected_spans if signal == "traces" else message.rejected_data_points
-    return said_partially(rejected, message.error_message)
+    rejected = {
+        "traces": "rejected_spans",
+        "metrics": "rejected_data_points",
+        "logs": "rejected_log_records",
+    }
+    return said_partially(getattr(message, rejected[signal]), message.error_message)
 
 
 def said_partially(rejected: int, message: str) -> dict[str, Any]:
