@@ -15,9 +15,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel import guard
-from kedro_otel.recording import decoder
+from kedro_otel.recording import decoder, locking
 from kedro_otel.recording.decoder import BadLineError
-from kedro_otel.recording.model import ENDED, SegmentError, UnreadableError
+from kedro_otel.recording.model import ENDED, OPEN, SegmentError, UnreadableError
 from kedro_otel.recording.reader import MAX_LINE, Follower, opened, read
 from kedro_otel.recording.scan import glance, whole_file
 from kedro_otel.semconv import names
@@ -108,13 +108,16 @@ def nodes(path: Path) -> tuple[Segment, list[NodeFigures]]:
 
     While its process lives and something is open there are no nodes. Raises :class:`SegmentError`.
     """
+    if _lives(path):
+        segment = glance(path)
+        if segment.alive:
+            return segment, []
     found = _closed(path)
     if found is not None:
         return found
-    segment = glance(path)
-    if segment.alive:
-        return segment, []
     segment = read(path)
+    if segment.alive and any(one.state == OPEN for one in segment.operations):
+        return glance(path), []
     figures = [_figures(one) for one in segment.operations if one.operation == names.NODE]
     segment.operations = [
         one for one in segment.operations if one.operation in (names.COMMAND, names.RUN)
@@ -139,6 +142,19 @@ def dataset_operations(path: Path, name: str) -> list[Operation]:
                 found.append(decoder.span(decoder.parse(data[begin:end])))
         at = data.find(needle, end) if end >= 0 else -1
     return found
+
+
+def _lives(path: Path) -> bool:
+    """Tell, from its first line and its lock, whether the process that wrote a segment lives."""
+    descriptor = opened(path)
+    try:
+        header = decoder.first_line(os.read(descriptor, _CHUNK).partition(b"\n")[0], path.name)
+        return locking.alive(descriptor, header) is True
+    except OSError as error:
+        guard.let_through(error)
+        raise UnreadableError(f"{path.name}: {error.strerror or error}") from error
+    finally:
+        os.close(descriptor)
 
 
 def _closed(path: Path) -> tuple[Segment, list[NodeFigures]] | None:

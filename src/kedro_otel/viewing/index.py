@@ -56,8 +56,8 @@ class Run(NamedTuple):
         span_id: Of the run, else of the command.
         start_ns: When it began, in nanoseconds since 1970.
         took_ns: How long it took, so far where it runs.
-        known: What `kedro otel list --json` prints, without the message, and ``cpu_seconds``, ``memory_bytes``, ``command_id``, ``revision``, ``task``,
-            ``ephemeral``, ``machine``.
+        known: What `kedro otel list --json` prints, without the message, and ``begin_ns`` (of the command),
+            ``cpu_seconds``, ``memory_bytes``, ``command_id``, ``revision``, ``task``, ``ephemeral``, ``machine``.
     """
 
     number: int | None
@@ -330,6 +330,7 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
     doc = {
         **known,
         "took_ns": one.duration_ns,
+        "begin_ns": entry.outermost.start_ns,
         "cpu_seconds": number(run.get(names.RUN_CPU)),
         "memory_bytes": number(run.get(names.RUN_PEAK)),
         "command_id": entry.command.span_id if entry.command else None,

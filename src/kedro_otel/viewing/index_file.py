@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_VERSION: Final = 4
+_VERSION: Final = 5
 """Of the tables: a file of another version is made anew."""
 
 _WAIT_S: Final = 0.5

@@ -113,7 +113,7 @@ class Answers:
         from kedro_otel.viewing.terminal import data_text
         from kedro_otel.viewing.terminal.comparison_text import plain
 
-        first, second = load(self.entry(before)), load(self.entry(after))
+        first, second = (load(_entry(self.run(run))) for run in (before, after))
         if first.run is None or second.run is None:
             raise NotFoundError("only pipeline runs can be compared")
         found = compare(
@@ -131,16 +131,16 @@ class Answers:
 
     def trace(self, run: str) -> Trace:
         """Return a run with what is kept on this machine alone. Raises :class:`NotFoundError`."""
-        found = load(self.entry(run))
+        found = load(_entry(self.run(run)))
         add_to_trace(found, logs=True)
         return found
 
-    def entry(self, run: str) -> Entry:
-        """Return the entry of a run or command, by its span id. Raises :class:`NotFoundError`."""
+    def run(self, run: str) -> Run:
+        """Return a run or command, by its span id. Raises :class:`NotFoundError`."""
         found = self._ask(lambda table: table.run(run))
         if found is None:
             raise NotFoundError("no such run is recorded")
-        return _entry(found)
+        return found
 
     def _of(self, project: str) -> Scope | None:
         if project == EVERY:

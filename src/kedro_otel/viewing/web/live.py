@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from kedro_otel import guard
+from kedro_otel.config import paths
 from kedro_otel.recording.model import OPEN, SegmentError
 from kedro_otel.recording.reader import Follower, listing
 from kedro_otel.semconv import names
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedro_otel.recording.model import Operation
-    from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.index import Run
 
 _EVERY_S: Final = 0.08
 """Seconds between two looks at the files' sizes."""
@@ -40,12 +41,15 @@ class _NodesOnly(Follower):
 class Watch:
     """The nodes of one run, in all files that its processes write."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, run: Run) -> None:
         """Read nothing yet."""
-        self._run = entry.operation
-        self._begin = entry.operation.start_ns
-        self._since = entry.outermost.start_ns
-        self._followers: dict[Path, Follower] = {entry.segment.path: _NodesOnly(entry.segment.path)}
+        self._span_id = run.span_id
+        self._trace_id = run.known["trace_id"]
+        self._total = run.known["nodes"]
+        self._begin = run.start_ns
+        self._since = run.known["begin_ns"]
+        path = paths.recordings() / run.segment
+        self._followers: dict[Path, Follower] = {path: _NodesOnly(path)}
         self._sizes: dict[Path, int] = {}
         self._asked = 0.0
         self._told: dict[str, str] = {}
@@ -57,7 +61,7 @@ class Watch:
         while True:
             nodes = self._look()
             yield {
-                "total": self._run.attributes.get(names.RUN_NODES),
+                "total": self._total,
                 "now": ((self._end or time.time_ns()) - self._begin) / 1e3,
                 "nodes": nodes,
                 "outcome": self._outcome,
@@ -97,9 +101,9 @@ class Watch:
         operations = [*follower.poll(), *follower.open_operations()]
         if follower.known().alive is False:
             operations = follower.snapshot().operations
-        mine = [one for one in operations if one.trace_id == self._run.trace_id]
+        mine = [one for one in operations if one.trace_id == self._trace_id]
         for one in mine:
-            if one.span_id == self._run.span_id and one.state != OPEN:
+            if one.span_id == self._span_id and one.state != OPEN:
                 self._outcome, self._end = outcome.word(one), one.end_ns
         return [
             self._row(one)

@@ -137,7 +137,7 @@ class Handler(BaseHTTPRequestHandler):
                     HTTPStatus.OK, html, "text/html", {"Content-Security-Policy": _REPORT_POLICY}
                 )
             elif path == "/api/live":
-                self._stream(Watch(self.server.answers.entry(_ident(asked.get("run", "")))))
+                self._stream(Watch(self.server.answers.run(_ident(asked.get("run", "")))))
             elif path in _QUESTIONS:
                 found = finite(_QUESTIONS[path](self.server.answers, asked))
                 self._send(HTTPStatus.OK, json.dumps(found).encode(), "application/json")
