@@ -33,7 +33,7 @@ class PeakSampler:
     """Watches the memory of this process for the nodes that ask for it."""
 
     def __init__(self) -> None:
-        self._lock = _thread.allocate_lock()
+        self._lock = _thread.RLock()  # a signal's handler may fork while it is held
         self._peaks: dict[int, int] = {}
         self._end: Any = None
         """The lock that the thread waits for, None while there is no thread: to release it ends the thread."""
@@ -50,8 +50,11 @@ class PeakSampler:
 
     def peak(self, key: int) -> int | None:
         """Return the most bytes that were seen for ``key``, and look no longer; None where nobody looked."""
-        found = self._peaks.pop(key, None)
-        return found if self._end is not None else None
+        if key not in self._peaks:
+            return None
+        with self._lock:
+            found = self._peaks.pop(key, None)
+            return found if self._end is not None else None
 
     def stop(self) -> None:
         """End the thread, and wait until the system knows of none."""
@@ -84,7 +87,7 @@ class PeakSampler:
 
     def _child(self) -> None:
         """In the new process, where nothing of this is open."""
-        self._lock = _thread.allocate_lock()
+        self._lock = _thread.RLock()
         self._peaks, self._end = {}, None
 
     def _look(self, end: Any, ended: Any) -> None:
