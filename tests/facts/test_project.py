@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,9 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import DataCatalog, DatasetError, MemoryDataset
 from kedro.pipeline import node, pipeline
 
 from kedro_otel.config import consent
@@ -249,6 +251,33 @@ def test_the_projects_own_line_is_found(root: PurePath, separator: str) -> None:
         calls["node"](lambda: calls["library"](lambda: 1 / 0))
     found = errors.facts(raised.value, root)  # type: ignore[arg-type]
     assert (found[names.ERROR_FILE].rpartition("/")[2], found[names.ERROR_LINE]) == ("nodes.py", 4)
+
+
+def test_a_failure_names_its_first_cause_and_no_line_of_kedros() -> None:
+    """What Kedro wraps is named beside the wrapper; where no line is the project's it is a library's, or none."""
+    catalog = DataCatalog({"cars": MemoryDataset()})
+    with pytest.raises(DatasetError) as raised:
+        catalog.load("cars")
+    assert errors.facts(raised.value, Path("/nowhere")) == {
+        names.ERROR_TYPE: "kedro.io.core.DatasetError",
+        names.ERROR_FILE: "test_project.py",
+        names.ERROR_LINE: ANY,
+    }
+
+    def reading() -> None:
+        try:
+            try:
+                json.loads("{")
+            except ValueError as error:
+                raise OSError from error
+        except OSError as error:
+            raise DatasetError from error
+
+    with pytest.raises(DatasetError) as raised:
+        reading()
+    found = errors.facts(raised.value, Path("/nowhere"))
+    assert found[names.ERROR_CAUSE] == "json.decoder.JSONDecodeError"
+    assert found[names.ERROR_FILE] == "decoder.py"
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_no_word_of_the_project_leaves_at_usage() -> None:
                 attributes={
                     names.RUNNER_NAME: runner,
                     names.ERROR_TYPE: error,
+                    names.ERROR_CAUSE: error,
                     names.PIPELINE_NAME: "secret",
                 },
             )
@@ -109,7 +110,7 @@ def test_no_word_of_the_project_leaves_at_usage() -> None:
             assert left is not None
             assert (left.name, left.attributes, left.links, left.trace_state) == (
                 "run",
-                {names.RUNNER_NAME: shown, names.ERROR_TYPE: told},
+                {names.RUNNER_NAME: shown, names.ERROR_TYPE: told, names.ERROR_CAUSE: told},
                 [],
                 "",
             )

@@ -163,8 +163,9 @@ def _anonymise(left: Operation) -> None:
     """Take the project's words out of a command or run that leaves at ``usage``."""
     values = left.attributes
     left.links, left.trace_state = [], ""
-    if names.ERROR_TYPE in values:
-        values[names.ERROR_TYPE] = error_type(str(values[names.ERROR_TYPE]))
+    for key in (names.ERROR_TYPE, names.ERROR_CAUSE):
+        if key in values:
+            values[key] = error_type(str(values[key]))
     if names.RUNNER_NAME in values:
         values[names.RUNNER_NAME] = runner(str(values[names.RUNNER_NAME]))
     if left.operation == names.RUN:

@@ -273,6 +273,15 @@ FIELDS: Final[tuple[Field, ...]] = (
         "the exception",
     ),
     Field(
+        names.ERROR_CAUSE,
+        _ERRORS,
+        "string",
+        names.USAGE,
+        "Class of the exception that the error was raised from, the first of them; at `usage` only a built-in's name or `_OTHER`.",
+        "FileNotFoundError",
+        "the exception's `__cause__`",
+    ),
+    Field(
         names.OUTCOME,
         _ERRORS,
         "string",

@@ -27,15 +27,18 @@ def type_name(error: BaseException) -> str:
 
 
 def facts(error: BaseException | None, root: Path | None) -> dict[str, Any]:
-    """Return the attributes of a failure: its type, and file and line of the innermost frame inside the project ``root``.
+    """Return the attributes of a failure: its type, its first cause's, and file and line of the innermost frame inside the project ``root``.
 
-    Where no frame is the project's, the innermost of all counts, by its file's name alone. Without an exception (nothing
-    told us why) the type is ``_OTHER``.
+    Where no frame is the project's, the innermost one that is not Kedro's counts, by its file's name alone. Without an
+    exception (no hook says why) the type is ``_OTHER``.
     """
     if error is None:
         return {names.ERROR_TYPE: names.OTHER}
     found: dict[str, Any] = {names.ERROR_TYPE: type_name(error)}
-    where = _inside(error, root) or _last(error)
+    cause = _first_cause(error)
+    if cause is not None and type(cause) is not type(error):
+        found[names.ERROR_CAUSE] = type_name(cause)
+    where = _inside(error, root) or _outside_kedro(cause or error) or _outside_kedro(error)
     if where is not None:
         from kedro_otel.facts import project
 
@@ -69,6 +72,27 @@ def _inside(error: BaseException, root: Path | None) -> TracebackType | None:
 def _spelled(path: str) -> str:
     """Return ``path`` with one kind of separator and, where the system does not tell them apart, one of letters."""
     return os.path.normcase(path).replace("\\", "/")
+
+
+def _first_cause(error: BaseException) -> BaseException | None:
+    """Return the exception at the end of the chain that ``raise … from`` makes; None where there is no chain."""
+    seen = {id(error)}
+    found, cause = None, error.__cause__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        found, cause = cause, cause.__cause__
+    return found
+
+
+def _outside_kedro(error: BaseException) -> TracebackType | None:
+    """Return the innermost frame that is no code of Kedro's: that code names no place that a user could mend."""
+    found, step = None, error.__traceback__
+    while step is not None:
+        package = str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package != "kedro":
+            found = step
+        step = step.tb_next
+    return found
 
 
 def _last(error: BaseException) -> TracebackType | None:

@@ -10,7 +10,7 @@ from kedro_otel.viewing.model import data_history, outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.not_run import not_run
 from kedro_otel.viewing.model.phases import totals
-from kedro_otel.viewing.text import class_name, clean
+from kedro_otel.viewing.text import clean
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Span, Trace
@@ -88,7 +88,7 @@ def columns(trace: Trace, *, details: bool = True, longest: int = 400) -> dict[s
         "failures": [
             {
                 "span": number[id(one.span)],
-                "type": text(class_name(one.type)),
+                "type": text(one.types),
                 "where": text(one.where),
                 "what": text(place(one)),
                 "message": words(one.message),

@@ -11,7 +11,7 @@ from kedro_otel.viewing.model import logs, outcome
 from kedro_otel.viewing.model.critical_path import critical_path
 from kedro_otel.viewing.model.phases import totals
 from kedro_otel.viewing.model.trace import node_count
-from kedro_otel.viewing.text import class_name, clean, count, duration
+from kedro_otel.viewing.text import clean, count, duration
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.outcome import Failure
@@ -84,7 +84,7 @@ def failures(trace: Trace, most: int = 5) -> list[Told]:
         found.append(
             Told(
                 clean(place(one)),
-                clean(class_name(one.type)),
+                clean(one.types),
                 clean(one.where),
                 message,
                 words(outcome.stacktrace(one.span.operation)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from kedro_otel.recording.decoder import BadLineError, attributes
 from kedro_otel.recording.model import DIED, OPEN, UNKNOWN
 from kedro_otel.semconv import names
+from kedro_otel.viewing.text import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,12 +40,23 @@ class Failure(NamedTuple):
     type: str
     where: str
     message: str
+    cause: str = ""
 
     @property
     def text(self) -> str:
         """What went wrong and where, in one line for other tools."""
         what = ": ".join(filter(None, (self.type, self.message))) or "failed"
         return f"{what} ({self.where})" if self.where else what
+
+    @property
+    def types(self) -> str:
+        """The class of the error and of what it was raised from, by their own names: ``DatasetError from FileNotFoundError``."""
+        return types(self.type, self.cause)
+
+
+def types(error: str, cause: str) -> str:
+    """Return the class of an error and of what it was raised from, by their own names."""
+    return " from ".join(class_name(one) for one in (error, cause) if one)
 
 
 def word(operation: Operation) -> str:
@@ -94,7 +106,13 @@ def failure(span: Span) -> Failure:
     known = span.operation.attributes
     file, line = known.get(names.ERROR_FILE), known.get(names.ERROR_LINE)
     where = f"{file}:{line}" if file and line else str(file or "")
-    return Failure(span, str(known.get(names.ERROR_TYPE, "")), where, message(span.operation))
+    return Failure(
+        span,
+        str(known.get(names.ERROR_TYPE, "")),
+        where,
+        message(span.operation),
+        str(known.get(names.ERROR_CAUSE, "")),
+    )
 
 
 def sentence(trace: Trace) -> str:

@@ -42,6 +42,7 @@ class Summary(NamedTuple):
     environment: str
     nodes: int | None
     error_type: str
+    error_cause: str
     error_where: str
     error_message: str
     project: str
@@ -72,6 +73,7 @@ class Summary(NamedTuple):
             "environment": self.environment or None,
             "nodes": self.nodes,
             "error_type": self.error_type or None,
+            "error_cause": self.error_cause or None,
             "error_where": self.error_where or None,
             "error_message": self.error_message or None,
             "project": self.project or None,
@@ -152,6 +154,7 @@ def _summary(
         environment=str(known.get(names.ENVIRONMENT_NAME, "")),
         nodes=nodes if isinstance(nodes, int) else None,
         error_type=str(operation.attributes.get(names.ERROR_TYPE, "")) if operation.error else "",
+        error_cause=str(operation.attributes.get(names.ERROR_CAUSE, "")) if operation.error else "",
         error_where=f"{file}:{line}" if file and line and operation.error else "",
         error_message=outcome.message(operation) if operation.error else "",
         project=str(header.resource.get(names.PROJECT_NAME, "")),

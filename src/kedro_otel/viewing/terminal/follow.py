@@ -22,7 +22,7 @@ from kedro_otel.viewing.terminal.log_view import new_lines
 from kedro_otel.viewing.terminal.rows import ROWS, rows
 from kedro_otel.viewing.terminal.trace_view import render_trace
 from kedro_otel.viewing.terminal.waterfall import waterfall
-from kedro_otel.viewing.text import class_name, clean, count, duration, moment
+from kedro_otel.viewing.text import clean, count, duration, moment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,7 +121,7 @@ def _telling(live: Live, console: Console, trace: Trace) -> Trace:
                         "",
                     ),
                     (
-                        f" {clean(class_name(known.type))} {clean(known.where)}".rstrip()
+                        f" {clean(known.types)} {clean(known.where)}".rstrip()
                         if node.operation.error
                         else "",
                         "red",

@@ -13,7 +13,7 @@ from kedro_otel.viewing.model import logs, outcome
 from kedro_otel.viewing.model.trace import node_count
 from kedro_otel.viewing.terminal import log_view
 from kedro_otel.viewing.terminal.console import join, wrap
-from kedro_otel.viewing.text import class_name, clean, count, duration, moment
+from kedro_otel.viewing.text import clean, count, duration, moment
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Span, Trace
@@ -79,7 +79,7 @@ def _failures(trace: Trace, width: int) -> list[Text]:
         if one.span.operation.state == DIED:
             lines += _last_log_lines(trace, one.span, several=len(found) > 1)
             continue
-        what = " at ".join(filter(None, (clean(class_name(one.type)), clean(one.where))))
+        what = " at ".join(filter(None, (clean(one.types), clean(one.where))))
         if len(found) > 1:
             what = f"{clean(one.span.operation.name)}: {what}"
         if what:

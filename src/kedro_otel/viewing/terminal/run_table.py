@@ -8,7 +8,7 @@ from rich.text import Text
 
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.terminal.header import mark, style
-from kedro_otel.viewing.text import class_name, clean, duration, moment
+from kedro_otel.viewing.text import clean, duration, moment
 
 if TYPE_CHECKING:
     from kedro_otel.viewing.model.summary import Summary
@@ -91,7 +91,9 @@ def _how(one: Summary) -> str:
         return one.outcome
     if one.outcome == outcome.UNCLEAR:
         return "end unknown"
-    return " at ".join(filter(None, (class_name(one.error_type), one.error_where)))
+    return " at ".join(
+        filter(None, (outcome.types(one.error_type, one.error_cause), one.error_where))
+    )
 
 
 def bar(part: float, glyphs: Glyphs) -> str:

@@ -24,7 +24,7 @@ from kedro_otel.viewing.terminal.rows import (
     folded,
     levels,
 )
-from kedro_otel.viewing.text import class_name, clean, count, duration
+from kedro_otel.viewing.text import clean, count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -220,7 +220,7 @@ def _why(line: _Line) -> list[Text]:
         " ".join(
             filter(
                 None,
-                (clean(class_name(known.type)), f"at {clean(known.where)}" if known.where else ""),
+                (clean(known.types), f"at {clean(known.where)}" if known.where else ""),
             )
         ),
         "red",
