@@ -38,7 +38,7 @@ def destinations() -> Path:
 
 
 def destination_key() -> Path:
-    """Return the file of the random key by which credentials become part of a destination's id."""
+    """Return the file of the random key of this home: in ids of destinations with credentials, and in those of schemas."""
     return home() / "destination.key"
 
 

@@ -405,7 +405,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         (names.RUN,),
         "double",
         names.USAGE,
-        "CPU time of the process of the run and of those child processes that ended in it, workers included.",
+        "CPU time of the process of the run and of its child processes that ended in it: workers included, unless a fork server started them.",
         "12.5",
         "`getrusage`",
         "s",
