@@ -43,10 +43,10 @@ function drawRuns() {
     ...(runs.data.runs.some((one) => one.memory_bytes !== null) ? [{ key: 'memory', title: 'Memory', value: (one) => one.memory_bytes, cell: (one) => (one.memory_bytes === null ? '–' : bytes(one.memory_bytes)) }] : []),
     { key: 'pipeline', title: 'Pipeline', look: 'words', value: (one) => one.pipeline ?? '', cell: (one) => named(one.pipeline ?? '–') },
     ...(several ? [{ key: 'project', title: 'Project', look: 'words', value: (one) => one.project ?? '', cell: (one) => named(one.project ?? '–') }] : []),
+    ...(found.some(problem) ? [{ key: 'error', title: 'What went wrong', look: 'error', cell: (one) => (problem(one) ? named(problem(one)) : ''), hint: problem }] : []),
     { key: 'command', title: 'Command', look: 'command', value: (one) => one.command ?? '', cell: (one) => named(one.command ?? 'in Python'), hint: (one) => one.command },
     { key: 'place', title: 'Where', look: 'words', value: place, cell: (one) => named(place(one), 'quiet') },
     { key: 'revision', title: 'Commit', look: 'words', value: (one) => one.revision ?? '', cell: (one) => make('code', 'quiet', clean((one.revision ?? '–').slice(0, 9))) },
-    { key: 'error', title: 'What went wrong', look: 'error', cell: (one) => (problem(one) ? named(problem(one)) : ''), hint: problem },
   ];
   runs.redraw = drawRuns;
   byId('table').replaceChildren(found.length ? sortable(columns, found, runs, 'Runs') : make('p', 'empty', runs.data.runs.length ? 'No run is like that.' : 'Nothing is recorded yet: type kedro run in a project.'));
