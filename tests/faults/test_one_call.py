@@ -99,6 +99,7 @@ def counted(loopback: Loopback) -> tuple[float, float, int, float]:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("what", ["shipper", "writer"])
 def test_one_error_changes_no_total(
     what: str, driver: Driver, loopback: Loopback, full: bool, figure: Callable[[str], None]
