@@ -1,7 +1,7 @@
 """OpenTelemetry for Kedro: every command a trace, every byte yours.
 
 In Python, ``kedro_otel.runs()`` and ``kedro_otel.last()`` say what was recorded, and ``carrier()`` and
-``attached()`` take a run to workers of your own; ``describe.register()`` tells what your own data are: docs/api.md.
+``attached()`` take a run to workers of your own; ``describe.register()`` describes data of your own types: docs/api.md.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ __all__ = ["register"]
 
 
 def register(kind: type, function: Callable[[Any], Mapping[str, Any] | None]) -> None:
-    """Let a function tell how much data of a type there are, at each load and save of a dataset.
+    """Let a function describe data of a type, at each load and save of a dataset.
 
     It is called in the run, with the data, and must neither change nor compute them. One that raises, or
     takes more than 20 ms, is not called again in the process; the run goes on unchanged.

@@ -103,7 +103,7 @@ class suppress(contextlib.suppress):  # noqa: N801 -- named as what it stands fo
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        """Tell whether the exception ends here."""
+        """Return whether the exception ends here."""
         ended = bool(super().__exit__(kind, error, trace))
         return ended and error is not None and not is_foreign(error)
 

@@ -880,6 +880,7 @@ class Load:
 
     trace_id, span_id, start_ns = "t", "s", 5
     dataset, type, verb, lazy = "é", "json.JSONDataset", "load", False
+    described = None
 
     class parent:  # noqa: N801 (stands in for an attribute)
         """What it belongs to."""

@@ -43,13 +43,13 @@ from kedro_otel.cli.common.run_argument import (
 def advise_(
     ctx: click.Context, run: str | None, limit: int, workers: tuple[int, ...], as_json: bool
 ) -> None:
-    """Tell what memory to request for a pod, per node and for the run, and what more workers would bring.
+    """Show what memory to request for a pod, per node and for the run, and what more workers would bring.
 
     A request is the highest peak of the last runs and a fifth. A node's peak is that of its process, with what earlier nodes left there:
     a pod of its own needs no more.
 
     From one run with SequentialRunner it is worked out how long it would take with ThreadRunner or ParallelRunner, and what memory that
-    takes. Threads compute one at a time there, which is what Python code does; libraries that let go of the interpreter gain more.
+    takes. Threads compute one at a time there, which is what Python code does; libraries that release the interpreter lock gain more.
     Starting worker processes is not counted.
     """
     from kedro_otel.viewing.model import advice

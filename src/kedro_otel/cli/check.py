@@ -18,18 +18,20 @@ from kedro_otel.cli.common.run_argument import (
 )
 
 
-@click.command("check", cls=RunCommand, short_help="Tell data that left their own history.")
+@click.command(
+    "check", cls=RunCommand, short_help="Check the data of a run against the runs before it."
+)
 @click.argument("run", metavar="[RUN]", type=RunType(), required=False)
 @json_option()
 @project_options
 @click.pass_context
 def check_(ctx: click.Context, run: str | None, as_json: bool) -> None:
-    """Tell which datasets of a run are not what the runs before it say: rows, columns, schema or size.
+    """Report which datasets of a run differ from the runs before it: in rows, columns, schema or size.
 
     Exit code 1 if there is one, for CI. RUN as of `kedro otel show`. The run is held against up to 15 earlier ones that succeeded, of the
     same pipeline, filter, runner and environment; a dataset that fewer than five of them have says nothing.
 
-    Growth that goes on as before, and what varied as much before, is not told.
+    Growth that goes on as before, and what varied as much before, is not reported.
     """
     from kedro_otel.viewing.model import data_history
     from kedro_otel.viewing.model.baseline import peers

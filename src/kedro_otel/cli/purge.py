@@ -75,7 +75,7 @@ def some(before_ns: int | None, project: str | None) -> list[Path]:
 
 
 def index() -> list[Path]:
-    """Return the files of the index, which tells of what was recorded."""
+    """Return the files of the index of what was recorded."""
     path = paths.index()
     return [
         found

@@ -12,7 +12,7 @@ from kedro_otel.cli.common.run_argument import project_options, say_if_off, scop
 
 
 def _screen() -> bool:
-    """Tell whether a browser has a screen to open on; without one, Python would start a text browser in this terminal."""
+    """Return whether a browser has a screen to open on; without one, Python would start a text browser in this terminal."""
     known = ("DISPLAY", "WAYLAND_DISPLAY")
     return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in known)
 

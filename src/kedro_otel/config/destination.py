@@ -145,7 +145,7 @@ def signal(settings: Settings, name: str) -> Signal | None:
 
 
 def uses(settings: Settings, name: str, exporter: str) -> bool:
-    """Tell whether ``exporter`` (OTLP or CONSOLE) is in the list of those of the signal ``name``."""
+    """Return whether ``exporter`` (OTLP or CONSOLE) is in the list of those of the signal ``name``."""
     return exporter in settings.value(f"{name}_exporter")
 
 
@@ -217,7 +217,7 @@ def problems(settings: Settings) -> list[str]:
 
 
 def doubled(address: str, name: str) -> bool:
-    """Tell whether the full address of the signal ``name`` has the path of a signal twice."""
+    """Return whether the full address of the signal ``name`` has the path of a signal twice."""
     before = address.partition("?")[0].removesuffix(f"/v1/{name}")
     return before.endswith(tuple(f"/v1/{one}" for one in (*SIGNALS, LOGS)))
 

@@ -1,4 +1,4 @@
-"""The random key of this home, with which a hash tells whoever has it, and nobody else, that two things are the same."""
+"""The random key of this home, with which only its owner can find out from two hashes whether they are of the same thing."""
 
 from __future__ import annotations
 

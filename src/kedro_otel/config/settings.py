@@ -152,7 +152,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "choice",
         "auto",
         "How the highest memory of a node is found: `auto` changes nothing in the process; `exact` (Linux) resets the highest mark that the system keeps "
-        "of the process before each node, so that `/usr/bin/time` and your own `getrusage` tell less; `off` does not look.",
+        "of the process before each node, so that `/usr/bin/time` and your own `getrusage` show less; `off` does not look.",
         choices=("off", "auto", "exact"),
     ),
     _own(
@@ -599,7 +599,7 @@ def _is_token(letter: str) -> bool:
 
 
 def is_header_value(value: str) -> bool:
-    """Tell whether HTTP can send ``value`` in a header: Latin-1 without control characters (RFC 9110, section 5.5)."""
+    """Return whether HTTP can send ``value`` in a header: Latin-1 without control characters (RFC 9110, section 5.5)."""
     return all(32 <= ord(letter) < 256 and ord(letter) != 127 for letter in value)
 
 

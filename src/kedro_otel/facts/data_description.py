@@ -24,7 +24,7 @@ SIZE: Final = "size"
 SCHEMA: Final = "schema"
 
 Facts = Mapping[str, Any]
-"""What is told of data: ``rows``, ``columns`` and ``size`` (bytes) as whole numbers, ``schema`` as pairs of name and type."""
+"""What is known of data: ``rows``, ``columns`` and ``size`` (bytes) as whole numbers, ``schema`` as pairs of name and type."""
 
 SLOW_NS: Final = 20_000_000
 """A function that takes longer than this is not called again in the process."""
@@ -42,7 +42,7 @@ _members: Final = cast("Any", ModuleType).__dict__["__dict__"].__get__
 
 
 class Teller:
-    """A function that tells of data of one class; ``off`` once it raised or was slow."""
+    """A function that describes data of one class; ``off`` once it raised or was slow."""
 
     __slots__ = ("function", "off")
 
@@ -50,7 +50,7 @@ class Teller:
         self.function, self.off = function, False
 
     def ask(self, data: Any) -> Facts | None:
-        """Return what the function tells of ``data``."""
+        """Return what the function knows of ``data``."""
         began = time.perf_counter_ns()
         try:
             return self.function(data)
@@ -64,7 +64,7 @@ class Teller:
 
 
 def describe(data: Any) -> dict[str, Any] | None:
-    """Return rows, columns, size and schema of ``data`` as attributes; None where there is nothing to tell."""
+    """Return rows, columns, size and schema of ``data`` as attributes; None where nothing is known."""
     kind = type(data)
     known = _known.get(id(kind))
     teller = known[1] if known is not None and known[0] is kind else _find(kind)
@@ -72,7 +72,7 @@ def describe(data: Any) -> dict[str, Any] | None:
 
 
 def register(kind: type, function: Callable[[Any], Facts | None]) -> None:
-    """Let ``function`` tell of data of the class ``kind``, and of classes derived from it."""
+    """Let ``function`` describe data of the class ``kind``, and of classes derived from it."""
     words: tuple[Any, Any] = kind, function
     if not isinstance(words[0], type) or not callable(words[1]):
         raise TypeError("register() takes a class and a function")
@@ -82,7 +82,7 @@ def register(kind: type, function: Callable[[Any], Facts | None]) -> None:
 
 
 def _find(kind: type) -> Teller | None:
-    """Return what tells of ``kind``, if it is registered or a library's."""
+    """Return what describes ``kind``, if it is registered or a library's."""
     if _registered:
         for one in _mro(kind):
             found = _registered.get(id(one))
@@ -311,7 +311,7 @@ _LIBRARY_TYPES: Final[dict[str, dict[str, Callable[[Any], Facts | None]]]] = {
     "networkx": dict.fromkeys(("Graph", "DiGraph", "MultiGraph", "MultiDiGraph"), _graph),
     "collections": dict.fromkeys(("OrderedDict", "defaultdict", "Counter", "deque"), _length),
 }
-"""By package and class: what tells of it."""
+"""By package and class: what describes it."""
 
 _MORE_PLACES: Final = {"scipy": ("scipy.sparse",)}
 """Modules besides the package itself in which a class can be found."""
@@ -321,7 +321,7 @@ _known: Final[dict[int, tuple[type, Teller | None]]] = {
     **{id(kind): (kind, Teller(_bytes)) for kind in (bytes, bytearray)},
     **{id(kind): (kind, None) for kind in (str, int, float, bool, complex, type(None))},
 }
-"""By the class's id: the class, and what tells of it."""
+"""By the class's id: the class, and what describes it."""
 
 _registered: Final[dict[int, tuple[type, Teller]]] = {}
 """The same of what a user registered."""

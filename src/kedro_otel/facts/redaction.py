@@ -97,7 +97,7 @@ def at(operation: Operation, header: Header, detail: str) -> Operation | None:
 
 
 def logs_leave(header: Header, detail: str) -> bool:
-    """Tell whether log records of a segment may leave at ``detail``: a message may hold data, so at ``full`` alone."""
+    """Return whether log records of a segment may leave at ``detail``: a message may hold data, so at ``full`` alone."""
     return narrowest(header.detail, detail) == names.FULL
 
 

@@ -1,7 +1,7 @@
 """What this process and its threads have used so far: CPU, memory, and bytes from and to storage.
 
 Nothing is changed by asking, with one exception: :func:`forget_peak`, which is called where a user
-asked for exact peaks. What the system does not tell is None.
+asked for exact peaks. What the system does not give is None.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Reading(NamedTuple):
     Attributes:
         cpu: Seconds of CPU of all its threads.
         thread: Seconds of CPU of the thread that asked.
-        read: Bytes that had to come from storage, None where the system does not tell.
+        read: Bytes that had to come from storage, None where the system does not give it.
         write: Bytes for storage.
         mark: The system's own highest resident memory in bytes; that of the program which was replaced by this one may be in it.
     """
@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes of this process in physical memory: now (None where the system does not tell), and the most there ever were."""
+    """Bytes of this process in physical memory: now (None where the system does not give it), and the most there ever were."""
 
     resident: int | None
     peak: int
@@ -75,7 +75,7 @@ def children() -> float:
 
 
 def memory() -> Memory | None:
-    """Return the memory of this process, about twelve microseconds; None where the system does not tell."""
+    """Return the memory of this process, about twelve microseconds; None where the system does not give it."""
     if _LINUX:
         status = _read(_STATUS, _MOST)
         resident, peak = _kilobytes(status, b"VmRSS:"), _kilobytes(status, b"VmHWM:")
@@ -86,7 +86,7 @@ def memory() -> Memory | None:
 
 
 def resident() -> int | None:
-    """Return the bytes of this process in physical memory now; None where the system does not tell."""
+    """Return the bytes of this process in physical memory now; None where the system does not give it."""
     fields = _read("/proc/self/statm", 128).split() if _LINUX else []
     return int(fields[1]) * _PAGE if len(fields) > 1 and fields[1].isdigit() else None
 
@@ -94,7 +94,7 @@ def resident() -> int | None:
 def forget_peak() -> bool:
     """Let the highest resident memory of this process be what it is now; return whether the system could.
 
-    From then on ``getrusage`` and ``/usr/bin/time`` tell the user less than there was.
+    From then on ``getrusage`` and ``/usr/bin/time`` show the user less than there was.
     """
     try:
         descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | getattr(os, "O_CLOEXEC", 0))

@@ -49,7 +49,7 @@ class BadLineError(ValueError):
 
 
 def has_checksum(line: bytes) -> bool:
-    """Tell whether the last member of ``line``, which is without its newline, is a checksum."""
+    """Return whether the last member of ``line``, which is without its newline, is a checksum."""
     return line[-20:-10] == _CHECKSUM
 
 
@@ -170,7 +170,7 @@ def end(operation: Operation, fields: dict[str, Any]) -> None:
 
 
 EXCEPTION: Final = "exception"
-"""Name of the event that tells of an error, on a span and among logs."""
+"""Name of the event of an error, on a span and among logs."""
 
 LOG: Final = b'{"log":'
 """How the line of a log record begins."""
@@ -215,7 +215,7 @@ def exceptions(fields: dict[str, Any]) -> list[LogRecord]:
 
 
 def log_record(fields: dict[str, Any]) -> LogRecord:
-    """Return the log record that a ``log`` line tells. Raises :class:`BadLineError`."""
+    """Return the log record that a ``log`` line holds. Raises :class:`BadLineError`."""
     trace_id, span_id = _text(fields, "traceId"), _text(fields, "spanId")
     if not _TRACE_ID.fullmatch(trace_id) or not _SPAN_ID.fullmatch(span_id):
         raise BadLineError(_NOT_AS_SAID)

@@ -45,7 +45,7 @@ def hold(descriptor: int) -> bool | None:
 
 
 def held(descriptor: int) -> bool | None:
-    """Tell whether some other open file holds the lock; None where the folder has no locks.
+    """Return whether some other open file holds the lock; None where the folder has no locks.
 
     Args:
         descriptor: Open for reading.
@@ -70,7 +70,7 @@ def held(descriptor: int) -> bool | None:
 
 
 def alive(descriptor: int, header: Header) -> bool | None:
-    """Tell whether the writer of the segment lives; None where a free lock proves nothing.
+    """Return whether the writer of the segment lives; None where a free lock proves nothing.
 
     Locks may stay on the host that took them (NFS), so "not held" is believed only on the kernel that wrote the segment,
     and on a later boot of the same machine, which no process survives.
@@ -96,7 +96,7 @@ def stopped(descriptor: int) -> str:
 
 
 def same_kernel(header: Header) -> bool:
-    """Tell whether the segment was written under the kernel that runs now.
+    """Return whether the segment was written under the kernel that runs now.
 
     A boot id is random, so where there is one it is enough (two containers of one host share it, and each other's locks);
     elsewhere the machine has to do.
@@ -110,7 +110,7 @@ def same_kernel(header: Header) -> bool:
 
 
 def earlier_boot(header: Header) -> bool:
-    """Tell whether this machine wrote the segment and has been started again since."""
+    """Return whether this machine wrote the segment and has been started again since."""
     boot = machine.boot_id()
     return (
         bool(boot and header.boot_id)

@@ -114,7 +114,7 @@ def system_id() -> str:
 
 
 def certain() -> bool:
-    """Tell whether no other machine that runs now can have this one's id.
+    """Return whether no other machine that runs now can have this one's id.
 
     Containers of one image may share a name, and what has no name shares that.
     """

@@ -136,7 +136,7 @@ class Header(NamedTuple):
     is that of the journal that was there then, "" where there was none.
     ``process_start`` tells the process from a later one with its ``pid``, where the system says when a process began.
     ``detail_from`` is "environment" where that named the detail. ``project`` is the id of the project's folder; ``root`` that folder
-    itself, in what is kept in memory alone. ``logs`` tells that it may have lines of logs.
+    itself, in what is kept in memory alone. ``logs`` is true where it may have lines of logs.
     """
 
     segment: str

@@ -205,10 +205,10 @@ def _taken(
         start = begun.pop(match[1], None) if match else None
         if match is None or start is None or not _sound(line):
             return False
-        told = _told(line, match.end())
-        if told is None:
+        usage = _usage(line, match.end())
+        if usage is None:
             return False
-        found.append(_node(start, match, told))
+        found.append(_node(start, match, usage))
     elif first.startswith(b'{"drop"') or len(line) > MAX_LINE:
         return False
     else:
@@ -217,7 +217,7 @@ def _taken(
 
 
 def _sound(line: bytes) -> bool:
-    """Tell whether a line that is not the first is as it was written: patterns do not see its end."""
+    """Return whether a line that is not the first is as it was written: patterns do not see its end."""
     return (
         line[-20:-10] == _CHECKSUM
         and line[-2:] == b'"}'
@@ -225,8 +225,8 @@ def _sound(line: bytes) -> bool:
     )
 
 
-def _told(line: bytes, at: int) -> tuple[float | None, float | None, str, str] | None:
-    """Return the last four of a node's figures, as told after ``at``; None where that is for the reader."""
+def _usage(line: bytes, at: int) -> tuple[float | None, float | None, str, str] | None:
+    """Return the last four of a node's figures, from ``at`` on; None where that is for the reader."""
     ours = _OURS(line, at)
     if ours is not None:
         cpu, peak = ours.groups()
@@ -240,7 +240,7 @@ def _told(line: bytes, at: int) -> tuple[float | None, float | None, str, str] |
 def _node(
     start: re.Match[bytes],
     end: re.Match[bytes],
-    told: tuple[float | None, float | None, str, str],
+    usage: tuple[float | None, float | None, str, str],
 ) -> NodeFigures:
     span_id, parent_id, begin, name = start.groups()
     text, begin_ns = name.decode(), int(begin)
@@ -252,7 +252,7 @@ def _node(
         max(int(end[2]), begin_ns),
         ENDED,
         end[3] is not None,
-        *told,
+        *usage,
     )
 
 

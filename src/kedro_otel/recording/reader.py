@@ -142,7 +142,7 @@ def _look(folder: Path, since: str) -> Listing:
 
 
 def _named(folder: Path) -> bool:
-    """Tell whether ``folder`` is there by its parent's list of names, or may be."""
+    """Return whether ``folder`` is there by its parent's list of names, or may be."""
     try:
         return folder.name in os.listdir(folder.parent)
     except FileNotFoundError:

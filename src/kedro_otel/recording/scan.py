@@ -88,7 +88,7 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
 
 
 def mentions(path: Path, trace_id: str) -> bool:
-    """Tell whether a segment holds operations of the trace; False where it cannot be read."""
+    """Return whether a segment holds operations of the trace; False where it cannot be read."""
     try:
         descriptor = opened(path)
     except SegmentError:

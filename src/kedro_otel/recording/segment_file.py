@@ -178,7 +178,7 @@ class SegmentFile:
         self._descriptor = -1
 
     def _is_ours(self) -> bool:
-        """Tell whether the descriptor still leads to what this object opened."""
+        """Return whether the descriptor still leads to what this object opened."""
         if self._mark is None:
             return self._is_the_file()
         try:

@@ -53,7 +53,7 @@ _NS: Final = 1e9
 class Instrument(NamedTuple):
     """One instrument: what it counts, by which attributes, each with the detail level at which it is there.
 
-    ``ephemeral`` tells whether it is sent from machines that vanish with their job, where each job is a new series, ``detail`` from which
+    ``ephemeral`` is whether it is sent from machines that vanish with their job, where each job is a new series, ``detail`` from which
     level on there is any measurement, ``boundaries`` the upper bounds of a histogram.
     """
 

@@ -66,7 +66,7 @@ class Permission:
         return found if names.DETAILS.index(found) < names.DETAILS.index(own) else names.FULL
 
     def lets_logs(self, header: Header) -> bool:
-        """Tell whether log records of a recording may leave now at all, as its project and whoever is asked say."""
+        """Return whether log records of a recording may leave now at all, as its project and whoever is asked say."""
         asked = self._of(header.project, header.root)
         if asked is None or asked.detail is None or self.detail is None:
             return False

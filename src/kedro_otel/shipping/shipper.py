@@ -145,7 +145,7 @@ class Shipper:
         self._heed_projects()
 
     def _may_leave(self) -> bool:
-        """Tell whether a request may be made that was prepared at what was allowed in this round."""
+        """Return whether a request may be made that was prepared at what was allowed in this round."""
         return (
             self._permission.detail == self._level
             and self.reading.unchanged()

@@ -154,7 +154,7 @@ def _spelled(
 
 
 def _provider_of_user() -> bool:
-    """Tell whether somebody set a LoggerProvider: then its own handlers send what the user wants sent."""
+    """Return whether somebody set a LoggerProvider: then its own handlers send what the user wants sent."""
     module = sys.modules.get("opentelemetry._logs._internal")
     return getattr(module, "_LOGGER_PROVIDER", None) is not None
 

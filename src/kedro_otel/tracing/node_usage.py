@@ -25,10 +25,10 @@ _FRESH_NS: Final = 1_000_000
 """The reading at the end of a node is that of the next one's beginning too, if that comes within a millisecond."""
 
 _LASTING_NS: Final = 10_000_000
-"""The memory of a node that takes less is not told, unless it raised the process's highest."""
+"""The memory of a node that takes less is not recorded, unless it raised the process's highest."""
 
 _PAGE: Final = 4096
-"""Bytes up to which I/O is not told: the recording itself takes as much."""
+"""Bytes up to which I/O is not recorded: the recording itself takes as much."""
 
 _RISE: Final = 1 << 20
 _ROOM: Final = 8 << 20
@@ -90,7 +90,7 @@ class NodeUsage:
         self._open[id(node)] = node
 
     def pauses(self, node: ActiveNode) -> None:
-        """Take the reading at what may be the end of ``node``: nothing tells of a generator when it ends."""
+        """Take the reading at what may be the end of ``node``: no hook says when a generator ends."""
         if node.used is not None:
             node.used_last = usage.read()
 

@@ -257,7 +257,7 @@ class Index:
         return sorted(found)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     @contextlib.contextmanager
@@ -352,9 +352,9 @@ def _run_row(entry: Entry) -> tuple[Any, ...]:
 
 
 def _node_row(one: NodeFigures) -> tuple[Any, ...]:
-    span, run, name, start, end, state, error, cpu, memory, said, error_type = one
-    plain = state == ENDED and not error and not said
-    known = {} if plain else {names.OUTCOME: said, names.ERROR_TYPE: error_type}
+    span, run, name, start, end, state, error, cpu, memory, ended, error_type = one
+    plain = state == ENDED and not error and not ended
+    known = {} if plain else {names.OUTCOME: ended, names.ERROR_TYPE: error_type}
     word = outcome.OK if plain else outcome.word_of(state, error, known)
     took = max((end or start) - start, 0)
     error_type = error_type if error else ""

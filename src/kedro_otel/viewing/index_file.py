@@ -63,7 +63,7 @@ class IndexFile:
         return question(self._index)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._index is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._index.close()
@@ -94,7 +94,7 @@ def _file(path: Path) -> sqlite3.Connection:
 
 
 def _ours_alone(known: os.stat_result, folder: os.stat_result) -> bool:
-    """Tell whether a file is this user's, or the folder's owner's, for whom root makes it, and nobody else may open it."""
+    """Return whether a file is this user's, or the folder's owner's, for whom root makes it, and nobody else may open it."""
     if not stat.S_ISREG(known.st_mode) or known.st_nlink > 1 or known.st_mode & 0o077:
         return False
     return not hasattr(os, "geteuid") or known.st_uid in (os.geteuid(), folder.st_uid)

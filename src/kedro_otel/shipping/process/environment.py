@@ -49,7 +49,7 @@ def mode(settings: Settings, environ: Mapping[str, str]) -> Literal["background"
 
 
 def ephemeral(settings: Settings, environ: Mapping[str, str]) -> bool:
-    """Tell whether every job here begins on a fresh disk: in CI, and in a container that has no folder of ours mounted."""
+    """Return whether every job here begins on a fresh disk: in CI, and in a container that has no folder of ours mounted."""
     from kedro_otel.facts.resource import is_ci
 
     said = settings.value("ephemeral")
@@ -61,7 +61,7 @@ def ephemeral(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 
 def may_outlive_command(environ: Mapping[str, str]) -> bool:
-    """Tell whether what still runs when the command has ended is likely to be killed: containers, batch jobs, systemd units."""
+    """Return whether what still runs when the command has ended is likely to be killed: containers, batch jobs, systemd units."""
     return (
         os.getpid() == 1
         or any(environ.get(name) for name in _JOB_VARIABLES)
@@ -72,7 +72,7 @@ def may_outlive_command(environ: Mapping[str, str]) -> bool:
 
 
 def in_container(environ: Mapping[str, str]) -> bool:
-    """Tell whether this is a container."""
+    """Return whether this is a container."""
     if any(environ.get(name) for name in _CONTAINER_VARIABLES):
         return True
     if sys.platform != "linux":
@@ -97,7 +97,7 @@ def _other_pid_namespace() -> bool:
 
 
 def _exists(path: str) -> bool:
-    """Tell whether something is at ``path``; an error that may pass is no answer."""
+    """Return whether something is at ``path``; an error that may pass is no answer."""
     try:
         files.patiently(lambda: os.stat(path))
     except OSError as error:
@@ -107,7 +107,7 @@ def _exists(path: str) -> bool:
 
 
 def mounted(home: str) -> bool:
-    """Tell whether ``home``, or the nearest folder above it that exists, is on another file system than the container's own."""
+    """Return whether ``home``, or the nearest folder above it that exists, is on another file system than the container's own."""
     if not home:
         return False
     path = os.path.abspath(os.path.expanduser(home))

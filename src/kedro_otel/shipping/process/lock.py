@@ -81,7 +81,7 @@ class Lock:
 
 
 def held(path: Path) -> bool:
-    """Tell whether some process holds the lock at ``path``."""
+    """Return whether some process holds the lock at ``path``."""
     try:
         files.patiently(lambda: os.stat(path))
         descriptor, taken = files.patiently(lambda: _taken(path))

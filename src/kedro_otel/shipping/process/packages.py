@@ -74,7 +74,7 @@ def _sites() -> set[str]:
 
 
 def _here(entry: str) -> bool:
-    """Tell whether ``entry`` is the working folder or in it."""
+    """Return whether ``entry`` is the working folder or in it."""
     try:
         here = os.getcwd()
     except OSError as error:

@@ -114,7 +114,7 @@ def sender() -> str:
 
 
 def mine(machine_id: str) -> bool:
-    """Tell whether what the machine with this id recorded is shipped from here."""
+    """Return whether what the machine with this id recorded is shipped from here."""
     here = sender()
     return here in (SHARED, machine_id)
 

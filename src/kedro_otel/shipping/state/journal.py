@@ -124,7 +124,7 @@ class Signal:
         self.environment = ""
 
     def ready(self, now_ns: int) -> bool:
-        """Tell whether sending may be tried. A clock set back by more than any back-off does not make it wait for ever.
+        """Return whether sending may be tried. A clock set back by more than any back-off does not make it wait for ever.
 
         What one environment cannot send, another may.
         """
@@ -225,7 +225,7 @@ class Journal:
             self.gone.add(segment)
 
     def counted_before(self, generation: str) -> bool:
-        """Tell whether what was recorded in a generation is taken for counted, where this journal does not know it.
+        """Return whether what was recorded in a generation is taken for counted, where this journal does not know it.
 
         Args:
             generation: As a recording carries it, ``id:number``.
@@ -281,7 +281,7 @@ class Journal:
         self.details[totals.instance] = max(before, detail, key=names.DETAILS.index)
 
     def wants(self, header: Header, destination: str) -> bool:
-        """Tell whether a segment is of the destination with this id, or was given to it."""
+        """Return whether a segment is of the destination with this id, or was given to it."""
         return header.destination == destination or header.segment in self.adopted
 
     def adopt(self, segments: Iterable[str], other: Journal) -> None:
@@ -485,7 +485,7 @@ def take(path: Path) -> Journal:
 
 
 def _original(journal: Journal, name: str) -> bool:
-    """Tell whether the journal that ``journal`` is a copy of is still where it was."""
+    """Return whether the journal that ``journal`` is a copy of is still where it was."""
     path = Path(journal._folder, name)  # noqa: SLF001
     if not path.exists():
         return False
@@ -533,7 +533,7 @@ def _patiently(candidate: Path, path: Path) -> Journal:
 
 
 def _listed(path: Path) -> bool:
-    """Tell whether the folder of ``path`` has its name in it, or may have."""
+    """Return whether the folder of ``path`` has its name in it, or may have."""
     try:
         return path.name in os.listdir(path.parent)
     except (FileNotFoundError, NotADirectoryError):
@@ -544,7 +544,7 @@ def _listed(path: Path) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Tell whether a plain file is at ``path``, or may be."""
+    """Return whether a plain file is at ``path``, or may be."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError as error:

@@ -192,7 +192,7 @@ def _fold(found: Journal, identifier: str, known: Settings) -> int:
 def _needed(
     path: Path, journals: Mapping[str, Journal], limits: retention.Limits, *, crowded: bool
 ) -> bool:
-    """Tell whether a segment is still to be counted, or may be."""
+    """Return whether a segment is still to be counted, or may be."""
     try:
         known = path.stat()
         young = (time.time() - known.st_mtime) / _DAY <= limits.max_age_days
@@ -219,7 +219,7 @@ def _needed(
 
 
 def _known(found: Journal, identifier: str, size: int) -> bool:
-    """Tell whether a journal has counted all of a segment, or is not to count it."""
+    """Return whether a journal has counted all of a segment, or is not to count it."""
     cursor = found.segments.get(identifier)
     if cursor is None:
         return identifier in found.gone

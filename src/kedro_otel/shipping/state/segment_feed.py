@@ -179,7 +179,7 @@ class SegmentFeed:
                 yield from self._segment(watched)
 
     def waiting(self) -> bool:
-        """Tell whether a segment that is to be shipped has something new; nothing is read but first lines."""
+        """Return whether a segment that is to be shipped has something new; nothing is read but first lines."""
         self._list()
         return any(
             watched.cursor.size != NOT_OURS and self._wanted(watched) and self._allowed(watched)
@@ -320,7 +320,7 @@ class SegmentFeed:
         return unfinished or known.st_size != cursor.size
 
     def _forgotten(self, identifier: str, path: Path, known: os.stat_result) -> bool:
-        """Tell whether a segment without a cursor was finished once, or is so old that nobody knows."""
+        """Return whether a segment without a cursor was finished once, or is so old that nobody knows."""
         gone = self.journal.gone
         if gone.forgotten(identifier):
             self.journal.counts["recordings too old to be told from counted ones"] += 1
@@ -435,7 +435,7 @@ class SegmentFeed:
         return now is not None
 
     def unchanged(self) -> bool:
-        """Tell whether every project allows what it did when its segments were last read."""
+        """Return whether every project allows what it did when its segments were last read."""
         return all(
             watched.header is None or self.limit(watched.header) == watched.limit
             for watched in self._watched.values()

@@ -35,7 +35,7 @@ class Tombstones:
         self._number = 0
 
     def __contains__(self, segment: str) -> bool:
-        """Tell whether the segment is remembered."""
+        """Return whether the segment is remembered."""
         found = self._days.get(_day(segment))
         return found is not None and _digest(segment) in found
 
@@ -44,7 +44,7 @@ class Tombstones:
         return self._number
 
     def forgotten(self, segment: str) -> bool:
-        """Tell whether the segment began on a day that is no longer remembered."""
+        """Return whether the segment began on a day that is no longer remembered."""
         return _day(segment) < self.before_day
 
     def add(self, segment: str) -> None:

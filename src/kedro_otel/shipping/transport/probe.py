@@ -63,7 +63,7 @@ def verdict(answer: Answer) -> str:
 
 
 def takes(answer: Answer) -> bool | None:
-    """Tell whether the receiver takes this signal; None where another answer may come later, or to another caller."""
+    """Return whether the receiver takes this signal; None where another answer may come later, or to another caller."""
     if verdict(answer) == ACCEPTED:
         return True
     refused = answer.outcome in (DOUBT, REJECT) and verdict(answer) == REJECTED

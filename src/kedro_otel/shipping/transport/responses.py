@@ -169,7 +169,7 @@ def one_line(text: str) -> str:
 
 
 def wants_deltas(why: str) -> bool:
-    """Tell whether a refusal of metrics is that of a backend that takes deltas only."""
+    """Return whether a refusal of metrics is that of a backend that takes deltas only."""
     return _DELTAS.search(why) is not None
 
 

@@ -1,7 +1,7 @@
 """What to request for a pod, and what more workers would bring: worked out from recordings of runs one node after another.
 
 Kedro hands every node whose inputs are there to its workers, in no order that is known before. So a run with workers is
-simulated for several orders, from what each node took, used and held, and the middle of them is told.
+simulated for several orders, from what each node took, used and held, and the median of them is shown.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _PEAK_BYTES: Final = 64 << 20
 _TIMES_THE_FARTHEST: Final = 5.0
 _MANY: Final = 8
 _RESTLESS: Final = 0.02
-"""Of what varies by more than this share, fewer runs than :data:`_MANY` tell too little: then only half or double is told."""
+"""Of what varies by more than this share, fewer runs than :data:`_MANY` are too few: then only half or double counts."""
 
 
 class Data(NamedTuple):

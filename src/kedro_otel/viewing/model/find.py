@@ -156,7 +156,7 @@ def _back(steps: int, entries: Iterator[Entry], empty: str) -> Found:
 
 
 def _failed_early(entry: Entry) -> bool:
-    """Tell whether this is a ``kedro run`` that failed before its pipeline."""
+    """Return whether this is a ``kedro run`` that failed before its pipeline."""
     command = entry.command
     return (
         entry.run is None

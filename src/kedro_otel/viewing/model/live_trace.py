@@ -54,7 +54,7 @@ def _read_on(follower: Follower) -> Segment | None:
 
 
 def over(trace: Trace) -> bool:
-    """Tell whether nothing more is to come of what was followed."""
+    """Return whether nothing more is to come of what was followed."""
     return trace.root.operation.state != OPEN
 
 

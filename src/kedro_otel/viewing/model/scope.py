@@ -20,7 +20,7 @@ class Scope(NamedTuple):
     name: str | None
 
     def has(self, header: Header) -> bool:
-        """Tell whether a process ran in this project: by the ids, or by the names where one has no id."""
+        """Return whether a process ran in this project: by the ids, or by the names where one has no id."""
         theirs = header.resource.get(names.PROJECT_ID)
         if self.id and theirs:
             return self.id == theirs

@@ -48,9 +48,9 @@ def _row(
     name: int,
     style: str,
 ) -> Text:
-    told = "" if cpu is None else f"{cpu:.0%}"
+    share = "" if cpu is None else f"{cpu:.0%}"
     return Text(
-        f"{fit(clean(label), name)} {duration(took_ns):>9} {told:>6} "
+        f"{fit(clean(label), name)} {duration(took_ns):>9} {share:>6} "
         f"{_bytes(peak):>9} {_bytes(request):>9}",
         style,
     )

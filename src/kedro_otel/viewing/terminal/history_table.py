@@ -54,9 +54,9 @@ def table(found: History, glyphs: Glyphs, now_ns: int) -> list[Text]:
         ]
         for part in filter(None, parts):
             line.append(f" {clean(part, _NAME)}", "bright_black")
-        said = [_WORDS[item] for item in one.stands_out.items()]
-        if said:
-            line.append(f" {glyphs.before} {', '.join(said)}", "bold yellow")
+        marks = [_WORDS[item] for item in one.stands_out.items()]
+        if marks:
+            line.append(f" {glyphs.before} {', '.join(marks)}", "bold yellow")
         lines.append(line)
     return lines + [_flaky(one) for one in found.flaky]
 

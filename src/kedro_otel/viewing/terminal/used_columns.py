@@ -28,12 +28,12 @@ class Column(NamedTuple):
     name: str
     title: str
     width: int
-    told: Callable[[Span], str]
+    text: Callable[[Span], str]
 
     def cell(self, row: Row) -> str:
         """Return what it says of a line; nothing of one that stands for several operations."""
-        told = self.told(row.span) if row.span is not None and len(row.members) == 1 else ""
-        return f"{told:>{self.width}}"
+        text = self.text(row.span) if row.span is not None and len(row.members) == 1 else ""
+        return f"{text:>{self.width}}"
 
 
 def chosen(trace: Trace, width: int, wanted: Sequence[str] | None = None) -> list[Column]:
@@ -43,7 +43,7 @@ def chosen(trace: Trace, width: int, wanted: Sequence[str] | None = None) -> lis
     if width < WIDE:
         return []
     spans = trace.spans(names.NODE, names.DATASET)
-    return [column for column in COLUMNS if any(column.told(span) for span in spans)]
+    return [column for column in COLUMNS if any(column.text(span) for span in spans)]
 
 
 def _cpu(span: Span) -> str:

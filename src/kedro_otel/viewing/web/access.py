@@ -41,7 +41,7 @@ class Access:
         return token
 
     def opens(self, token: str) -> bool:
-        """Tell whether this is the token, or one for one time, which it then was."""
+        """Return whether this is the token, or one for one time, which it then was."""
         try:
             self._once.remove(token)
         except KeyError as error:
@@ -51,7 +51,7 @@ class Access:
         return hmac.compare_digest(token.encode(), self.token.encode())
 
     def knows(self, headers: Message) -> bool:
-        """Tell whether a request has the cookie."""
+        """Return whether a request has the cookie."""
         try:
             cookies = SimpleCookie(headers.get("Cookie", ""))
         except CookieError as error:

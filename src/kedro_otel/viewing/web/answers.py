@@ -82,10 +82,10 @@ class Answers:
 
         found = self._ask(question)
         ids = [one.run.span_id for one in found.points]
-        told = history.plain(found)
-        for point, ident in zip(told["points"], ids, strict=True):
+        answer = history.plain(found)
+        for point, ident in zip(answer["points"], ids, strict=True):
             point["id"] = ident
-        return told
+        return answer
 
     def names(self, project: str = "", limit: int = 20) -> dict[str, list[str]]:
         """Return the nodes of the last runs, and the datasets of the last one."""

@@ -33,7 +33,7 @@ class _NodesOnly(Follower):
     """Reads on without what no line on the screen is for: loads, saves and the user's own spans."""
 
     def take(self, line: bytes, offset: int = 0) -> None:
-        """Take in one line, unless it tells of a load, a save or a span."""
+        """Take in one line, unless it is of a load, a save or a span."""
         if not line.startswith(_PASSED):
             super().take(line, offset)
 
