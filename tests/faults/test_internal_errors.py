@@ -272,6 +272,7 @@ UNREACHED = {
     "facts/identity.py _repaired": "a malformed file: facts/test_identity.py",
     "facts/identity.py *": "a file that is not as it was: facts/test_identity.py",
     "config/toml_edit.py *": "a malformed file: facts/test_identity.py",
+    "runtime/shutdown.py _first": "a pyproject.toml with other hard links: config/test_owners.py",
     "config/files.py *": "a file system without hard links: facts/test_identity.py",
     "private/log_bounds.py LogBounds._drop*": "many log lines: private/test_logs.py",
     "describe.py *": "the user's own settings: tracing/test_descriptions.py",

@@ -44,9 +44,9 @@ def patiently(call: Callable[[], T]) -> T:
         try:
             return call()
         except OSError as error:
+            guard.let_through(error)
             if error.errno not in TRANSIENT:
                 raise
-            guard.let_through(error)
         time.sleep(wait_s)
     return call()
 

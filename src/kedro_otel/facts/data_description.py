@@ -55,8 +55,8 @@ class Teller:
         try:
             return self.function(data)
         except Exception as error:  # noqa: BLE001 -- a function of the user's
-            self.off = True
             guard.swallow("Teller.ask", error)
+            self.off = True
             return None
         finally:
             if time.perf_counter_ns() - began > SLOW_NS:
