@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -179,8 +180,7 @@ def slowest(world: World) -> list[Numbers]:
             node.attributes.get(f"kedro.node.{phase}.duration", 0.0)
             for phase in ("load", "compute", "save", "hooks")
         )
-    ranked = sorted(((total[key] / runs[key], key) for key in runs), reverse=True)[:20]
-    return [{key: mean for mean, key in ranked}]
+    return [{key: total[key] / runs[key] for key in runs}]
 
 
 def cpu(world: World) -> list[Numbers]:
@@ -189,8 +189,7 @@ def cpu(world: World) -> list[Numbers]:
     for node in world.of("node"):
         key = shown(node, node.attributes["kedro.node.name"])
         spent[key].append(node.attributes.get("kedro.node.cpu.time", 0.0))
-    ranked = sorted(((sum(each) / len(each), key) for key, each in spent.items()), reverse=True)
-    return [{key: mean for mean, key in ranked[:20]}]
+    return [{key: sum(each) / len(each) for key, each in spent.items()}]
 
 
 def memory(world: World) -> list[Numbers]:
@@ -199,8 +198,7 @@ def memory(world: World) -> list[Numbers]:
     for node in world.of("node", lambda one: "kedro.node.memory.peak" in one.attributes):
         key = shown(node, node.attributes["kedro.node.name"])
         peaks[key].append(float(node.attributes["kedro.node.memory.peak"]))
-    found = {key: quantile(0.95, each, MEMORY_BOUNDARIES) for key, each in peaks.items()}
-    return [dict(sorted(found.items(), key=lambda row: -row[1])[:20])]
+    return [{key: quantile(0.95, each, MEMORY_BOUNDARIES) for key, each in peaks.items()}]
 
 
 def rows(world: World) -> list[Numbers]:
@@ -316,9 +314,19 @@ def test_a_panel_shows_what_was_recorded(world: World, panel: Panel) -> None:
     expected = EXPECTED[str(panel)](world)
     answers = ask(panel, world.stack.prometheus, world.at + later)
     assert any(answers), "an empty panel"
-    assert [_without_zeros(answer) for answer in answers] == [
-        pytest.approx(_without_zeros(numbers), abs=1e-3) for numbers in expected
-    ]
+    assert len(answers) == len(expected)
+    for answer, numbers, target in zip(answers, expected, panel.json["targets"], strict=True):
+        limit = re.search(r"topk\((\d+)", target.get("expr", ""))
+        _same_rows(answer, numbers, int(limit[1]) if limit else None)
+
+
+def _same_rows(answer: Numbers, numbers: Numbers, limit: int | None) -> None:
+    """The answer holds these numbers; where the query has a limit, the highest ones, and of equal ones any."""
+    answer, numbers = _without_zeros(answer), _without_zeros(numbers)
+    expected = {key: numbers.get(key) for key in answer} if limit else numbers
+    assert answer == pytest.approx(expected, abs=1e-3)
+    highest = sorted(numbers.values(), reverse=True)[:limit]
+    assert sorted(answer.values(), reverse=True) == pytest.approx(highest, abs=1e-3)
 
 
 def _without_zeros(numbers: Numbers) -> Numbers:
