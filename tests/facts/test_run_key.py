@@ -75,4 +75,5 @@ def test_a_run_is_a_part_where_somebody_asked_or_it_is_of_chosen_nodes():
         names.RUN_KEY_SOURCE: "airflow",
         names.TASK_NAME: "train",
         names.TASK_ATTEMPT: 2,
+        names.TASK_URL: None,
     }

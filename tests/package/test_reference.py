@@ -72,8 +72,9 @@ RARE = {
     names.NODE_PEAK_METHOD,
     names.NODE_GROWTH,
     names.RUN_PEAK,
+    names.MLFLOW_RUN_ID,
 }
-"""Keys that are added when sent, or that need validators, lazy data, tables, storage, nodes that last, or an end that no hook told."""
+"""Keys that are added when sent, or that need validators, lazy data, tables, storage, MLflow, nodes that last, or an unknown end."""
 
 
 CATALOG = """
@@ -116,14 +117,16 @@ def test_every_documented_key_is_exported(
         "AIRFLOW_CTX_DAG_RUN_ID": "manual__1",
         "AIRFLOW_CTX_TASK_ID": "all",
         "AIRFLOW_CTX_TRY_NUMBER": "1",
+        "AIRFLOW__API__BASE_URL": "http://airflow.example",
     }
+    ci = {"GITLAB_CI": "true", "CI_JOB_URL": "https://gitlab.example/job/17"}
     found: set[tuple[str, str]] = set()
-    for words in (
-        ("--from-nodes", "space.shout"),
-        ("--params", "fail=false"),
-        ("--params", "fail=true"),
+    for words, where in (
+        (("--from-nodes", "space.shout"), more),
+        (("--params", "fail=false"), more),
+        (("--params", "fail=true"), more | ci),
     ):
-        kedro("run", "--env", "local", *words, cwd=path, code=None, env=more)
+        kedro("run", "--env", "local", *words, cwd=path, code=None, env=where)
         for line in kedro("otel", "export", cwd=path).out.splitlines():
             if line.startswith("{"):
                 found.update(keys(json.loads(line)))

@@ -304,4 +304,8 @@ def test_beside_kedro_mlflow(
         env={"PYTHONPATH": str(overlay("kedro-mlflow")), "MLFLOW_ALLOW_FILE_STORE": "true"},
     )
     assert tree(operations(home)) == WHOLE
-    assert list((path / "data/mlruns").glob("*/*/meta.yaml")), "kedro-mlflow has recorded its run"
+    (meta,) = (path / "data/mlruns").glob("*/*/meta.yaml")
+    (mlflow_run,) = (
+        one.attributes["kedro.mlflow.run.id"] for one in operations(home) if one.operation == "run"
+    )
+    assert meta.parent.name == mlflow_run, "kedro-mlflow has recorded its run, and we name it"

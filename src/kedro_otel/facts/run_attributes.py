@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.facts import project
+from kedro_otel.facts import links, project
 from kedro_otel.semconv import names
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def values(params: Any, pipeline: Any, root: Path | None, context: Any = None) -
             or getattr(getattr(context, "config_loader", None), "default_run_env", None)
         ),
         names.REVISION: project.revision(root) if root is not None else None,
+        names.MLFLOW_RUN_ID: links.mlflow_run_id(),
         names.RUN_NODES: len(pipeline.nodes),
         names.RUN_DATASETS: sum(
             1 for name in pipeline.datasets() if not name.startswith(project.PARAMETERS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kedro_otel.facts import trace_context
+from kedro_otel.facts import links, trace_context
 from kedro_otel.facts.trace_context import Remote
 from kedro_otel.semconv import names
 
@@ -43,6 +43,7 @@ class RunKey(NamedTuple):
         requested: Whether the variable asked for it.
         task: The orchestrator's name of this process's task, or "".
         attempt: The number of its try, or None.
+        url: The address of the task's page in the orchestrator, or None.
     """
 
     key: str
@@ -50,6 +51,7 @@ class RunKey(NamedTuple):
     requested: bool
     task: str = ""
     attempt: int | None = None
+    url: str | None = None
 
     @property
     def trace_id(self) -> str:
@@ -124,6 +126,7 @@ def attributes(
         names.RUN_KEY_SOURCE: found.source,
         names.TASK_NAME: found.task or None,
         names.TASK_ATTEMPT: found.attempt,
+        names.TASK_URL: found.url,
     }
 
 
@@ -138,13 +141,17 @@ def _airflow(environ: Mapping[str, str], project: str) -> RunKey | None:
         requested=False,
         task=environ.get("AIRFLOW_CTX_TASK_ID", ""),
         attempt=_number(environ.get("AIRFLOW_CTX_TRY_NUMBER", "")),
+        url=links.airflow_task(environ),
     )
 
 
 def _prefect(environ: Mapping[str, str], _project: str) -> RunKey | None:
     """Return the key of a Prefect flow run, whose id is a UUID."""
     run = environ.get("PREFECT__FLOW_RUN_ID")
-    return RunKey(f"{PREFECT}:{run}", PREFECT, requested=False) if run else None
+    if not run:
+        return None
+    url = links.prefect_flow_run(environ)
+    return RunKey(f"{PREFECT}:{run}", PREFECT, requested=False, url=url)
 
 
 def _github(environ: Mapping[str, str], _project: str) -> RunKey | None:

@@ -50,6 +50,10 @@ def began(metadata: Any, args: Sequence[str]) -> None:
         names.EXECUTABLE_NAME: "kedro",
         names.PID: os.getpid(),
     }
+    if recorder.writer.resource.get(names.CI):
+        from kedro_otel.facts import links
+
+        values[names.CI_RUN_URL] = links.ci_run(os.environ)
     state.commands += 1
     recorder.commands_returned(len(mains) - 1)
     if recorder.idle:

@@ -73,7 +73,8 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
     recorder = state.recorder
     if recorder is None:
         return
-    from kedro_otel.facts import run_attributes, run_key
+    from kedro_otel.facts import links, run_attributes, run_key
+    from kedro_otel.semconv import names
 
     counted: dict[str, Any] = next(
         (found for known, found in reversed(state.statistics) if known() is catalog), {}
@@ -84,13 +85,13 @@ def run_began(params: Any, pipeline: Any, catalog: Any) -> None:
         if known() is not None and known() is not catalog
     ]
     context = state.context() if state.context is not None else None
+    resource = recorder.writer.resource
     values = {
         **run_attributes.values(params, pipeline, recorder.root, context),
+        names.CI_RUN_URL: links.ci_run(os.environ) if resource.get(names.CI) else None,
         **counted,
         **(run_attributes.pipeline_statistics() if counted else {}),
-        **run_key.attributes(
-            os.environ, recorder.writer.resource, sliced=run_attributes.sliced(params)
-        ),
+        **run_key.attributes(os.environ, resource, sliced=run_attributes.sliced(params)),
     }
     recorder.run_began(run_attributes.span_name(params), values, params, pipeline, catalog)
     shutdown.ship("run")

@@ -226,6 +226,15 @@ FIELDS: Final[tuple[Field, ...]] = (
         "kedro",
         "constant",
     ),
+    Field(
+        names.CI_RUN_URL,
+        (names.COMMAND, names.RUN),
+        "string",
+        names.RUN,
+        "Page of the CI run. User, password and query of the address are left out.",
+        "https://gitlab.example/job/17",
+        "variables of GitHub, GitLab, Azure, Jenkins, Buildkite, CircleCI and Travis",
+    ),
     Field(names.PID, (names.COMMAND,), "int", names.USAGE, "Process id.", "4711", "`os.getpid()`"),
     Field(
         names.EXIT_CODE,
@@ -336,6 +345,15 @@ FIELDS: Final[tuple[Field, ...]] = (
         "read from `.git`, without running git",
     ),
     Field(
+        names.MLFLOW_RUN_ID,
+        (names.RUN,),
+        "string",
+        names.RUN,
+        "Id of the MLflow run that was active when the run began.",
+        "5d1f…",
+        "`mlflow.active_run()`, where MLflow is loaded",
+    ),
+    Field(
         names.RUN_NODES,
         (names.RUN,),
         "int",
@@ -399,6 +417,15 @@ FIELDS: Final[tuple[Field, ...]] = (
         "Number of the task's try, as the orchestrator counts.",
         "2",
         "the orchestrator's environment variables",
+    ),
+    Field(
+        names.TASK_URL,
+        (names.RUN,),
+        "string",
+        names.RUN,
+        "Page of the task in the orchestrator, where the address of its server is set.",
+        "http://airflow.example/dags/…",
+        "Airflow's and Prefect's environment variables",
     ),
     Field(
         names.RUN_CPU,

@@ -16,6 +16,7 @@ from kedro_otel.viewing.html.columns import columns
 from kedro_otel.viewing.html.logs import groups
 from kedro_otel.viewing.model import outcome
 from kedro_otel.viewing.model.summary import of_trace
+from kedro_otel.viewing.model.trace import pages
 from kedro_otel.viewing.text import clean, duration
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def page(trace: Trace, *, home: str = "") -> str:
         facts="".join(
             f"<div><dt>{escape(label)}</dt><dd><bdi>{escape(value)}</bdi></dd></div>"
             for label, value in summary_text.facts(trace)
+        )
+        + "".join(
+            f'<div><dt>{label}</dt><dd><a href="{escape(url)}" rel="noreferrer">{escape(url)}</a></dd></div>'
+            for label, url in pages(trace)
         ),
         slowest=_slowest(trace),
     )

@@ -197,6 +197,7 @@ def facts(trace: Trace) -> list[tuple[str, str]]:
         ("System", resource.get(names.OS_TYPE)),
         ("kedro-otel", resource.get(names.DISTRO_VERSION)),
         ("Run id", run.get(names.RUN_ID)),
+        ("MLflow run", run.get(names.MLFLOW_RUN_ID)),
         ("Trace", trace.trace_id),
         ("Damaged", f"{count(skipped, 'line')} of the recording" if skipped else ""),
         ("Not recorded", count(lost, "operation") if lost else ""),

@@ -114,6 +114,16 @@ def node_count(trace: Trace) -> NodeCount:
     return NodeCount(done, max(len(nodes), planned if isinstance(planned, int) else 0))
 
 
+def pages(trace: Trace) -> list[tuple[str, str]]:
+    """Return the pages elsewhere that belong to the trace: a label and an HTTP address each."""
+    run = trace.run.operation.attributes if trace.run else {}
+    ci_run = trace.root.operation.attributes.get(names.CI_RUN_URL) or run.get(names.CI_RUN_URL)
+    found = (("Task", run.get(names.TASK_URL)), ("CI run", ci_run))
+    return [
+        (label, str(url)) for label, url in found if str(url).startswith(("http://", "https://"))
+    ]
+
+
 def load(entry: Entry, folder: Path | None = None, now_ns: int | None = None) -> Trace:
     """Return the whole trace of an entry. Raises :class:`NotFoundError` where its recording has gone meanwhile."""
     now_ns = time.time_ns() if now_ns is None else now_ns

@@ -10,7 +10,7 @@ from rich.text import Text
 from kedro_otel.recording.model import DIED
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import logs, outcome
-from kedro_otel.viewing.model.trace import node_count
+from kedro_otel.viewing.model.trace import node_count, pages
 from kedro_otel.viewing.terminal import log_view
 from kedro_otel.viewing.terminal.console import join, wrap
 from kedro_otel.viewing.text import clean, count, duration, moment
@@ -55,7 +55,12 @@ def header(trace: Trace, width: int, glyphs: Glyphs) -> list[Text]:
     facts = wrap(
         [Text(fact, "bright_black") for fact in _facts(trace)], width - 2, f" {glyphs.dot} "
     )
-    return lines + [join([("  ", "")]) + fact for fact in facts]
+    lines += [join([("  ", "")]) + fact for fact in facts]
+    for label, url in pages(trace):
+        text = f"{label} {clean(url, _LONG)}"
+        parts = textwrap.wrap(text, max(width - 2, 20), break_on_hyphens=False)
+        lines += [Text(f"  {part}", "bright_black") for part in parts]
+    return lines
 
 
 def mark(word: str, glyphs: Glyphs) -> str:
@@ -142,6 +147,8 @@ def _facts(trace: Trace) -> list[str]:
         f"kedro-otel {resource[names.DISTRO_VERSION]}" if resource.get(names.DISTRO_VERSION) else ""
     )
     facts.append(f"run {known[names.RUN_ID]}" if known.get(names.RUN_ID) else "")
+    mlflow = known.get(names.MLFLOW_RUN_ID)
+    facts.append(f"MLflow run {mlflow}" if mlflow else "")
     facts.append(f"trace {trace.trace_id}")
     pids = {segment.header.pid for segment in trace.segments}
     facts.append(count(len(pids), "process", "processes") if len(pids) > 1 else "")
