@@ -183,7 +183,9 @@ SCENARIOS = {
         ("run",), {**ENDPOINT, "KEDRO_OTEL_HOME": "/proc/nowhere", "KEDRO_OTEL_SHIP": "background"}
     ),
     "strangers": Scenario(
-        ("run", "--runner=ParallelRunner"), {"KEDRO_MP_CONTEXT": "spawn"}, sorted=True
+        ("run", "--runner=ParallelRunner"),
+        {"KEDRO_MP_CONTEXT": "spawn", "GITLAB_CI": "1", "CI_JOB_URL": "https://gitlab.example/1"},
+        sorted=True,
     ),
 }
 
@@ -264,6 +266,7 @@ UNREACHED = {
     "recording/writer.py Writer._rotate": "after 16 MiB: recording/test_reader.py",
     "recording/encoder.py _far": "a number past any float: recording/test_writer.py",
     "recording/in_memory_writer.py InMemoryWriter.abandon": "a fork without a place: test_places.py",
+    "facts/links.py prefect_flow_run": "under Prefect: facts/test_links.py",
     "facts/run_key.py *": "other orchestrators, and `kedro otel finish`: facts/test_run_key.py",
     "runtime/setup.py _works_for_another": "workers of somebody else's: tracing/test_run_parts.py",
     "tracing/attachment.py *": "workers of somebody else's: tracing/test_run_parts.py",
@@ -272,6 +275,8 @@ UNREACHED = {
     "facts/identity.py _repaired": "a malformed file: facts/test_identity.py",
     "facts/identity.py *": "a file that is not as it was: facts/test_identity.py",
     "config/toml_edit.py *": "a malformed file: facts/test_identity.py",
+    "runtime/notifier.py *": "a detached process: runtime/test_notifier.py",
+    "runtime/shutdown.py _notify": "a webhook: runtime/test_notifier.py",
     "runtime/shutdown.py _first": "a pyproject.toml with other hard links: config/test_owners.py",
     "config/files.py *": "a file system without hard links: facts/test_identity.py",
     "private/log_bounds.py LogBounds._drop*": "many log lines: private/test_logs.py",

@@ -17,6 +17,7 @@ from kedro_otel import guard
 PACKAGE = Path(kedro_otel.__file__).parent
 ELSEWHERE = (
     "cli/",
+    "runtime/notifier.py",
     "testing.py",
     "viewing/",
     "shipping/failpoints.py",
@@ -34,7 +35,7 @@ ELSEWHERE = (
     "shipping/state/pruning.py",
     "shipping/state/segment_feed.py",
 )
-"""What runs in no user's process: commands of ours, and the process that ships."""
+"""What runs in no user's process: commands of ours, and the detached processes."""
 
 BROAD = {"BaseException", "Exception", "OSError", "ValueError", "RuntimeError", "TimeoutError"}
 """What a handler of a user's may well raise: a clause that names a subclass of them alone ends nothing of it."""

@@ -167,9 +167,10 @@ def _reports(folder: Path) -> Iterator[Path]:
 
 
 def _key(folder: Path) -> Iterator[Path]:
-    found = folder / paths.destination_key().name
-    if found.exists():
-        yield found
+    for path in (paths.destination_key(), paths.notified(), paths.notified().with_suffix(".lock")):
+        found = folder / path.name
+        if found.exists():
+            yield found
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
-from kedro_otel.config import consent, destination, paths, settings, surroundings
+from kedro_otel.config import consent, destination, files, paths, settings, surroundings
 from kedro_otel.facts import identity, project
 from kedro_otel.semconv import names
 
@@ -22,6 +24,7 @@ MEANING: Final = {
 """What each detail means, in one line."""
 
 
+_MAX_BYTES: Final = 1 << 20
 _RECEIVERS: Final = 3
 _PROBLEMS: Final = 5
 """Receivers and problems that fit a screen with the rest."""
@@ -71,6 +74,7 @@ def gather(environ: Mapping[str, str], root: Path | None) -> dict[str, Any]:
             *destination.problems(known),
             *interpreter.problems(),
         ],
+        "notifications": _notifications(known),
         "surroundings": surroundings.sentences(known, environ, root),
         "recorded": _recorded(),
         "shipped": _shipped(),
@@ -101,12 +105,15 @@ def text(found: Mapping[str, Any], *, verbose: bool = False) -> str:
         for name, row in found["settings"].items()
         if row["origin"] != "default"
     ]
+    notified = found["notifications"]
     lines = [
         f"Recording   {'on' if said['enabled'] else 'off'} ({said['reason']}){'' if said['enabled'] else '. To change that: kedro otel on'}",
         f"Sending to  {addresses or nowhere}",
         *(f"            {why}" for why in found["not sent"].values()),
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
         f"            {level['change']}",
+        *([f"Notifying   {notified['to']}"] if notified["to"] else []),
+        *([f"            the last one failed: {notified['error']}"] if notified["error"] else []),
         *(f"Note        {sentence}" for sentence in found["surroundings"]),
     ]
     if not verbose:
@@ -180,6 +187,14 @@ def _change(known: settings.Settings) -> str:
         return f"{paths.PYPROJECT} narrows it: change detail in [tool.kedro_otel] there."
     other = names.RUN if known.value("detail") == names.USAGE else names.USAGE
     return f"To change it: kedro otel connect URL --detail {other}, or export KEDRO_OTEL_DETAIL={other}"
+
+
+def _notifications(known: settings.Settings) -> dict[str, Any]:
+    """Return the webhook's host, and why the last notification could not be posted."""
+    error = ""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        error = str(json.loads(files.read(paths.notified(), _MAX_BYTES)).get("error", ""))
+    return {"to": known.shown("notify"), "error": error}
 
 
 def _recorded() -> dict[str, Any]:

@@ -52,6 +52,11 @@ def index() -> Path:
     return home() / "index.sqlite3"
 
 
+def notified() -> Path:
+    """Return the file in which the notifier notes what it has posted; its lock is beside it, with the suffix ``.lock``."""
+    return home() / "notified.json"
+
+
 def user_config() -> Path:
     """Return this user's settings file."""
     return Path(_folder("config", KEDRO), CONFIG_FILE)

@@ -190,6 +190,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         None,
         "Address of one trace in your backend, with `{trace_id}` in it, told on a terminal after a command with a run.",
     ),
+    _own(
+        "notify",
+        "webhook",
+        None,
+        "Webhook to which a run that failed, was killed, or took longer than before is posted: at Slack's and Teams' addresses in their shape, "
+        "else as JSON.",
+    ),
     Setting(
         "service_name",
         "str",
@@ -336,6 +343,8 @@ class Settings:
         kind = BY_NAME[name].type
         if value and kind == "headers":
             return dict.fromkeys(value, names.MASK)
+        if value and kind == "webhook":  # its path is the secret
+            return "/".join(without_credentials(value).split("/")[:3])
         return without_credentials(value) if value and kind in ("url", "str") else value
 
     def take(self, setting: Setting, raw: Any, rank: int, origin: str) -> bool:
@@ -555,6 +564,12 @@ def _url(_: Setting, raw: Any) -> str:
     return text
 
 
+def _webhook(setting: Setting, raw: Any) -> str:
+    if "://" not in str(raw):
+        raise ValueError("must begin with http:// or https://")
+    return _url(setting, raw)
+
+
 def _hides_credentials(raw: Any) -> bool:
     """Return whether an address ends its host too early for what was meant as user and password before an ``@``."""
     rest = str(raw).strip().rpartition("://")[2]
@@ -613,4 +628,5 @@ _PARSERS: Final = {
     "path": _text,
     "url": _url,
     "headers": _headers,
+    "webhook": _webhook,
 }

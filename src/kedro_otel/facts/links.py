@@ -82,7 +82,8 @@ def _page(address: str, path: str = "") -> str | None:
     """Return an HTTP address without user, password, query and fragment, and with ``path`` after its own."""
     try:
         parts = urlsplit(address.strip())
-    except ValueError:
+    except ValueError as error:
+        guard.let_through(error)
         return None
     host = parts.netloc.rpartition("@")[2]
     if parts.scheme not in ("http", "https") or not host:

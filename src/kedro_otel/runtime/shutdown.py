@@ -13,6 +13,7 @@ from kedro_otel.runtime.state import close_recorder, state, warn
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kedro_otel.config.settings import Settings
     from kedro_otel.recording.in_memory_writer import InMemoryWriter
 
 
@@ -85,10 +86,14 @@ def _record_internal_errors() -> None:
 @guard.guarded
 def _wait() -> None:
     """Wait for the delivery, once in the life of this process, where the machine may vanish with it."""
-    if state.patience is None or state.worker:
+    if state.worker or (state.patience is None and not state.notifies):
         return
     from kedro_otel.shipping.process import launch
 
+    if state.notifies and state.settings is not None and mode() == "wait":
+        launch.wait_for_notifier(float(state.settings.value("ship_timeout")))
+    if state.patience is None:
+        return
     waited = launch.wait if state.memory is None else launch.wait_for_handed_over
     left = waited(state.patience)
     if left:
@@ -98,16 +103,25 @@ def _wait() -> None:
 def ship(reason: str) -> None:
     """Let the detached process send what is recorded, if there is where to; nothing here waits for that."""
     recorder = state.recorder
-    if (
-        recorder is None
-        or not recorder.writer.on
-        or recorder.writer.facts.get("destination") is None
-    ):
+    if recorder is None or not recorder.writer.on:
+        return
+    if state.memory is None and state.settings is not None and state.settings.value("notify"):
+        _notify(state.settings)
+    if recorder.writer.facts.get("destination") is None:
         return
     if state.memory is not None:
         _hand_over(state.memory)
     else:
         _launch(reason)
+
+
+@guard.guarded
+def _notify(known: Settings) -> None:
+    """Let the detached notifier follow what runs, if none does."""
+    from kedro_otel.shipping.process import launch
+
+    launch.start_notifier(known)
+    state.notifies = True
 
 
 def _launch(reason: str) -> None:

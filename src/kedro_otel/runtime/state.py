@@ -40,6 +40,7 @@ class State:
         identified: Each pyproject.toml that an id was written into, until the user has read of it.
         linked: Each that was left alone because of its other hard links.
         patience: Seconds to wait for the delivery at the end of the process; None where nothing is to be waited for.
+        notifies: Whether a notifier follows what runs here.
         worker: Whether this is a worker of another process, which waits itself.
         watching: Whether a notebook tells when its cells end.
     """
@@ -61,6 +62,7 @@ class State:
         self.identified: list[Path] = []
         self.linked: list[Path] = []
         self.patience: float | None = None
+        self.notifies = False
         self.worker = False
         self.ipython_hooked = False
 

@@ -35,5 +35,5 @@ def main(words: Sequence[str]) -> int:
         site.addsitedir(user_site)
     import importlib
 
-    run = importlib.import_module(f"kedro_otel.shipping.process.{module}")
+    run = importlib.import_module(f"kedro_otel.{module}")
     return int(run.main())

@@ -20,15 +20,30 @@ from kedro_otel.shipping.process.spawn import GUARD
 from kedro_otel.shipping.state import destination_paths
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kedro_otel.config.settings import Settings
 
-__all__ = ["ephemeral", "is_ready", "mode", "print_hold_notice", "start", "wait", "write_within"]
+__all__ = [
+    "ephemeral",
+    "is_ready",
+    "mode",
+    "print_hold_notice",
+    "start",
+    "start_notifier",
+    "wait",
+    "wait_for_notifier",
+    "write_within",
+]
 
 _answers: list[int] = []
 """Descriptors on which processes that have something from memory to send say that they did."""
 
 DELIVERED: Final = b"1"
 """What the process that ships a recording without a place writes on its stdout once the receiver has taken it."""
+
+_LOOK: Final = 0.05
+"""Seconds between two looks at whether the notifier has ended."""
 
 UNTOLD: Final = "held"
 """Name of the note that nobody has read yet, in a destination's folder. No machine is in it: to find out which this is costs more than looking."""
@@ -86,11 +101,35 @@ def print_hold_notice(target: str) -> None:
 
 def spawn(reason: str) -> bool:
     """Start a detached shipper, whatever runs already; return whether that was possible."""
+    return _spawn("shipping.process.daemon", reason)
+
+
+def start_notifier(known: Settings) -> None:
+    """Start the process that posts notifications if a webhook is named and none runs; return at once."""
+    if not known.value("notify") or os.environ.get(GUARD):
+        return
+    if consent.decide(os.environ, None).enabled and not lock.held(notifier_lock()):
+        _spawn("runtime.notifier", "notify")
+
+
+def wait_for_notifier(patience: float) -> None:
+    """Wait until the notifier has ended, at most ``patience`` seconds."""
+    end = time.monotonic() + patience
+    while lock.held(notifier_lock()) and time.monotonic() < end:
+        time.sleep(_LOOK)
+
+
+def notifier_lock() -> Path:
+    """Return the lock that the notifier holds."""
+    return paths.notified().with_suffix(".lock")
+
+
+def _spawn(module: str, reason: str) -> bool:
     home = paths.home()
     if not os.path.isdir(home):  # purged, or this process has another root now
         return False
     try:
-        _start("daemon", reason, home)
+        _start(module, reason, home)
     except OSError as error:
         guard.let_through(error)
         return False
@@ -147,7 +186,13 @@ def _feed_detached(data: bytes, patience: float) -> None:
     _answers.append(answer)
     try:
         try:
-            _start("stdin", "memory", os.path.abspath(os.sep), stdin=source, stdout=result)
+            _start(
+                "shipping.process.stdin",
+                "memory",
+                os.path.abspath(os.sep),
+                stdin=source,
+                stdout=result,
+            )
         finally:
             os.close(source)
             os.close(result)

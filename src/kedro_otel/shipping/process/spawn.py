@@ -55,10 +55,10 @@ def start(
     stdin: int | None = None,
     stdout: int | None = None,
 ) -> None:
-    """Start a detached Python that runs ``main`` of a module beside this one in ``folder``.
+    """Start a detached Python that runs ``main`` of a module of this package in ``folder``.
 
     Args:
-        module: ``daemon`` or ``stdin``.
+        module: Its name below ``kedro_otel``.
         reason: For whoever reads a list of processes.
         folder: Its working folder.
         stdin: Descriptor that it reads from; nothing if None.

@@ -53,7 +53,7 @@ def _asked(data: bytes) -> bytes:
         try:
             home = paths.home()
             folder = home if os.path.isdir(home) else os.path.abspath(os.sep)
-            spawn.start("trial", "doctor", folder, stdin=source, stdout=result)
+            spawn.start("shipping.process.trial", "doctor", folder, stdin=source, stdout=result)
         finally:
             os.close(source)
             os.close(result)
