@@ -52,11 +52,12 @@ class WorkerContext(NamedTuple):
     memory: str = "auto"
 
     def run(self, run_id: str | None) -> Remote | None:
-        """Return the run called ``run_id``; the only one that is open needs no name."""
-        if len(self.runs) == 1:
-            return self.runs[0][1]
+        """Return the run called ``run_id``; the only one needs no name, unless this worker outlives it and works for another now."""
         named = [run for name, run in self.runs if name == run_id]
-        return named[-1] if named else None
+        if named:
+            return named[-1]
+        unnamed = len(self.runs) == 1 and None in (run_id, self.runs[0][0])
+        return self.runs[0][1] if unnamed else None
 
 
 class WorkerContextFile:

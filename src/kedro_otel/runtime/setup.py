@@ -189,9 +189,7 @@ def _without_place(
 def join() -> Recorder | None:
     """In a worker process, go on where the parent process said; without its word, record nothing."""
     with state.lock:
-        recorder = state.recorder if state.decided else _joined()
-        state.decided = True
-        return recorder
+        return state.recorder if state.decided else _joined()
 
 
 def _joined() -> Recorder | None:
@@ -205,38 +203,61 @@ def _joined() -> Recorder | None:
 
         inherited = worker_context.of_parent(paths.recordings(), parent.pid)
     if inherited is not None:
-        from pathlib import Path
-
-        from kedro_otel.config import consent
-        from kedro_otel.runtime import shutdown
-
-        root = Path(inherited.root) if inherited.root else None
-        if consent.decide(
-            os.environ, root
-        ).enabled:  # it may have been taken back since the run began
-            shutdown.register(worker=True)
-            if inherited.clock_ns is not None:
-                clock.offset_ns = inherited.clock_ns
-            state.recorder = _recorder(
-                inherited.resource,
-                inherited.facts,
-                root,
-                inherited,
-                keep=inherited.keep,
-                memory=inherited.memory,
-            )
-    elif _works_for_another():
-        from pathlib import Path
-
-        from kedro_otel.facts import project
-
-        decide(project.around(Path.cwd()), package_name())
-    elif parent is None:
+        _join_parent(inherited)
+    elif parent is None and not _is_attached():
         decide(None, package_name())
+    else:
+        return _join_another()
+    state.decided = True
     return state.recorder
 
 
-def _works_for_another() -> bool:
+def _join_parent(inherited: WorkerContext) -> None:
+    from pathlib import Path
+
+    from kedro_otel.config import consent
+    from kedro_otel.runtime import shutdown
+
+    root = Path(inherited.root) if inherited.root else None
+    if not consent.decide(os.environ, root).enabled:  # it may have been taken back meanwhile
+        return
+    shutdown.register(worker=True)
+    if inherited.clock_ns is not None:
+        clock.offset_ns = inherited.clock_ns
+    state.recorder = _recorder(
+        inherited.resource,
+        inherited.facts,
+        root,
+        inherited,
+        keep=inherited.keep,
+        memory=inherited.memory,
+    )
+
+
+def _join_another() -> Recorder | None:
+    """Decide for this process by itself if it works for a run of another one; a later run may be one.
+
+    Somebody handed that run over, or it is open and has the ``run_id`` that Kedro has here.
+    """
+    from pathlib import Path
+
+    from kedro_otel.config import consent
+    from kedro_otel.facts import project
+
+    root = project.around(Path.cwd())
+    if not consent.decide(os.environ, root).enabled:
+        state.decided = True
+        return None
+    if not _is_attached():
+        from kedro_otel.recording import open_runs
+        from kedro_otel.tracing import kedro_frames
+
+        if open_runs.find(kedro_frames.run_id()) is None:
+            return None
+    return decide(root, package_name())
+
+
+def _is_attached() -> bool:
     """Return whether somebody handed over a run of another process that this thread works for."""
     from kedro_otel.tracing import attachment
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,7 @@ from kedro_otel.tracing.span import ActiveSpan
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from pathlib import Path
+    from types import FrameType
 
     from kedro_otel.facts.trace_context import Remote
     from kedro_otel.private.writer import PrivateWriter
@@ -147,6 +149,8 @@ class Runs:
         run.params, run.pipeline, run.family.left = params, pipeline, len(pipeline.nodes)
         self._open_run(run, values)
         run.previous = before
+        if self._command() is None:  # whose end says more than that this call is over
+            self._end_when_left(run, kedro_frames.of_session(params))
         if self._private is not None:
             self._private.pipeline(run.span_id, pipeline.nodes)
 
@@ -167,7 +171,16 @@ class Runs:
             return found
         # A context that an orchestrator merely passes on names a span that nobody may ever record.
         key = run_key.parent(self._environ, self._span_writer.writer.resource)
-        return attachment.find() or self._carrier.incoming() or key or found
+        return attachment.find() or self._incoming(command) or key or found
+
+    def _incoming(self, command: ActiveSpan | None) -> Remote | None:
+        """Return the parent that the environment names; what started this process may have been an earlier run, which is over."""
+        found = self._carrier.incoming()
+        if found is None or command is not None:
+            return found
+        from kedro_otel.recording import open_runs
+
+        return None if open_runs.is_over(found) else found
 
     def _open_run(self, run: ActiveRun, values: dict[str, Any]) -> None:
         self._span_writer.begin(run, values)
@@ -252,7 +265,7 @@ class Runs:
             stale = [
                 run
                 for run in stale
-                if run.params is None or not kedro_frames.in_session(run.params)
+                if run.params is None or kedro_frames.of_session(run.params) is None
             ]
             last = why or getattr(sys, "last_value", None)
             error = last if isinstance(last, KeyboardInterrupt | SystemExit) else None
@@ -302,21 +315,29 @@ class Runs:
         return candidates[0].family
 
     def _family_without_run(self, node: Any, run_id: str | None) -> RunNodes | None:
-        """Return the run of the parent process that this worker works for, or a run of our own for a runner that is called without one."""
-        remote, inherited = attachment.find(run_id), self._handoff.inherited
+        """Return the run of another process that this worker works for, or a run of our own for a runner that is called without one."""
+        known = run_id or kedro_frames.run_id()
+        remote, inherited = attachment.find(known), self._handoff.inherited
         if remote is None and inherited is not None:
-            remote = inherited.run(run_id)
-            if remote is None:
-                return None
-        if remote is not None:
-            family = self._families.get(remote.span_id)
-            if family is None:
-                self._contexts().adopt_baggage(self._environ)
-                family = self._families[remote.span_id] = RunNodes(remote, run_id)
-                if self.logs is not None:
-                    self.logs.begin()
-            return family
-        frame = kedro_frames.of_node(node)
+            remote = inherited.run(known)
+        if remote is None:
+            from kedro_otel.recording import open_runs
+
+            remote = open_runs.find(known)
+        if remote is None:
+            return self._called(node, known) if inherited is None else None
+        family = self._families.get(remote.span_id)
+        if family is None:
+            self._contexts().adopt_baggage(self._environ)
+            family = self._families[remote.span_id] = RunNodes(remote, known)
+            if self.logs is not None:
+                self.logs.begin()
+        return family
+
+    def _called(self, node: Any, run_id: str | None) -> RunNodes:
+        """Return the run that is this call of a runner without a session, or this task that a runner elsewhere started."""
+        runner = kedro_frames.of_node(node)
+        frame = runner or kedro_frames.of_task(node)
         call = kedro_frames.call(frame)
         self._contexts()  # which may take the recorder's lock, and that comes before this one
         with self._lock:
@@ -324,17 +345,28 @@ class Runs:
                 if run.call == call:
                     return run.family
             self._end_calls()
-            known = run_id or (frame.f_locals.get("run_id") if frame is not None else None)
-            run = ActiveRun("run", self._above(), clock.now(), known, None)
+            run = ActiveRun("run", self._above(), clock.now(), run_id, None)
             run.call = call
             # No hook says when it is over, so it never becomes current: only its nodes do.
             key = run_key.attributes(self._environ, self._span_writer.writer.resource, sliced=False)
-            self._span_writer.begin(run, {names.RUN_ID: known, **key})
+            if runner is None and run_id is not None:
+                key[names.RUN_PART] = True
+            self._span_writer.begin(run, {names.RUN_ID: run_id, **key})
             self.open.append(run)
             self._look_around()
+            self._end_when_left(run, frame)
             if self.logs is not None:
                 self.logs.begin()
             return run.family
+
+    def _end_when_left(self, run: ActiveRun, frame: FrameType | None) -> None:
+        """End ``run`` when the call that runs it is over, where no hook does: Ctrl-C, a runner without a session."""
+        if frame is not None:
+            kedro_frames.when_left(frame, partial(self._left, run))
+
+    def _left(self, run: ActiveRun) -> None:
+        if run in self.open and run.thread == get_ident():
+            self._end_run(run, None)
 
     def _end_calls(self) -> None:
         """End the runs of runners that have returned since."""
