@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from kedro_otel.facts import links, trace_context
+from kedro_otel.facts import trace_context
 from kedro_otel.facts.trace_context import Remote
 from kedro_otel.semconv import names
 
@@ -135,6 +135,8 @@ def _airflow(environ: Mapping[str, str], project: str) -> RunKey | None:
     dag, run = environ.get("AIRFLOW_CTX_DAG_ID"), environ.get("AIRFLOW_CTX_DAG_RUN_ID")
     if not dag or not run:
         return None
+    from kedro_otel.facts import links
+
     return RunKey(
         f"{AIRFLOW}:{project}:{dag}:{run}",
         AIRFLOW,
@@ -150,6 +152,8 @@ def _prefect(environ: Mapping[str, str], _project: str) -> RunKey | None:
     run = environ.get("PREFECT__FLOW_RUN_ID")
     if not run:
         return None
+    from kedro_otel.facts import links
+
     url = links.prefect_flow_run(environ)
     return RunKey(f"{PREFECT}:{run}", PREFECT, requested=False, url=url)
 
