@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -480,8 +481,8 @@ def server(
             assert status == 200, answer
             return json.loads(answer)
 
-        def stop() -> int:
-            process.send_signal(signal.SIGINT)
+        def stop(number: int = signal.SIGINT) -> int:
+            process.send_signal(number)
             return process.wait(30)
 
         return ask, stop
@@ -525,6 +526,27 @@ def test_requests_to_the_server_are_traces_of_their_own(
     assert {operation.attributes[names.RUN_ID] for operation in runs} == {
         answer["run_id"] for answer in answers
     }
+
+
+@HAS_SERVER
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_server_that_is_stopped_has_not_died(
+    recorded: bool, server: Callable[..., Any], home: Path, kedro: Callable[..., Any]
+) -> None:
+    """SIGTERM ends the server as it does without us, after the request at work; its command has ended, and nothing died."""
+    ask, stop = server(**({} if recorded else {"KEDRO_OTEL_ENABLED": "false"}))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, pipeline_names=["slow"])
+        time.sleep(0.3)
+        assert stop(signal.SIGTERM) == -signal.SIGTERM
+        assert answer.result()["status"] == "success"
+    if recorded:
+        found = operations(home)
+        assert {one.state for one in found} == {"ended"}
+        assert {one.error for one in found} == {False}
+        (command,) = (one for one in found if one.operation == "command")
+        assert "kedro.outcome" not in command.attributes
+        assert "killed" not in kedro("otel", "list").out
 
 
 @HAS_SERVER

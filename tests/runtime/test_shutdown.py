@@ -24,7 +24,7 @@ for _ in range(3):
     with KedroSession.create(Path.cwd()) as session:
         session.run()
 during = len(waits)
-shutdown._at_exit()
+shutdown.at_exit()
 print("WAITS", during, waits)
 launch.wait = lambda patience: None
 """

@@ -6,15 +6,22 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from bare import LOGGING
+from loopback import Loopback, hang
+from loopback import loopback as _loopback
 from trace_text import below, operations, segments, tree
 
 from servers import eventually
+
+loopback = _loopback
 
 REGISTRY = """
 import time
@@ -50,11 +57,14 @@ def start(
     groups: list[subprocess.Popen[str]] = []
 
     def start(
-        runner: str, method: str = "fork", nodes: int = 2
+        runner: str, method: str = "fork", nodes: int = 2, settings: str = "", **more: str
     ) -> tuple[subprocess.Popen[str], Path]:
-        path = project(registry=REGISTRY, catalog="", files={"logging.yml": LOGGING})
+        path = project(
+            registry=REGISTRY, catalog="", files={"logging.yml": LOGGING}, settings=settings
+        )
         env = {
             **environment,
+            **more,
             "KEDRO_LOGGING_CONFIG": str(path / "logging.yml"),
             "KEDRO_MP_CONTEXT": method,
         }
@@ -122,6 +132,116 @@ def test_a_terminated_run_died(start: Callable[..., Any], home: Path, runner: st
     assert tree(operations(home)) == below(
         f"kedro run !{DIED} died", below(f"run __default__ !{DIED} died", FIRST, *nodes)
     )
+
+
+TERMINATED = "SIGTERM"
+
+
+def pod(loopback: Loopback, **more: str) -> dict[str, str]:
+    """Return the environment of a machine that vanishes with its job, and sends to ``loopback``."""
+    return {
+        "KEDRO_OTEL_EPHEMERAL": "true",
+        "KEDRO_OTEL_DETAIL": "run",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": loopback.url,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner", "ParallelRunner"])
+def test_a_terminated_pod_delivers_everything(
+    start: Callable[..., Any], home: Path, runner: str, loopback: Loopback
+) -> None:
+    """Where the machine vanishes SIGTERM is recorded, and what ran arrives before the process ends, by that signal."""
+    nodes = 1 if runner == "SequentialRunner" else 2
+    process, _ = start(runner, nodes=nodes, **pod(loopback))
+    process.terminate()
+    assert process.wait(60) == -signal.SIGTERM
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # as the end of a pod does
+    sent = {span.name: span for span in loopback.spans()}
+    assert {"kedro run", "run __default__", "first"} <= {
+        name.removeprefix("node ") for name in sent
+    }
+    for name in ("kedro run", "run __default__"):
+        found = {one.key: one.value.string_value for one in sent[name].attributes}
+        assert found["error.type"] == TERMINATED
+    assert loopback.total("kedro.pipeline.runs") == 1
+    mine = [one for one in operations(home) if one.operation in ("command", "run")]
+    assert {one.state for one in mine} == {"ended"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "import signal\nsignal.signal(signal.SIGTERM, lambda *_: exit(7))\n",
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n",
+    ],
+)
+def test_a_handler_of_the_user_s_stays(
+    start: Callable[..., Any], loopback: Loopback, settings: str
+) -> None:
+    """A project that handles or ignores SIGTERM does so in a pod as it does without us."""
+    process, path = start("SequentialRunner", nodes=1, settings=settings, **pod(loopback))
+    process.terminate()
+    if "exit" in settings:
+        assert process.wait(60) == 7
+    else:
+        (path / "data" / "go").touch()
+        assert process.wait(60) == 0
+
+
+def test_a_pod_whose_receiver_hangs_ends_in_time(
+    start: Callable[..., Any], home: Path, loopback: Loopback
+) -> None:
+    """The wait is bounded, a second SIGTERM ends it at once, and what was recorded says how it ended."""
+    loopback.always["traces"] = hang
+    for again in (False, True):
+        process, _ = start(
+            "SequentialRunner", nodes=1, **pod(loopback, KEDRO_OTEL_SHIP_TIMEOUT="3")
+        )
+        process.terminate()
+        if again:
+            assert eventually(
+                lambda: any(one.error for one in operations(home) if one.operation == "command")
+            )
+            process.terminate()
+        assert process.wait(20) == -signal.SIGTERM
+
+
+MANY = """
+from kedro.pipeline import node, pipeline
+def one(*_): return 1
+def register_pipelines():
+    return {"__default__": pipeline([node(one, "params:name", f"o{i}", name=f"n{i}") for i in range(400)])}
+"""
+
+
+def test_sigterm_at_any_moment(
+    project: Callable[..., Path],
+    environment: dict[str, str],
+    loopback: Loopback,
+    home: Path,
+    full: bool,
+) -> None:
+    """Whenever it comes in a pod, also while we record, the process ends by it, and each recording can be read to its end."""
+    path = project(registry=MANY, catalog="", files={"logging.yml": LOGGING})
+    env = {**environment, **pod(loopback), "KEDRO_LOGGING_CONFIG": str(path / "logging.yml")}
+    words = [Path(sys.executable).parent / "kedro", "run"]
+    random = Random(15)
+    codes = []
+    for _ in range(300 if full else 10):
+        process = subprocess.Popen(
+            words, cwd=path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(random.uniform(0.2, 2.2))
+        process.terminate()
+        codes.append(process.wait(30))
+    assert set(codes) <= {-signal.SIGTERM, 0}
+    assert -signal.SIGTERM in codes
+    for segment in segments(home):
+        assert not segment.skipped
+        # what was killed before its command had begun wrote nothing; all else says how it ended
+        assert {one.state for one in segment.operations} <= {"ended"}
 
 
 def test_ctrl_c_while_threads_run(start: Callable[..., Any], home: Path) -> None:

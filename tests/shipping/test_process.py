@@ -81,6 +81,36 @@ def test_it_is_detached(post: Post, loopback: Loopback):
     os.close(read)
 
 
+def test_it_goes_on_for_a_while_after_sigterm(post: Post, loopback: Loopback):
+    """A batch system that ends a job sends SIGTERM to each of its processes: what they left is still delivered, for a bounded time."""
+    loopback.always["traces"] = 503
+    post.command()
+    post.launch()
+    (pid,) = post.until(lambda: shippers(post.home))
+    post.until(post.log)
+    os.kill(pid, signal.SIGTERM)
+    loopback.always["traces"] = 200
+    post.until(loopback.span_names)
+    post.until(post.idle, 5)
+
+
+def test_it_does_not_go_on_for_ever_after_sigterm(post: Post, loopback: Loopback):
+    """After its time it ends, whatever is still to be sent, which stays recorded."""
+    loopback.always["traces"] = hang
+    post.command()
+    code = "from kedro_otel.shipping.process import daemon; daemon.GRACE = 0.3; daemon.main()"
+    process = subprocess.Popen([sys.executable, "-c", code], env=post.environment)
+    try:
+        post.until(lambda: not post.idle())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+    assert flush.lacking(
+        post.settings, flush.recorded(post.target, post.settings), post.journal
+    ).spans
+
+
 def test_it_starts_no_other_and_none_without_consent_or_endpoint(post: Post, monkeypatch):
     """Inside itself, with telemetry off, or without an endpoint nothing is started."""
     for variables in (

@@ -121,7 +121,7 @@ def resource_at(resource: Mapping[str, Any], detail: str) -> dict[str, Any]:
 def error_type(word: str) -> str:
     """Return ``word`` if it names no class of the project's or a library's: a built-in's name or our own word, else ``_OTHER``."""
     found = getattr(builtins, word, None)
-    known = word == names.PROCESS_DIED or (
+    known = word in (names.PROCESS_DIED, names.TERMINATED) or (
         isinstance(found, type) and issubclass(found, BaseException)
     )
     return word if known else names.OTHER

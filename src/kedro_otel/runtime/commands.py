@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kedro_otel.tracing.span import ActiveSpan
 
 _KEDRO_CLI: Final = "kedro.framework.cli.cli"
+_SERVER: Final = "server start"
 COMPLETE: Final = "_KEDRO_COMPLETE"
 """Set by a shell that asks ``kedro`` to complete a word: somebody presses a key, and runs no command."""
 
@@ -61,6 +62,10 @@ def began(metadata: Any, args: Sequence[str]) -> None:
     # What another program calls, such as a test through click's CliRunner, began with that call.
     is_process = state.commands == 1 and list(args) == sys.argv[1:]
     start_ns = clock.process_start() if is_process else clock.now()
+    if masked.name == _SERVER or recorder.writer.facts.get("ephemeral"):
+        from kedro_otel.runtime import termination
+
+        termination.watch()
     span = recorder.command_began(
         f"kedro {masked.name}".rstrip(), values, start_ns, own=masked.own, typed=args
     )
@@ -95,6 +100,8 @@ def ended(exit_code: object) -> None:
         return
     from kedro_otel.runtime import shutdown
 
+    if termination := sys.modules.get("kedro_otel.runtime.termination"):
+        termination.unwatch()
     trace_id = recorder.command.trace_id if recorder.command.sampled else ""
     recorder.command_ended(exit_code)
     shutdown.ship("end")

@@ -273,6 +273,8 @@ def package_name() -> str | None:
 
 def _forked() -> None:
     """In a fork child: let go of what is the parent's."""
+    if termination := sys.modules.get("kedro_otel.runtime.termination"):
+        termination.unwatch()  # what the parent's handler does is not the child's to do
     recorder, state.recorder = state.recorder, None
     state.lock, state.exit_registered, state.memory = RLock(), False, None
     if recorder is not None:

@@ -28,13 +28,14 @@ def register(*, worker: bool) -> None:
         from multiprocessing.util import Finalize
 
         state.worker = True
-        Finalize(None, _at_exit, exitpriority=10)
+        Finalize(None, at_exit, exitpriority=10)
     else:
-        atexit.register(_at_exit)
+        atexit.register(at_exit)
 
 
 @guard.guarded
-def _at_exit() -> None:
+def at_exit() -> None:
+    """End what is open, send what is recorded, and wait for that where the machine vanishes."""
     _end()
     _wait()
     _record_internal_errors()

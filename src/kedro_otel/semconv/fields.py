@@ -277,7 +277,7 @@ FIELDS: Final[tuple[Field, ...]] = (
         _ERRORS,
         "string",
         names.USAGE,
-        "Class of the error; at `usage` only a built-in's name, `kedro_otel.process_died` or `_OTHER`.",
+        "Class of the error; at `usage` only a built-in's name, `kedro_otel.process_died`, `SIGTERM` or `_OTHER`.",
         "ValueError",
         "the exception",
     ),

@@ -298,7 +298,7 @@ def error_type(operation: Operation, detail: str) -> str | None:
     word = operation.attributes.get(names.ERROR_TYPE)
     if not isinstance(word, str) or not word:
         return names.OTHER
-    if detail == names.USAGE and word != names.PROCESS_DIED:
+    if detail == names.USAGE and word not in (names.PROCESS_DIED, names.TERMINATED):
         found = getattr(builtins, word, None)
         return word if isinstance(found, type) and issubclass(found, BaseException) else names.OTHER
     return word

@@ -23,6 +23,9 @@ OPERATIONS: Final = (COMMAND, RUN, NODE, DATASET, FOREIGN)
 PROCESS_DIED: Final = "kedro_otel.process_died"
 """``error.type`` of what was open in a process that ended without a word (SIGKILL, out of memory, power)."""
 
+TERMINATED: Final = "SIGTERM"
+"""``error.type`` of what SIGTERM ended, where code of ours runs then."""
+
 UNKNOWN: Final = "unknown"
 """Value of :data:`OUTCOME`, which what is known to have ended well or failed does not have."""
 

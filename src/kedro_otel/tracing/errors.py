@@ -16,9 +16,15 @@ if TYPE_CHECKING:
 _TASK = "kedro.runner.task"
 
 
+class Terminated(BaseException):
+    """Stands for SIGTERM, which ends a process without an exception."""
+
+
 def type_name(error: BaseException) -> str:
     """Return the class of ``error``: bare for a built-in, else with its module."""
     kind = type(error)
+    if kind is Terminated:
+        return names.TERMINATED
     return (
         kind.__qualname__
         if kind.__module__ == "builtins"

@@ -210,23 +210,31 @@ class Recorder:
         code = exit_code if isinstance(exit_code, int) else int(exit_code is not None)
         self._end_command(int(code), errors.behind(sys.exc_info()[1]))
 
+    def terminated(self) -> None:
+        """SIGTERM ends the process: end the commands, and what they left open, as failed by it."""
+        error = errors.Terminated("SIGTERM ended the process")
+        while self.command is not None:
+            self._end_command(None, error)
+
     def _end_command(
         self, code: int | None, error: BaseException | None, *, well: bool = False
     ) -> None:
         """End the innermost command: by its exit ``code`` if that is known, else ``well``, or as its last run did."""
+        terminated = isinstance(error, errors.Terminated)
         command, self.command = self.command, self._outer.pop() if self._outer else None
         if command is None:
             return
         if self._runs is not None and self.command is None:
             # What click leaves a command that went well for ended none of its runs, unless it came through a node.
-            through = error if code or (error is not None and errors.node_of(error)) else None
+            fails = code or terminated or (error is not None and errors.node_of(error))
+            through = error if fails else None
             self._runs.end_all(through)
             self._withdraw()
         values: dict[str, Any] = {} if code is None else {names.EXIT_CODE: code}
         # Whoever read the output stopped reading, as `head` does: nothing tells that anything failed.
         run_failed = self._runs is not None and not self._runs.ended_well
         unheard = isinstance(error, BrokenPipeError) and not run_failed
-        failed = bool(code) and not unheard
+        failed = (bool(code) or terminated) and not unheard
         if failed:
             values.update(errors.facts(error, self.root))
         elif unheard:

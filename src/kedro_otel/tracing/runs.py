@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _ONE_PROCESS: Final = frozenset({"SequentialRunner", "ThreadRunner"})
 """Runners that are known to start no worker process."""
 
-_SERVER: Final = "kedro server start"
+SERVER: Final = "kedro server start"
 """A command that never belongs to what it runs: each request is a trace of its own."""
 
 
@@ -157,7 +157,7 @@ class Runs:
     def _starts_a_trace(self) -> bool:
         """Return whether no command has times by the clock that a run begun now must share."""
         command = self._command()
-        return command is None or command.name == _SERVER
+        return command is None or command.name == SERVER
 
     def _above(self) -> ActiveSpan | Remote | None:
         """Return the parent of a run that begins: somebody's span, the node that runs another pipeline, the command, or another process."""
@@ -166,7 +166,7 @@ class Runs:
             found = None  # left behind by an interruption
         command = self._command()
         if found is None and command is not None:
-            return command if command.name != _SERVER else None
+            return command if command.name != SERVER else None
         if found is not None and (isinstance(found, ActiveSpan) or self._contexts().recording()):
             return found
         # A context that an orchestrator merely passes on names a span that nobody may ever record.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from kedro_otel.shipping.state import destination_paths, hold_notice, journal
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from kedro_otel.config.destination import Destination
     from kedro_otel.config.settings import Settings
@@ -38,6 +40,9 @@ PRUNE_EVERY: Final = 600.0
 GUARD: Final = 0.4
 """Seconds between two looks at whether shipping is still wanted."""
 
+GRACE: Final = 20.0
+"""Seconds for which the process goes on after SIGTERM: a batch system that ends a job sends it to all processes, and kills them some 30 s later."""
+
 MAX_LOG: Final = 64 * 1024
 
 
@@ -47,6 +52,7 @@ def main() -> int:
     target = destination.current(found)
     if target is None or not consent.decide(os.environ, None).enabled:
         return 0
+    signal.signal(signal.SIGTERM, _terminated)
     where = destination_paths.of(target.id)
     private_folder(where.folder.parent)
     private_folder(where.folder)
@@ -60,6 +66,14 @@ def main() -> int:
         )
         raise
     return 0
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    """Deliver what the job that ends has left, for a bounded time."""
+    signal.signal(number, signal.SIG_IGN)
+    timer = threading.Timer(GRACE, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def work(target: Destination, found: Settings, where: destination_paths.DestinationPaths) -> bool:

@@ -63,7 +63,7 @@ def place(one: Failure) -> str:
         "was killed"
         if operation.state == DIED
         else "was interrupted"
-        if one.type == "KeyboardInterrupt"
+        if one.type in outcome.INTERRUPTIONS
         else "failed"
     )
     if operation.operation == names.COMMAND:

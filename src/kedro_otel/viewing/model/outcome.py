@@ -23,6 +23,9 @@ RUNNING: Final = "running"
 UNCLEAR: Final = "unknown"
 """Outcomes, as ``--json`` says them."""
 
+INTERRUPTIONS: Final = ("KeyboardInterrupt", names.TERMINATED)
+"""``error.type`` of what somebody stopped."""
+
 BAD: Final = (FAILED, KILLED, INTERRUPTED)
 """Outcomes that ``kedro otel list --failed`` leaves."""
 
@@ -74,7 +77,7 @@ def word_of(state: str, error: bool, known: Mapping[str, Any]) -> str:  # noqa: 
         return UNCLEAR
     if not error:
         return UNCLEAR if known.get(names.OUTCOME) == names.UNKNOWN else OK
-    return INTERRUPTED if known.get(names.ERROR_TYPE) == "KeyboardInterrupt" else FAILED
+    return INTERRUPTED if known.get(names.ERROR_TYPE) in INTERRUPTIONS else FAILED
 
 
 def of(trace: Trace) -> str:
