@@ -456,6 +456,7 @@ def test_the_list_as_json(folder: Path, typed: Callable[..., Result]) -> None:
             "error_message": None,
             "project": "demo",
             "pid": 4711,
+            "parts": None,
         }
     ]
 
@@ -497,6 +498,7 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
         "error_where": None,
         "error_message": None,
         "pid": 4711,
+        "parts": None,
         "failures": [
             {
                 "span_id": next(span for span, name in ids.items() if name == "node split"),

@@ -68,7 +68,7 @@ def export_(ctx: click.Context, run: str | None, form: str, output: str, as_sent
     if output == "-":
         warn_of_log_line(ctx)
     with patient():
-        trace = trace_of(ctx, run)
+        trace = trace_of(ctx, run, together=False)
         documents = _as_sent(ctx, trace) if as_sent else _documents(trace, form)
         _write(documents, output)
     left = sum(span.operation.end_ns is None for span in trace.root.walk())

@@ -72,7 +72,7 @@ def list_(
 
     Name a run to the other commands by its number (-2), its run id, or four characters of its trace id.
     """
-    from kedro_otel.viewing.model.find import newest_first, nothing
+    from kedro_otel.viewing.model.find import newest_runs, nothing
     from kedro_otel.viewing.model.private_facts import add_to_entries
     from kedro_otel.viewing.model.summary import summaries
 
@@ -80,7 +80,7 @@ def list_(
     after = since_ns(ctx, since, now)
     with patient():
         scope = scope_of(ctx)
-        every = summaries(add_to_entries(newest_first(scope=scope)), now)
+        every = summaries(add_to_entries(newest_runs(scope=scope)), now)
         first = next(every, None)
         if first is None:
             say(nothing(scope=scope))
@@ -148,7 +148,7 @@ def _columns(
     multiple=True,
     metavar="PATH",
     type=click.Path(exists=True, path_type=Path),
-    help="With --run-key: recordings to read instead of this machine's, a file or a folder.",
+    help="Recordings to read instead of this machine's: a file, or a folder with all below it.",
 )
 @click.option(
     "--columns",
@@ -191,14 +191,13 @@ def show_(
             )
         _follow(ctx, run, logs)
         return
-    if places and not run_key:
-        raise click.UsageError("--from goes with --run-key")
     with patient():
-        lines: list[str] = []
-        if run_key:
-            trace, lines = parts.trace_of(ctx, run_key, places)
-        else:
-            trace = trace_of(ctx, run, private=True)
+        trace = (
+            parts.trace_of(ctx, run_key, run, places)
+            if run_key or places
+            else trace_of(ctx, run, private=True)
+        )
+        lines = parts.lines_about(trace)
         if logs is not None:
             _print_logs(trace, logs)
             return

@@ -42,7 +42,7 @@ def viz_(ctx: click.Context, run: str | None, output: str | None) -> None:
         fail("Kedro-Viz is not installed here. To write its file all the same, name it with -o")
     package, pipelines = _loaded(path)
     with patient():
-        trace = trace_of(ctx, run)
+        trace = trace_of(ctx, run, together=False)
     of = trace.root.header.resource.get(names.PROJECT_NAME)
     if trace.run is None or of != package:
         fail(f"that is no pipeline run of {package}: `kedro otel list` shows which there are")

@@ -53,13 +53,13 @@ class RunType(_ParamType):
 
         from click.shell_completion import CompletionItem
 
-        from kedro_otel.viewing.model.find import newest_first
+        from kedro_otel.viewing.model.find import newest_runs
         from kedro_otel.viewing.model.summary import summaries
         from kedro_otel.viewing.text import clean, moment
 
         now = time.time_ns()
         found = [("last", "the last command of any kind")]
-        for one in islice(summaries(newest_first(), now), _COMPLETED):
+        for one in islice(summaries(newest_runs(), now), _COMPLETED):
             said = clean(f"{moment(one.start_ns, now)} {one.command} {one.pipeline} {one.outcome}")
             found += [
                 (word, said)
@@ -206,18 +206,27 @@ def entry_of(ctx: click.Context, run: str | None) -> Entry:
 
 
 def trace_of(
-    ctx: click.Context, run: str | None, *, private: bool = False, logs: bool = False
+    ctx: click.Context,
+    run: str | None,
+    *,
+    private: bool = False,
+    logs: bool = False,
+    together: bool = True,
 ) -> Trace:
     """Return the trace of a RUN; where there is none, say so and end the command with exit code 1.
 
     ``private`` adds what is kept on this machine and never sent: messages, and arguments as typed; ``logs`` all log lines, too.
+    Of a run that several processes made, ``together`` puts all parts below one root, which may be drawn rather than recorded.
     """
+    from kedro_otel.viewing.model import whole_run
     from kedro_otel.viewing.model.find import NotFoundError
     from kedro_otel.viewing.model.private_facts import add_to_trace
     from kedro_otel.viewing.model.trace import load
 
     try:
-        trace = load(entry_of(ctx, run))
+        entry = entry_of(ctx, run)
+        whole = whole_run.of_entry(entry) if together and entry.is_part else None
+        trace = whole or load(entry)
     except NotFoundError as error:
         raise _not_there(ctx, error) from None
     if private:

@@ -102,6 +102,8 @@ def profile(trace: Trace) -> Profile:
     """Return a run in figures; what has not ended well is left out, its time says nothing."""
     run = trace.run or trace.root
     found: list[Span] = [child for child in run.children if child.operation.operation == names.NODE]
+    if trace.root_recorded is not None:  # a run in parts has its nodes below those
+        found = trace.spans(names.NODE)
     ended = [node for node in found if node.operation.ok]
     nodes: dict[str, int] = {}
     datasets: dict[str, int] = {}

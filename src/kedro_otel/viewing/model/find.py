@@ -51,6 +51,11 @@ class Entry(NamedTuple):
         return found
 
     @property
+    def is_part(self) -> bool:
+        """Whether other processes may have made parts of the same run, which has a key then."""
+        return self.run is not None and names.RUN_KEY_SOURCE in self.run.attributes
+
+    @property
     def run_id(self) -> str:
         """Kedro's id of the run, or nothing."""
         return str(self.run.attributes.get(names.RUN_ID, "")) if self.run else ""
@@ -73,6 +78,17 @@ def newest_first(folder: Path | None = None, scope: Scope | None = None) -> Iter
     if scope is None:
         return entries
     return (entry for entry in entries if scope.has(entry.segment.header))
+
+
+def newest_runs(folder: Path | None = None, scope: Scope | None = None) -> Iterator[Entry]:
+    """Yield the same, and of the parts of one run that several processes made the newest one alone."""
+    seen: set[str] = set()
+    for entry in newest_first(folder, scope):
+        if entry.is_part:
+            if entry.operation.trace_id in seen:
+                continue
+            seen.add(entry.operation.trace_id)
+        yield entry
 
 
 def _newest_first(folder: Path | None) -> Iterator[Entry]:
@@ -112,7 +128,7 @@ def find(run: str | None = None, folder: Path | None = None, scope: Scope | None
     Raises:
         NotFoundError: No recorded run is the one asked for; the message says what to do.
     """
-    entries = newest_first(folder, scope)
+    entries = newest_runs(folder, scope)
     if not run or _BACK.fullmatch(run):
         return _back(-int(run or "-1"), entries, nothing(folder, scope))
     if run == LAST:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kedro_otel.recording.model import Operation, Segment
+    from kedro_otel.viewing.model.find import Entry
+
+LONGEST_NS = 7 * 24 * 3600 * 10**9
+"""A run in parts takes no longer: older recordings are not searched for parts of it."""
 
 _RANK = {ENDED: 3, DIED: 2, OPEN: 1, UNKNOWN: 0}
 _OURS = (names.COMMAND, names.RUN, names.NODE)
@@ -28,6 +32,9 @@ class Extent(NamedTuple):
         failed: Whether something of it failed and was not done again.
         error_type: The class of its first failure, or "".
         pipeline: The pipeline's name if all parts have the same, or "".
+        parts: How many pipeline runs of single processes it is made of.
+        running: Whether a process of it still runs.
+        root: Its root span, where `kedro otel finish` recorded one.
     """
 
     start_ns: int
@@ -35,11 +42,19 @@ class Extent(NamedTuple):
     failed: bool
     error_type: str
     pipeline: str
+    parts: int
+    running: bool
+    root: Operation | None
 
 
-def segments_of(trace_id: str, folder: Path | None = None) -> list[Segment]:
-    """Return what is recorded of a trace, process by process."""
-    return segments_in(trace_id, (path for path, _ in listing(folder)))
+def segments_of(trace_id: str, folder: Path | None = None, since_ns: int = 0) -> list[Segment]:
+    """Return what is recorded of a trace, process by process, in recordings that began at ``since_ns`` or later."""
+    return segments_in(trace_id, (path for path, _ in listing(folder, since_ns)))
+
+
+def around(entry: Entry, folder: Path | None = None) -> list[Segment]:
+    """Return what is recorded of the run of which ``entry`` is the newest part."""
+    return segments_of(entry.operation.trace_id, folder, entry.operation.start_ns - LONGEST_NS)
 
 
 def segments_in(trace_id: str, paths: Iterable[Path]) -> list[Segment]:
@@ -72,6 +87,12 @@ def extent(trace_id: str, segments: list[Segment]) -> Extent | None:
     if not known:
         return None
     operations = [one for one, _ in known.values()]
+    around = {one.parent_id for one in operations if one.operation == names.COMMAND}
+    running = any(
+        one.trace_id == trace_id and one.state == OPEN and segment.alive
+        for segment in segments
+        for one in segment.operations
+    )
     first = _failure(operations)
     pipelines = {str(one.attributes.get(names.PIPELINE_NAME, "")) for one in _runs(operations)}
     return Extent(
@@ -80,6 +101,9 @@ def extent(trace_id: str, segments: list[Segment]) -> Extent | None:
         first is not None,
         _error_type(first) if first is not None else "",
         pipelines.pop() if len(pipelines) == 1 else "",
+        sum(one.operation == names.RUN and one.span_id not in around for one in operations),
+        running,
+        next((one for one in _runs(operations) if one.span_id in around), None),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kedro_otel.recording.model import OPEN
 from kedro_otel.semconv import names
-from kedro_otel.viewing.model import outcome
+from kedro_otel.viewing.model import outcome, run_parts
 from kedro_otel.viewing.text import timestamp
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from kedro_otel.recording.model import Header, Operation
     from kedro_otel.viewing.model.find import Entry
+    from kedro_otel.viewing.model.run_parts import Extent
     from kedro_otel.viewing.model.trace import Trace
 
 _AGO: Final = re.compile(r"(\d{1,6})\s*([smhdw])")
@@ -27,7 +28,8 @@ class Summary(NamedTuple):
 
     ``number`` is -1 for the last pipeline run, None for a command that ran none and where it was
     not counted. ``start_ns`` and ``duration_ns`` are the run's, ``command_start_ns`` and
-    ``command_duration_ns`` the command's around it; all in nanoseconds.
+    ``command_duration_ns`` the command's around it; all in nanoseconds. ``parts`` is the number of
+    processes' runs that make up a run with a key, None where it is one.
     """
 
     number: int | None
@@ -49,6 +51,7 @@ class Summary(NamedTuple):
     header: Header
     command_start_ns: int | None = None
     command_duration_ns: int | None = None
+    parts: int | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it for JSON: durations in seconds, times in ISO 8601; None where it is not known.
@@ -78,6 +81,7 @@ class Summary(NamedTuple):
             "error_message": self.error_message or None,
             "project": self.project or None,
             "pid": self.header.pid,
+            "parts": self.parts,
         }
 
 
@@ -96,7 +100,43 @@ def summarised(entries: Iterable[Entry], now_ns: int) -> Iterator[tuple[Entry, S
 
 
 def summary(entry: Entry, number: int | None, now_ns: int) -> Summary:
-    """Return what is known of an entry from its command and run alone."""
+    """Return what is known of an entry: from its command and run alone, or, of a part of a run, from all its parts."""
+    found = _of_process(entry, number, now_ns)
+    if entry.is_part:
+        whole = run_parts.extent(entry.operation.trace_id, run_parts.around(entry))
+        if whole is not None and whole.parts > 1:
+            return _of_parts(found, whole, now_ns)
+    return found
+
+
+def _of_parts(part: Summary, whole: Extent, now_ns: int) -> Summary:
+    """Return what is known of a run from all its parts, of which ``part`` is one."""
+    root, died = whole.root, whole.error_type == names.PROCESS_DIED
+    word = outcome.OK if not whole.failed else outcome.KILLED if died else outcome.FAILED
+    start_ns, end_ns, error_type = whole.start_ns, whole.end_ns, whole.error_type
+    if whole.running:
+        word, end_ns, error_type = outcome.RUNNING, now_ns, ""
+    elif root is not None and root.end_ns is not None:  # as `kedro otel finish` was given them
+        word, start_ns, end_ns = outcome.word(root), root.start_ns, root.end_ns
+        error_type = str(root.attributes.get(names.ERROR_TYPE, "")) if root.error else ""
+    return part._replace(
+        outcome=word,
+        start_ns=start_ns,
+        duration_ns=end_ns - start_ns,
+        run_id="",
+        pipeline=whole.pipeline,
+        nodes=None,
+        error_type=error_type,
+        error_cause="",
+        error_where="",
+        error_message="",
+        command_start_ns=None,
+        command_duration_ns=None,
+        parts=whole.parts,
+    )
+
+
+def _of_process(entry: Entry, number: int | None, now_ns: int) -> Summary:
     alive = entry.segment.alive
 
     def ended(operation: Operation) -> str:

@@ -58,14 +58,25 @@ class Trace:
 
     ``root`` is the outermost operation, ``run`` the pipeline run asked for (None if there is none), ``segments`` those that hold a
     part of it, ``now_ns`` when it was read. ``logs`` are the log lines by span id, ``planned`` the nodes of each run's pipeline by
-    the run's span id: both are empty until :mod:`~kedro_otel.viewing.model.private_facts` adds them.
+    the run's span id: both are empty until :mod:`~kedro_otel.viewing.model.private_facts` adds them. ``root_recorded`` is None but for a run
+    that several processes made: then it says whether its root span is recorded, or drawn around its parts.
     """
 
-    __slots__ = ("_by_kind", "logs", "now_ns", "planned", "root", "run", "segments")
+    __slots__ = (
+        "_by_kind",
+        "logs",
+        "now_ns",
+        "planned",
+        "root",
+        "root_recorded",
+        "run",
+        "segments",
+    )
 
     def __init__(self, root: Span, run: Span | None, segments: list[Segment], now_ns: int) -> None:
         """Hold what was put together."""
         self.root = root
+        self.root_recorded: bool | None = None
         self.run = run
         self.segments = segments
         self.now_ns = now_ns

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kedro_otel.recording.model import ENDED, OPEN, Operation, Segment
+from kedro_otel.recording.model import ENDED, OPEN, Operation, Segment, SegmentError
+from kedro_otel.recording.scan import glance
 from kedro_otel.semconv import names
 from kedro_otel.viewing.model import run_parts
-from kedro_otel.viewing.model.find import NotFoundError
+from kedro_otel.viewing.model.find import NotFoundError, entries_of
 from kedro_otel.viewing.model.trace import assemble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from kedro_otel.viewing.model.find import Entry
     from kedro_otel.viewing.model.trace import Span, Trace
+
+
+_NOBODY: Final = "f" * 16
+"""Id of a root that is drawn around parts which have no parent."""
 
 
 class Shares(NamedTuple):
@@ -35,16 +41,62 @@ class Shares(NamedTuple):
 
 def segments_below(trace_id: str, places: Iterable[Path]) -> list[Segment]:
     """Return what files and folders, with all folders below, hold of a trace."""
-    paths = (
-        path
-        for place in places
-        for path in (sorted(place.rglob("*.jsonl")) if place.is_dir() else [place])
-    )
-    return run_parts.segments_in(trace_id, paths)
+    return run_parts.segments_in(trace_id, _paths(places))
 
 
-def whole(trace_id: str, root_id: str, segments: list[Segment]) -> tuple[Trace, bool]:
-    """Return the trace of all parts below one root, and whether that root is a recorded one.
+def newest_below(run: str | None, places: Iterable[Path]) -> Trace:
+    """Return the newest run that files and folders, with all folders below, hold, with all its parts.
+
+    Args:
+        run: Kedro's id of the run, or the beginning of its trace id; None for any.
+        places: The files and folders.
+
+    Raises:
+        NotFoundError: No such run is in them.
+    """
+    paths = list(_paths(places))
+    found = [
+        entry
+        for path in paths
+        for entry in _entries(path)
+        if entry.run and (not run or run == entry.run_id or entry.run.trace_id.startswith(run))
+    ]
+    if not found:
+        which = f"the run {run}" if run else "a run"
+        raise NotFoundError(f"nothing of {which} is recorded in what --from names")
+    newest = max(found, key=lambda one: one.operation.start_ns)
+    segments = run_parts.segments_in(newest.operation.trace_id, paths)
+    together = _together(newest, segments)
+    return together or assemble(segments, newest.operation, time.time_ns())
+
+
+def _paths(places: Iterable[Path]) -> Iterator[Path]:
+    for place in places:
+        yield from sorted(place.rglob("*.jsonl")) if place.is_dir() else [place]
+
+
+def _entries(path: Path) -> list[Entry]:
+    try:
+        return entries_of(glance(path))
+    except SegmentError:
+        return []
+
+
+def of_entry(entry: Entry, folder: Path | None = None) -> Trace | None:
+    """Return the trace of all parts of the run of which ``entry`` is one, None where no other part is recorded here."""
+    return _together(entry, run_parts.around(entry, folder))
+
+
+def _together(entry: Entry, segments: list[Segment]) -> Trace | None:
+    trace_id = entry.operation.trace_id
+    found = run_parts.extent(trace_id, segments)
+    if found is None or found.parts < 2:
+        return None
+    return whole(trace_id, entry.outermost.parent_id or _NOBODY, segments)
+
+
+def whole(trace_id: str, root_id: str, segments: list[Segment]) -> Trace:
+    """Return the trace of all parts below one root.
 
     Args:
         trace_id: The trace that follows from the run's key.
@@ -68,7 +120,9 @@ def whole(trace_id: str, root_id: str, segments: list[Segment]) -> tuple[Trace, 
             one.parent_id = (
                 root_id  # also what an orchestrator's span, not recorded here, is around
             )
-    return assemble(segments, root, time.time_ns()), recorded
+    trace = assemble(segments, root, time.time_ns())
+    trace.root_recorded = recorded
+    return trace
 
 
 def shares(trace: Trace) -> Shares:
@@ -89,12 +143,7 @@ def _root(trace_id: str, root_id: str, segments: list[Segment]) -> Operation:
         raise NotFoundError(
             "no part of this run is recorded here: bring its recordings together and name them with --from"
         )
-    alive = any(
-        one.state == OPEN and part.alive
-        for part in segments
-        for one in part.operations
-        if one.trace_id == trace_id
-    )
+    alive = found.running
     return Operation(
         names.RUN,
         trace_id,

@@ -73,7 +73,9 @@ def _line(
             "red" if one.error_type else "blue",
         )
         line.append(f" {one.trace_id[:_ID]} ", "bright_black")
-    parts = [(one.command or "in Python", "bold" if one.number else ""), (one.pipeline, "")]
+    command = one.command or "in Python"
+    command += f" in {one.parts} parts" if one.parts else ""
+    parts = [(command, "bold" if one.number else ""), (one.pipeline, "")]
     parts += [
         (one.runner if one.runner != "SequentialRunner" else "", ""),
         (one.project if project else "", "bright_black"),
