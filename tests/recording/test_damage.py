@@ -75,6 +75,16 @@ def test_a_change_at_every_byte_is_noticed(
             assert found is None or found == intact or sum(found[0].values()), (place, change)
 
 
+def test_damage_on_a_line_that_is_passed_over_is_counted(path: Path) -> None:
+    """Who looks for commands and runs alone notices a change at every byte of the other lines, too."""
+    whole = path.read_bytes()
+    begin = whole.index(b'{"end":"node"')
+    for place in range(begin, whole.index(b"\n", begin)):
+        changed = bytes([whole[place] ^ 1])
+        path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+        assert sum(scan.glance(path).skipped.values()), whole[begin:place]
+
+
 def test_bytes_that_are_exchanged_lost_or_doubled_are_noticed(path: Path) -> None:
     """So is a stretch that a disk put elsewhere, left out, or wrote twice."""
     whole = path.read_bytes()

@@ -1091,7 +1091,8 @@ def test_a_worker_finds_what_its_parent_left(
         == word.forked()
     )
     assert found is not None
-    assert found.run("any") == run
+    assert found.run(None) == found.run("r1") == run
+    assert found.run("a later run's") is None
     assert found._replace(runs=(("r1", run), ("r2", run))).run("r3") is None
     assert found._replace(runs=(("r1", run), ("r2", run._replace(state="")))).run(
         "r2"

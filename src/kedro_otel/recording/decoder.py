@@ -53,14 +53,19 @@ def has_checksum(line: bytes) -> bool:
     return line[-20:-10] == _CHECKSUM
 
 
-def whole(line: bytes) -> bool:
-    """Tell, without parsing it, whether ``line`` is as it was written: by its checksum, or where it has none by its end."""
+def whole(line: bytes, *, checked: bool = False) -> bool:
+    """Tell, without parsing it, whether ``line`` is as it was written: by its checksum, or where it needs none by its end.
+
+    Args:
+        line: The line, without its newline.
+        checked: Whether each line of its segment has a checksum.
+    """
     if has_checksum(line):
         body = line[:-20]
         if body.startswith(_STOP_MARK):  # the only byte that is written twice
             body = _STOP_MARK + GOES_ON.encode() + body[STOP_MARK_AT + 1 :]
-        return line[-10:-2] == b"%08x" % crc32(body)
-    return line.endswith(b"}")
+        return line[-10:] == b'%08x"}' % crc32(body)
+    return not checked and line.endswith(b"}")
 
 
 def parse(line: bytes, *, checked: bool = False) -> dict[str, Any]:
@@ -69,7 +74,7 @@ def parse(line: bytes, *, checked: bool = False) -> dict[str, Any]:
     Raises:
         BadLineError: It is no object, or not what its checksum says.
     """
-    if not whole(line) if has_checksum(line) else checked:
+    if (checked or has_checksum(line)) and not whole(line, checked=checked):
         raise BadLineError(DAMAGED)
     try:
         text = line.decode()

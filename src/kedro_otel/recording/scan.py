@@ -70,7 +70,9 @@ def _commands_and_runs(descriptor: int, path: Path) -> tuple[Segment, int]:
     follower = Follower(path)
     follower.take(header)
     for line in lines:
-        if line.startswith(_WANTED) or not (line.startswith(_PASSED) and decoder.whole(line)):
+        if line.startswith(_WANTED) or not (
+            line.startswith(_PASSED) and decoder.whole(line, checked=follower.checked)
+        ):
             follower.take(line)
     segment = follower.known()
     if follower.open_operations() or rest:
