@@ -457,6 +457,7 @@ def test_the_list_as_json(folder: Path, typed: Callable[..., Result]) -> None:
             "project": "demo",
             "pid": 4711,
             "parts": None,
+            "sampled": True,
         }
     ]
 
@@ -499,6 +500,7 @@ def test_a_run_as_json(folder: Path, typed: Callable[..., Result]) -> None:
         "error_message": None,
         "pid": 4711,
         "parts": None,
+        "sampled": True,
         "failures": [
             {
                 "span_id": next(span for span, name in ids.items() if name == "node split"),

@@ -305,6 +305,29 @@ def test_sampling_changes_nothing_on_record(
     )
 
 
+def test_what_was_not_sampled_is_named(
+    project: Callable[..., Path], kedro: Callable[..., Any]
+) -> None:
+    """`list`, `show` and `status` say of a run that it is not sent, and `status` and `doctor` what decided so."""
+    path = project()
+    env = {
+        "OTEL_TRACES_SAMPLER": "always_off",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "KEDRO_OTEL_SHIP": "manual",
+    }
+    kedro("run", cwd=path, env=env)
+    assert " not sampled" in kedro("otel", "list", cwd=path).out
+    assert "not sampled: no spans are sent" in kedro("otel", "show", cwd=path).out
+    status = kedro("otel", "status", cwd=path, env=env).out
+    assert "2 of them were not sampled" in status
+    why = "OTEL_TRACES_SAMPLER=always_off: spans are recorded and not sent; metrics are."
+    assert why in status
+    doctor = kedro("otel", "doctor", cwd=path, env=env, code=None)
+    assert why in " ".join((doctor.out + doctor.err).split())
+    kedro("run", cwd=path, env={**env, "OTEL_TRACES_SAMPLER": "always_on"})
+    assert "not sampled" not in kedro("otel", "show", cwd=path).out
+
+
 def test_a_span_of_nobody_decides_nothing(where: Path, run: Callable[..., Any], home: Path) -> None:
     """A current span that nobody records and no SDK made, as Airflow's without tracing, has no say in what is sent."""
     run(sys.executable, "-c", OF_NOBODY.format(trace=TRACE, span=SPAN), cwd=where)

@@ -135,6 +135,10 @@ def _in_short(found: Mapping[str, Any]) -> list[str]:
     since = f" since {recorded['since'][:10]}" if recorded["since"] else ""
     figures = f"{recorded['commands']:,} commands, {recorded['runs']:,} runs, {recorded['bytes'] / 1024:,.0f} KiB"
     lines = [f"Recorded    {figures}{since} in {found['files']['recordings']}"]
+    if recorded["not sampled"]:
+        lines.append(
+            f"            {recorded['not sampled']:,} of them were not sampled: counted, but no span of them is sent"
+        )
     if recorded["lost"]:
         lines.append(f"            lost: {worded(recorded['lost'])}")
     for row in found["shipped"][:_RECEIVERS]:
@@ -217,6 +221,7 @@ def _recorded() -> dict[str, Any]:
         oldest = oldest or segment.header.start_ns
         counts["bytes"] += segment.size
         counts.update(one.operation for one in segment.operations)
+        counts["not sampled"] += sum(not one.sampled for one in segment.operations)
         lost.update(segment.lost)
         lost.update(
             {f"lines skipped ({reason})": count for reason, count in segment.skipped.items()}
@@ -234,6 +239,7 @@ def _recorded() -> dict[str, Any]:
         "segments": counts["segments"],
         "bytes": counts["bytes"],
         "since": since,
+        "not sampled": counts["not sampled"],
         "lost": dict(lost),
     }
 

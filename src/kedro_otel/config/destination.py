@@ -33,6 +33,7 @@ _MILLISECONDS: Final = 1000.0
 _MAX_TIMEOUT: Final = 120.0
 """Seconds that one request may take at most."""
 
+_SAMPLER: Final = "OTEL_TRACES_SAMPLER"
 _PREFERENCE: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
 
@@ -192,6 +193,12 @@ def problems(settings: Settings) -> list[str]:
                 f" {_timeout(given):g} s are used. The unit is seconds"
                 f"{', and this was taken for milliseconds' if given >= _MILLISECONDS else ''}."
             )
+    sampler = settings.environ.get(_SAMPLER, "").strip().lower()
+    if sampler.endswith("always_off") and _address(settings, TRACES) is not None:
+        found.append(
+            f"{_SAMPLER}={sampler}: spans are recorded and not sent"
+            f"{', but below a sampled parent' if sampler.startswith('parentbased') else ''}; metrics are."
+        )
     preference = settings.environ.get(_PREFERENCE, "").strip().lower()
     if preference in ("delta", "lowmemory") and _address(settings, METRICS) is not None:
         found.append(

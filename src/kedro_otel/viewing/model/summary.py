@@ -29,7 +29,8 @@ class Summary(NamedTuple):
     ``number`` is -1 for the last pipeline run, None for a command that ran none and where it was
     not counted. ``start_ns`` and ``duration_ns`` are the run's, ``command_start_ns`` and
     ``command_duration_ns`` the command's around it; all in nanoseconds. ``parts`` is the number of
-    processes' runs that make up a run with a key, None where it is one.
+    processes' runs that make up a run with a key, None where it is one. ``sampled`` says whether its
+    spans are to be sent, by ``OTEL_TRACES_SAMPLER`` or the parent.
     """
 
     number: int | None
@@ -52,6 +53,7 @@ class Summary(NamedTuple):
     command_start_ns: int | None = None
     command_duration_ns: int | None = None
     parts: int | None = None
+    sampled: bool = True
 
     def plain(self) -> dict[str, Any]:
         """Return it for JSON: durations in seconds, times in ISO 8601; None where it is not known.
@@ -82,6 +84,7 @@ class Summary(NamedTuple):
             "project": self.project or None,
             "pid": self.header.pid,
             "parts": self.parts,
+            "sampled": self.sampled,
         }
 
 
@@ -201,6 +204,7 @@ def _summary(
         header=header,
         command_start_ns=command.start_ns if command else None,
         command_duration_ns=duration_ns(command) if command else None,
+        sampled=operation.sampled,
     )
 
 

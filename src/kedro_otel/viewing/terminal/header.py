@@ -156,6 +156,7 @@ def _facts(trace: Trace) -> list[str]:
     lost = sum(sum(segment.lost.values()) for segment in trace.segments)
     facts.append(f"{count(skipped, 'line')} of the recording damaged" if skipped else "")
     facts.append(f"{count(lost, 'operation')} not recorded" if lost else "")
+    facts.append("" if root.operation.sampled else "not sampled: no spans are sent")
     return [clean(fact) for fact in facts if fact]
 
 

@@ -80,6 +80,7 @@ def _line(
         (one.runner if one.runner != "SequentialRunner" else "", ""),
         (one.project if project else "", "bright_black"),
     ]
+    parts += [("not sampled" if not one.sampled else "", "bright_black")]
     parts += [(_how(one), style(one.outcome).removeprefix("bold "))]
     shown = [(clean(text, 60), look) for text, look in parts if text]
     for index, (text, look) in enumerate(shown):
