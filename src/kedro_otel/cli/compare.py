@@ -64,7 +64,7 @@ def compare_(
     Without A and B: the last run with the median of up to 15 earlier ones that succeeded, of the same pipeline, filter, runner and
     environment. With A: that run with those before it. With both: B with A. A and B as RUN of `kedro otel show`.
 
-    A difference is told as slower or faster only if it is larger than earlier runs differ among themselves.
+    A difference is called slower or faster only if it is larger than earlier runs differ among themselves.
     """
     if as_markdown and as_json:
         raise click.UsageError("--markdown or --json, not both")

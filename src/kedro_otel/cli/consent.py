@@ -33,7 +33,7 @@ def status_(ctx: click.Context, verbose: bool, as_json: bool) -> None:
     )
 
 
-@click.command("on", short_help="Record, whatever other tools were told.")
+@click.command("on", short_help="Record, whatever was set for other tools.")
 @click.pass_context
 def on_(ctx: click.Context) -> None:
     """Record, for this user, also where DO_NOT_TRACK or Kedro's own opt-out is set.

@@ -73,13 +73,13 @@ def report_(
         except OSError as error:
             fail(f"{path.parent} was not made: {error.strerror}. Name a file with -o")
     write_file(path, html, mode)
-    told = {
+    result = {
         "file": str(path),
         "bytes": len(html),
         "trace_id": trace.trace_id,
         "outcome": outcome.of(trace),
     }
-    click.echo(json.dumps(told) if as_json else str(path))
+    click.echo(json.dumps(result) if as_json else str(path))
     if in_browser:
         click.launch(path.resolve().as_uri())
     say_if_off(ctx)

@@ -178,7 +178,7 @@ def show_(
     logs: str | None,
     as_json: bool,
 ) -> None:
-    """Draw a run as a waterfall: every node on one time axis, loads, computing and saves told apart.
+    """Draw a run as a waterfall: every node on one time axis, with its loads, computing and saves.
 
     RUN is nothing (the last pipeline run of this project, outside of one of all), `last` (the last command of any kind), -2 (the run
     before the last), a run id of Kedro's, a trace id, or at least four characters of one.

@@ -87,7 +87,12 @@ def text(found: Mapping[str, Any], *, verbose: bool = False) -> str:
     Unless ``verbose``, it fits a screen: what is recorded is one line, each receiver another, and
     ids, files and settings are left out.
     """
-    said, level, where, ids = found["consent"], found["detail"], found["destination"], found["ids"]
+    decided, level, where, ids = (
+        found["consent"],
+        found["detail"],
+        found["destination"],
+        found["ids"],
+    )
     addresses = (
         " and ".join(
             dict.fromkeys(filter(None, (where["traces"], where["metrics"], where["logs"])))
@@ -107,7 +112,7 @@ def text(found: Mapping[str, Any], *, verbose: bool = False) -> str:
     ]
     notified = found["notifications"]
     lines = [
-        f"Recording   {'on' if said['enabled'] else 'off'} ({said['reason']}){'' if said['enabled'] else '. To change that: kedro otel on'}",
+        f"Recording   {'on' if decided['enabled'] else 'off'} ({decided['reason']}){'' if decided['enabled'] else '. To change that: kedro otel on'}",
         f"Sending to  {addresses or nowhere}",
         *(f"            {why}" for why in found["not sent"].values()),
         f"Detail      {level['value']} ({level['origin']}): {level['meaning']}",
@@ -164,9 +169,9 @@ def plain(line: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
-def rows(title: str, told: Iterable[tuple[str, Any]]) -> list[str]:
-    """Return ``told`` in two columns below ``title``, and an empty line; nothing where nothing is told."""
-    shown = [(key, worded(word)) for key, word in told]
+def rows(title: str, pairs: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return ``pairs`` in two columns below ``title``, and an empty line; nothing where there are none."""
+    shown = [(key, worded(word)) for key, word in pairs]
     width = max((len(key) for key, _ in shown), default=0)
     return [title, *(f"  {key:{width}}  {word}" for key, word in shown), ""] if shown else []
 
@@ -202,7 +207,7 @@ def _notifications(known: settings.Settings) -> dict[str, Any]:
 
 
 def _recorded() -> dict[str, Any]:
-    """Count what is recorded; what could not be recorded or read is told by reason."""
+    """Count what is recorded; what could not be recorded or read is counted by reason."""
     from kedro_otel.recording import retention
     from kedro_otel.recording.model import SegmentError
     from kedro_otel.recording.reader import segments, strangers

@@ -100,11 +100,11 @@ def ended(exit_code: object) -> None:
         return
     from kedro_otel.runtime import shutdown
 
-    if termination := sys.modules.get("kedro_otel.runtime.termination"):
-        termination.unwatch()
     trace_id = recorder.command.trace_id if recorder.command.sampled else ""
     recorder.command_ended(exit_code)
     shutdown.ship("end")
+    if termination := sys.modules.get("kedro_otel.runtime.termination"):
+        termination.unwatch()
     if recorder.ran and state.settings is not None and state.settings.value("trace_url"):
         from kedro_otel.viewing import trace_link
 

@@ -1,4 +1,4 @@
-"""The end of a command, a run and the process: what is still to be sent, written or said then."""
+"""The end of a command, a run and the process: what is still to be sent, written or printed then."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _first(path: Path) -> bool:
 
 
 def notice() -> None:
-    """Tell a person at a terminal, once per machine, that commands are recorded."""
+    """Print at a terminal, once per machine, that commands are recorded."""
     if sys.stderr is None or not sys.stderr.isatty():
         return
     from kedro_otel.config import paths

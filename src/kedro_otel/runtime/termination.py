@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import signal
-from threading import current_thread, main_thread
-from typing import TYPE_CHECKING
+from threading import Timer, current_thread, main_thread
+from typing import TYPE_CHECKING, Final
 
 from kedro_otel import guard
 from kedro_otel.runtime import shutdown
@@ -19,6 +19,10 @@ from kedro_otel.tracing.runs import SERVER
 
 if TYPE_CHECKING:
     from types import FrameType
+
+
+_MOMENT: Final = 0.005
+"""Seconds after which the signal is raised again where it came while something was being recorded."""
 
 
 def watch() -> None:
@@ -35,10 +39,33 @@ def unwatch() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _terminated(number: int, _: FrameType | None) -> None:
+def _terminated(number: int, frame: FrameType | None) -> None:
+    if state.recorder is not None and _is_ours(frame) and _again(number):
+        return  # something is half recorded
     signal.signal(number, signal.SIG_DFL)
     _end()
     os.kill(os.getpid(), number)
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    """Return whether code of this package is running in ``frame`` or below it on the stack."""
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).startswith("kedro_otel."):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _again(number: int) -> bool:
+    """Raise the signal once more in a moment; return whether that is possible."""
+    timer = Timer(_MOMENT, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    try:
+        timer.start()
+    except RuntimeError as error:  # the interpreter is ending
+        guard.let_through(error)
+        return False
+    return True
 
 
 @guard.guarded

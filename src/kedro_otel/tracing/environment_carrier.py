@@ -1,4 +1,4 @@
-"""What ``TRACEPARENT`` tells the processes that the user's code starts."""
+"""``TRACEPARENT`` for the processes that the user's code starts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EnvironmentCarrier:
                 self._environ[trace_context.TRACEPARENT] = self._outer
 
     def _look(self) -> None:
-        """Learn what is said there now: by us, or, before us or meanwhile, by somebody else."""
+        """Read what is there now: from us, or, before us or meanwhile, from somebody else."""
         found = self._environ.get(trace_context.TRACEPARENT)
         if found != self._said:
             self._outer, self._said = found, None

@@ -1,4 +1,4 @@
-"""Which call of a Kedro runner is running: read from the stack, for nothing else tells.
+"""Which call of a Kedro runner is running: read from the stack, since no hook has it.
 
 A frame that keeps itself, or one above it, in a variable stays until the garbage collector comes, and with it all that the
 user's run holds. So no variable here outlives its function with a frame of its own thread in it.

@@ -116,16 +116,16 @@ class LogLines:
             found = known.get("message")  # what a formatter of the user's made of it
             if type(found) is not str:
                 found = _message(known)
-            said = text(found)
+            body = text(found)
             if self._sends and self._segment is not None:
-                self._segment.log(_spelled(known, where, name, level, said))
+                self._segment.log(_spelled(known, where, name, level, body))
             if self._private is None:
                 return
             if type(created) is float:
                 line = f'{line},"t":{created:.6f}'
             if stack and type(stack) is str:
                 line += f',"stacktrace":{text(stack)}'
-            self._private.log(where[2], line, said)
+            self._private.log(where[2], line, body)
         except Exception as error:  # noqa: BLE001 -- as guard.guarded, without its call
             guard.swallow("LogLines.after", error)
 
@@ -140,7 +140,7 @@ class LogLines:
 
 
 def _spelled(
-    known: dict[str, Any], where: tuple[str, str, str], name: str, level: str, said: str
+    known: dict[str, Any], where: tuple[str, str, str], name: str, level: str, body: str
 ) -> bytes:
     """Return a record as a line of the segment."""
     number, created, stack = known.get("levelno"), known.get("created"), known.get("exc_text")
@@ -149,7 +149,7 @@ def _spelled(
     values = {EXCEPTION_STACKTRACE: stack} if stack and type(stack) is str else {}
     return (
         f'{{"log":{text(level)},"traceId":"{where[0]}","spanId":"{where[1]}","timeUnixNano":"{when}",'
-        f'"severityNumber":{severity},"logger":{text(name)},"body":{said},"attributes":{attributes(values)}}}\n'
+        f'"severityNumber":{severity},"logger":{text(name)},"body":{body},"attributes":{attributes(values)}}}\n'
     ).encode()
 
 

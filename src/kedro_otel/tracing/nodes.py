@@ -134,7 +134,7 @@ class Nodes:
         self._end_dataset(found, opened)
 
     def after_load(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
-        """Everybody else has been told, too: last of ``after_dataset_loaded``."""
+        """Every other hook has run: last of ``after_dataset_loaded``."""
         if self._around:
             opened = self._around.pop(get_ident(), None)
             if opened is not None:
@@ -179,7 +179,7 @@ class Nodes:
             self._end_dataset(found, opened)
 
     def after_save(self, dataset: str, node: Any) -> None:  # noqa: ARG002 -- what the hook gets
-        """Everybody else has been told, too: last of ``after_dataset_saved``."""
+        """Every other hook has run: last of ``after_dataset_saved``."""
         found = self._find(node, None)
         if found is not None:
             found.last_ns = now = clock.now()
@@ -226,7 +226,7 @@ class Nodes:
             found.returned(outputs, now)
 
     def after_node(self, node: Any, run_id: str | None) -> None:
-        """Everybody else has been told, too: last of ``after_node_run``."""
+        """Every other hook has run: last of ``after_node_run``."""
         found = self._find(node, run_id)
         if found is not None and (found.streaming or not found.expected):
             found.last_ns = now = clock.now()
@@ -243,7 +243,7 @@ class Nodes:
             found.returned_ns = now
 
     def node_failed(self, error: BaseException, node: Any, run_id: str | None) -> None:
-        """Everybody else has been told of its ``error``, too: last of ``on_node_error``."""
+        """Every other hook has run with its ``error``: last of ``on_node_error``."""
         found = self._find(node, run_id)
         if found is not None:
             self._finish(found, clock.now(), error=error, failed=True)

@@ -181,8 +181,8 @@ def diagnosis(found: Mapping[str, Any]) -> str:
     """Return what doctor found as text for a person."""
     lines = []
     for name, row in found["signals"].items():
-        said = f" ({row['answer']})" if row["result"] != "accepted" else ""
-        lines.append(f"{name:8} {row['result']}: {row['address']}{said}")
+        answer = f" ({row['answer']})" if row["result"] != "accepted" else ""
+        lines.append(f"{name:8} {row['result']}: {row['address']}{answer}")
     lines += [f"{name:8} not sent: {why}" for name, why in found["not sent"].items()]
     level = found["detail"]
     known = [

@@ -1,4 +1,4 @@
-"""The RUN argument of the reading commands: what it may be, how it is completed, and what is said where nothing answers to it."""
+"""The RUN argument of the reading commands: what it may be, how it is completed, and the message where nothing answers to it."""
 
 from __future__ import annotations
 
@@ -60,14 +60,18 @@ class RunType(_ParamType):
         now = time.time_ns()
         found = [("last", "the last command of any kind")]
         for one in islice(summaries(newest_runs(), now), _COMPLETED):
-            said = clean(f"{moment(one.start_ns, now)} {one.command} {one.pipeline} {one.outcome}")
+            description = clean(
+                f"{moment(one.start_ns, now)} {one.command} {one.pipeline} {one.outcome}"
+            )
             found += [
-                (word, said)
+                (word, description)
                 for word in (one.run_id, one.trace_id[:8])
                 if word and clean(word) == word
             ]
         return [
-            CompletionItem(word, help=said) for word, said in found if word.startswith(incomplete)
+            CompletionItem(word, help=description)
+            for word, description in found
+            if word.startswith(incomplete)
         ]
 
 
@@ -93,7 +97,7 @@ class RunCommand(click.Command):
 
 
 def say(message: str) -> None:
-    """Tell the person something that is not the answer, on stderr."""
+    """Print a message that is not the answer, on stderr."""
     click.echo(f"kedro-otel: {message}", err=True)
 
 
@@ -154,7 +158,7 @@ def patient() -> Iterator[None]:
 
 
 def project_options(function: _F) -> _F:
-    """Add ``--all-projects`` and ``--project NAME``; :func:`scope_of` tells what they mean."""
+    """Add ``--all-projects`` and ``--project NAME``; :func:`scope_of` returns what they mean."""
 
     def keep(ctx: click.Context, param: click.Parameter, value: object) -> None:
         if value:

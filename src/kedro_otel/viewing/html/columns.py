@@ -30,7 +30,7 @@ _OPERATIONS: Final = {"load": 1, "save": 2}
 
 
 class Strings:
-    """Strings told once and then by number; each fit for a page, and no longer than ``longest``."""
+    """Strings written once and then referred to by number; each fit for a page, and no longer than ``longest``."""
 
     def __init__(self, longest: int) -> None:
         self.longest = longest

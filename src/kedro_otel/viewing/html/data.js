@@ -36,7 +36,7 @@ function bytes(number) {
   return `${unit !== 'B' && value < 10 ? value.toFixed(1) : value.toFixed(0)} ${unit}`;
 }
 
-// Names that are too long are cut in the middle: their ends are what tells them apart.
+// Names that are too long are cut in the middle: they differ at their ends.
 const measure = document.createElement('canvas').getContext('2d');
 const family = getComputedStyle(document.body).fontFamily;
 const setFont = (size, weight = 400) => { measure.font = `${weight} ${size}px ${family}`; };
@@ -70,10 +70,10 @@ spans.forEach((span, index) => {
 });
 const nodes = spans.filter((span) => span.kind === 'node');
 nodes.forEach((node, index) => {
-  const told = data.nodes;
+  const columns = data.nodes;
   Object.assign(node, {
-    load: told.load[index], compute: told.compute[index], hooks: told.hooks[index], save: told.save[index], cpu: told.cpu[index], peak: told.peak[index], namespace: text(told.namespace[index]), func: text(told.function[index]),
-    file: text(told.file[index]), tags: texts(told.tags[index]), inputs: texts(told.inputs[index]), outputs: texts(told.outputs[index]),
+    load: columns.load[index], compute: columns.compute[index], hooks: columns.hooks[index], save: columns.save[index], cpu: columns.cpu[index], peak: columns.peak[index], namespace: text(columns.namespace[index]), func: text(columns.function[index]),
+    file: text(columns.file[index]), tags: texts(columns.tags[index]), inputs: texts(columns.inputs[index]), outputs: texts(columns.outputs[index]),
   });
 });
 spans.filter((span) => span.kind === 'dataset').forEach((span, index) => {

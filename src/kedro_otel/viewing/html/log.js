@@ -6,11 +6,11 @@ logs.groups.forEach((group, index) => { if (nodes[group.node]) nodes[group.node]
 
 const wordOf = (number) => (number < 0 ? '' : logs.strings[number]);
 
-function drawLogLine([, ms, level, logger, said]) {
+function drawLogLine([, ms, level, logger, message]) {
   const word = wordOf(level);
   const line = make('div', `line ${word === 'WARNING' ? 'careful' : ['ERROR', 'CRITICAL'].includes(word) ? 'bad' : ''}`);
   const body = make('span', 'said');
-  body.append(make('bdi', '', said));
+  body.append(make('bdi', '', message));
   line.append(make('span', 'when', timeOfDay(ms)), make('span', 'level', word), make('span', 'logger', wordOf(logger)), body);
   return line;
 }

@@ -131,13 +131,13 @@ def _failures(trace: Trace) -> str:
     if not found:
         if outcome.of(trace) in (outcome.OK, outcome.RUNNING, outcome.UNCLEAR):
             return ""
-        found = [summary_text.Told(clean(outcome.sentence(trace)), "", "", "")]
+        found = [summary_text.FailureText(clean(outcome.sentence(trace)), "", "", "")]
     every = len(outcome.failures(trace))
     more = f'<p class="more">and {every - len(found):,} more</p>' if every > len(found) else ""
     return f'<section class="failures" aria-label="What went wrong">{"".join(map(_failure, range(len(found)), found))}{more}</section>'
 
 
-def _failure(index: int, one: summary_text.Told) -> str:
+def _failure(index: int, one: summary_text.FailureText) -> str:
     typed = one.type if one.type != names.PROCESS_DIED else ""
     detail = " at ".join(
         f'<code class="{kind}"><bdi>{escape(text)}</bdi></code>'

@@ -33,7 +33,7 @@ _LINES: Final = 200
 _LINE: Final = 500
 
 
-class Told(NamedTuple):
+class FailureText(NamedTuple):
     """One failure in words; ``stack`` and ``log``, the node's last lines, are empty where they are not kept."""
 
     what: str
@@ -73,7 +73,7 @@ def place(one: Failure) -> str:
     return f"{where[:1].upper()}{where[1:]} {verb}"
 
 
-def failures(trace: Trace, most: int = 5) -> list[Told]:
+def failures(trace: Trace, most: int = 5) -> list[FailureText]:
     """Return the first failures, innermost operations, in words."""
     found = []
     for one in outcome.failures(trace)[:most]:
@@ -82,7 +82,7 @@ def failures(trace: Trace, most: int = 5) -> list[Told]:
             into = duration(one.span.duration_ns)
             message = f"The process ended without a word. Last sign of life: {when(one.span.end_ns)}, {into} into it; what followed is not known."
         found.append(
-            Told(
+            FailureText(
                 clean(place(one)),
                 clean(one.types),
                 clean(one.where),

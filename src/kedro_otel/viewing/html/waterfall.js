@@ -101,8 +101,8 @@ function drawLane(lane, span) {
     stretch(lane, from, to, 'many');
   } else if (kind === 'node') {
     stretch(lane, span.start, span.end, 'compute');
-    const told = span.children.filter((child) => child.kind === 'dataset' && child.what);
-    if (told.length) for (const child of told) stretch(lane, child.start, child.end, `${child.what} over`);
+    const datasets = span.children.filter((child) => child.kind === 'dataset' && child.what);
+    if (datasets.length) for (const child of datasets) stretch(lane, child.start, child.end, `${child.what} over`);
     else {
       if (span.load) stretch(lane, span.start, span.start + span.load, 'load over');
       if (span.save) stretch(lane, span.end - span.save, span.end, 'save over');
@@ -324,9 +324,9 @@ function detail(span) {
   const say = (term, value) => {
     if (value === '' || value === undefined || value === null) return;
     const one = make('div');
-    const told = make('dd');
-    told.append(make('bdi', '', String(value)));
-    one.append(make('dt', '', term), told);
+    const shown = make('dd');
+    shown.append(make('bdi', '', String(value)));
+    one.append(make('dt', '', term), shown);
     list.append(one);
   };
   const title = { namespace: 'Namespace', node: 'Node', dataset: span.what === 'save' ? 'Save' : 'Load', foreign: 'Span', run: 'Run', command: 'Command' }[span.kind];

@@ -131,8 +131,8 @@ def compare(
 ) -> Comparison:
     """Compare ``after`` with one run that was named, or (None) with the median of its history.
 
-    ``history`` tells how much runs differ anyway; it may be empty only if ``before`` is given. ``complete`` is False where ``after``
-    ended early: what it did not reach is then not told as removed. Raises :class:`ValueError` where there is nothing to compare with.
+    ``history`` shows how much runs differ anyway; it may be empty only if ``before`` is given. ``complete`` is False where ``after``
+    ended early: what it did not reach is then not called removed. Raises :class:`ValueError` where there is nothing to compare with.
     """
     baseline = [before] if before is not None else list(history)
     if not baseline:

@@ -95,8 +95,8 @@ def _newest_first(folder: Path | None) -> Iterator[Entry]:
     """Yield every entry; a segment is read only when nothing later can be in another.
 
     What was last written at a time cannot hold what began after it: so files are opened by that time, and an entry is due
-    when it began after the next file was last written. A run that goes on in a second segment is told by that one, which
-    was written last; its command is told with it, which began before it.
+    when it began after the next file was last written. A run that goes on in a second segment is taken from that one, which
+    was written last, and its command with it, which began before it.
     """
     files = sorted(listing(folder), key=lambda found: (found[1].st_mtime_ns, found[0].name))
     due: list[tuple[int, int, Entry]] = []

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.model.trace import Span, Trace
 
 
-class Said(NamedTuple):
+class NewLine(NamedTuple):
     """A log line and the node or run that it belongs to; ``left_out`` is how many before it are not kept."""
 
     span: Span
@@ -31,7 +31,7 @@ class LiveLogs:
         self._waiting: list[tuple[str, LogLine]] = []
         self._last: dict[str, int] = {}
 
-    def look(self, trace: Trace) -> list[Said]:
+    def look(self, trace: Trace) -> list[NewLine]:
         """Return the lines since the last call, by time; those of a node that ``trace`` does not have yet come later."""
         found = self._waiting
         for segment in trace.segments:
@@ -40,14 +40,14 @@ class LiveLogs:
             found += self._followers[segment.path].poll()
         spans = {span.operation.span_id: span for span in trace.spans(names.RUN, names.NODE)}
         self._waiting = [one for one in found if one[0] not in spans]
-        said = []
+        fresh = []
         for span_id, line in sorted(found, key=lambda one: one[1].time):
             span = spans.get(span_id)
             if span is not None and self._wanted(span):
                 left_out = line.number - self._last.get(span_id, 0) - 1
                 self._last[span_id] = line.number
-                said.append(Said(span, line, max(left_out, 0)))
-        return said
+                fresh.append(NewLine(span, line, max(left_out, 0)))
+        return fresh
 
     def _wanted(self, span: Span) -> bool:
         operation = span.operation

@@ -1,4 +1,4 @@
-"""How it ended, in a word and in a sentence: the failure told first, where there was one."""
+"""How it ended, in a word and in a sentence: the failure first, where there was one."""
 
 from __future__ import annotations
 

@@ -44,28 +44,28 @@ def phases(node: Span) -> list[Phase]:
     no dataset operation was recorded, the node's own figures place them at its beginning and end.
     """
     begin, end = node.operation.start_ns, node.end_ns
-    told = totals(node)
+    spent = totals(node)
     found = [Phase(COMPUTE, begin, end)]
     for child in node.children:
         kind = child.operation.attributes.get(names.DATASET_OPERATION)
         if child.operation.operation == names.DATASET and kind in (LOAD, SAVE):
             found.append(Phase(str(kind), child.operation.start_ns, child.end_ns))
     if len(found) == 1:
-        if told.load_ns:
-            found.append(Phase(LOAD, begin, min(begin + told.load_ns, end)))
-        if told.save_ns:
-            found.append(Phase(SAVE, max(end - told.save_ns, begin), end))
-    if told.hooks_ns * _SHARE > end - begin:
+        if spent.load_ns:
+            found.append(Phase(LOAD, begin, min(begin + spent.load_ns, end)))
+        if spent.save_ns:
+            found.append(Phase(SAVE, max(end - spent.save_ns, begin), end))
+    if spent.hooks_ns * _SHARE > end - begin:
         loaded = max((one.end_ns for one in found[1:] if one.kind == LOAD), default=begin)
         saving = min((one.begin_ns for one in found[1:] if one.kind == SAVE), default=end)
-        if told.compute_ns <= saving - loaded:  # else it computed between its saves, too
-            compute = Phase(COMPUTE, saving - told.compute_ns, saving)
+        if spent.compute_ns <= saving - loaded:  # else it computed between its saves, too
+            compute = Phase(COMPUTE, saving - spent.compute_ns, saving)
             found[:1] = [Phase(HOOKS, begin, end), compute]
     return found
 
 
 def totals(node: Span) -> Totals:
-    """Return how long the node spent in each phase: as it was measured, else as its recorded loads and saves tell.
+    """Return how long the node spent in each phase: as it was measured, else from its recorded loads and saves.
 
     Of a node that has not ended nobody has measured the hooks; one whose load is under way has
     not computed.

@@ -28,7 +28,7 @@ class Scope(NamedTuple):
 
 
 def of_folder(root: Path) -> Scope | None:
-    """Return the project at ``root``, whatever the folder is called; None where nothing tells which it is."""
+    """Return the project at ``root``, whatever the folder is called; None where it is not known which it is."""
     package = project.read(root).package
     found = Scope(identity.project_id(root, package, create=False), package)
     return found if any(found) else None

@@ -23,7 +23,7 @@ _SLACK_NS: Final = 2 * 10**9
 """File systems and clocks are this exact: a file is looked into when it was written to this long around a run."""
 
 _RANK: Final = {ENDED: 3, DIED: 2, OPEN: 1, UNKNOWN: 0}
-"""What to believe where two segments tell of one operation."""
+"""What to believe where two segments have one operation."""
 
 
 class Span:

@@ -1,4 +1,4 @@
-"""Bars on a common time axis, as characters: what takes which cell, in glyphs that tell phases apart without colour."""
+"""Bars on a common time axis, as characters: what takes which cell, in glyphs that differ by phase without colour."""
 
 from __future__ import annotations
 

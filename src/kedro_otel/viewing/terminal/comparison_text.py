@@ -113,12 +113,12 @@ def line(found: Comparison, allowed: float, now_ns: int, *, slower: bool) -> str
     """Return one line for a CI log: how much slower the run was, and which nodes most of it is in."""
     run = found.run
     change = f"{_percent(run)} {'slower' if run.difference_ns >= 0 else 'faster'}".lstrip("+-")
-    told = f"{'SLOWER' if slower else 'ok'}: the run took {duration(run.after_ns)}, {change} than {against(found, now_ns)} ({duration(run.before_ns)})"
+    sentence = f"{'SLOWER' if slower else 'ok'}: the run took {duration(run.after_ns)}, {change} than {against(found, now_ns)} ({duration(run.before_ns)})"
     culprits = [one for one in found.nodes if one.verdict in (SLOWER, ADDED)][:3]
-    told += f"; allowed {allowed:.0%}"
+    sentence += f"; allowed {allowed:.0%}"
     if not slower and run.relative is not None and run.relative > allowed:
-        told += "; earlier runs differ as much among themselves"
-    return told + (
+        sentence += "; earlier runs differ as much among themselves"
+    return sentence + (
         f"; most of it in {', '.join(f'{clean(one.name, 80)} {_difference(one)}' for one in culprits)}"
         if culprits
         else ""

@@ -108,11 +108,11 @@ def _progress(trace: Trace, drawn: Glyphs) -> Text:
 
 def _telling(live: Live, console: Console, trace: Trace) -> Trace:
     """Print a line when a node has ended: for a pipe, where nothing moves."""
-    told: set[str] = set()
+    printed: set[str] = set()
     while True:
         for node in sorted(trace.spans(names.NODE), key=lambda node: node.end_ns):
-            if node.operation.state != OPEN and node.operation.span_id not in told:
-                told.add(node.operation.span_id)
+            if node.operation.state != OPEN and node.operation.span_id not in printed:
+                printed.add(node.operation.span_id)
                 outcome, known = word(node.operation), failure(node)
                 line = [
                     (f"{mark(outcome, glyphs(console))} ", style(outcome)),

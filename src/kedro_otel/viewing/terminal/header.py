@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kedro_otel.viewing.terminal.bars import Glyphs
 
 _MOST: Final = 5
-"""Failures that are told above; all are red below."""
+"""Failures that are named above; all are red below."""
 
 _LINES: Final = 12
 """Lines of a failure's message that are printed."""
@@ -73,7 +73,7 @@ def mark(word: str, glyphs: Glyphs) -> str:
 
 
 def style(word: str) -> str:
-    """Return the style that an outcome is told in."""
+    """Return the style of an outcome."""
     return _STYLE[word]
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from kedro_otel.private.reader import LogLine
-    from kedro_otel.viewing.model.live_logs import Said
+    from kedro_otel.viewing.model.live_logs import NewLine
     from kedro_otel.viewing.model.logs import Logged
     from kedro_otel.viewing.model.trace import Span
 
@@ -30,7 +30,7 @@ def lines_of(found: Iterable[Logged]) -> Iterator[str]:
             yield from (f"  {text}" for text in _texts(line))
 
 
-def new_lines(found: Iterable[Said], before: Span | None) -> Iterator[str]:
+def new_lines(found: Iterable[NewLine], before: Span | None) -> Iterator[str]:
     """Yield lines as they come, under the name of what logs them where that is not ``before``."""
     for one in found:
         if before is None or one.span.operation.span_id != before.operation.span_id:

@@ -21,7 +21,7 @@ BRIEF: Final = 0.01
 """Share of the run below which a load or save has no line of its own: the bar of its node shows it."""
 
 SPANS: Final = 5
-"""Spans of the user's own that are all shown under one parent; of more, those of one name are told together, then the slowest."""
+"""Spans of the user's own that are all shown under one parent; of more, those of one name are shown together, then the slowest."""
 
 NAMESPACE: Final = "namespace"
 GROUP: Final = "group"

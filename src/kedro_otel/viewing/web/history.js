@@ -30,7 +30,7 @@ function drawHistory(found) {
   draw();
   for (const one of found.flaky) parts.unshift(make('p', 'mark', `Flaky: failed ${one.failed} of ${one.failed + one.passed} times at commit ${clean(one.revision.slice(0, 9))}`));
   byId('answer').replaceChildren(...(points.length ? [...parts, holder] : [make('p', 'empty', 'Nothing of that name is in these runs.')]));
-  said(`${plural(points.length, 'run')} of ${clean(found.name)}`);
+  setStatus(`${plural(points.length, 'run')} of ${clean(found.name)}`);
 }
 
 async function showHistory(main, kind, name) {

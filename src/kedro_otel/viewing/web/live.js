@@ -59,11 +59,11 @@ function showLive(main, id) {
   box.addEventListener('scroll', soon);
   addEventListener('resize', soon);
   source.onmessage = (event) => {
-    const told = JSON.parse(event.data);
-    total = told.total ?? total;
-    now = told.now;
+    const update = JSON.parse(event.data);
+    total = update.total ?? total;
+    now = update.now;
     read = performance.now();
-    for (const [key, name, start, took, outcome] of told.nodes) {
+    for (const [key, name, start, took, outcome] of update.nodes) {
       let node = nodes.get(key);
       if (!node) {
         node = { name, start, place: order.length };
@@ -73,20 +73,20 @@ function showLive(main, id) {
       }
       if (node.outcome !== outcome && outcome !== 'running') {
         if (node.outcome === undefined || node.outcome === 'running') done += 1;
-        if (['failed', 'killed'].includes(outcome)) { bad.replaceChildren(named(name), ` ${outcome}`); said(`${clean(name)} ${outcome}`); }
+        if (['failed', 'killed'].includes(outcome)) { bad.replaceChildren(named(name), ` ${outcome}`); setStatus(`${clean(name)} ${outcome}`); }
       }
       Object.assign(node, { took, outcome });
     }
-    if (told.nodes.length > 1) { order.sort((a, b) => a.start - b.start); order.forEach((node, index) => { node.place = index; }); }
-    if (told.outcome) {
-      over = told.outcome;
+    if (update.nodes.length > 1) { order.sort((a, b) => a.start - b.start); order.forEach((node, index) => { node.place = index; }); }
+    if (update.outcome) {
+      over = update.outcome;
       source.close();
       const link = make('a', '', 'Open the report');
       link.href = `/run/${id}`;
       bad.append(' ', link);
-      said(`The run ended: ${over}`);
+      setStatus(`The run ended: ${over}`);
     }
-    if (told.nodes.length || told.outcome) soon();
+    if (update.nodes.length || update.outcome) soon();
   };
-  source.onerror = () => { if (!over) said('The server does not answer.'); };
+  source.onerror = () => { if (!over) setStatus('The server does not answer.'); };
 }

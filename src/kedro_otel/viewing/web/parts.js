@@ -130,7 +130,7 @@ function chart(points, usual, say, label) {
   return make('div', '', make('div', 'chart', svg), scale);
 }
 
-const said = (text) => { byId('said').textContent = text; };
+const setStatus = (text) => { byId('said').textContent = text; };
 
 async function ask(path, values = {}) {
   const query = new URLSearchParams(Object.entries(values).filter(([, value]) => value !== '' && value !== undefined));

@@ -121,7 +121,7 @@ async function showRuns(main) {
   drawRuns();
   const again = async () => {
     if (app.page !== 'runs') return;
-    try { if (!document.hidden && await readRuns() && app.page === 'runs' && !byId('table').contains(document.activeElement)) { drawFlaky(); drawRuns(); } } catch { said('The server does not answer.'); }
+    try { if (!document.hidden && await readRuns() && app.page === 'runs' && !byId('table').contains(document.activeElement)) { drawFlaky(); drawRuns(); } } catch { setStatus('The server does not answer.'); }
     runs.timer = setTimeout(again, 2000);
   };
   clearTimeout(runs.timer);
